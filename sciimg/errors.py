@@ -1,0 +1,70 @@
+"""What sciimg says when something is wrong: problems as (where, kind, message), and exit codes.
+
+A function that meets several problems collects them all and raises once. The command line prints the problems as one readable
+block; ``--debug`` shows the traceback.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong.
+
+    Parameters
+    ----------
+    where : str
+        File, ``file:line``, key path or item that the problem belongs to.
+    kind : str
+        Short stable name of the rule, in kebab-case, e.g. ``"truncated"``, ``"unknown-spacing"``.
+    message : str
+        The rule, what was expected, what came and what to do next, in one or two sentences.
+    """
+
+    where: str
+    kind: str
+    message: str
+
+    def as_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+class SciimgError(Exception):
+    """Base of every error that a user may meet. Carries all problems; never shown as a traceback by the command line."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Problem | Iterable[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        if not self.problems:
+            raise ValueError("A SciimgError needs at least one problem.")
+        super().__init__("\n".join(f"{p.where}: {p.message} [{p.kind}]" for p in self.problems))
+
+
+class InputError(SciimgError):
+    """Bad usage or bad input; nothing was written (exit code 2)."""
+
+
+class StudyError(InputError):
+    """A study that cannot be used; lists every problem with its line and key path."""
+
+
+class MissingExtraError(InputError):
+    """An optional dependency is needed; the message says which extra to install."""
+
+
+class BusyError(InputError):
+    """Another process holds the run or collection; the message says who."""
+
+
+class TrainingFailedError(SciimgError):
+    """Training diverged or could not start; the best checkpoint, if any, is kept (exit code 1)."""
+
+    exit_code = 1
+
+
+class AuditError(SciimgError):
+    """A release does not verify (exit code 1)."""
+
+    exit_code = 1

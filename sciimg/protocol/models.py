@@ -1,0 +1,281 @@
+"""A study: everything that is decided before any result exists, as frozen models.
+
+The YAML file is read by :func:`sciimg.protocol.load_study`, which reports every problem at once. The canonical digest of these models
+is carried by every artefact made under the study; a changed study is another study.
+"""
+
+import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sciimg.records import Digest, digest_of
+from sciimg.types import LabelKind, Unit
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Model(BaseModel):
+    """Base of all parts of a study: frozen, strict about unknown keys, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+# ---------------------------------------------------------------- data
+
+
+class StainSeparation(Model):
+    """Separate an RGB brightfield image into stains (Ruifrok & Johnston 2001), kept as uint16 optical density × ``scale``."""
+
+    kind: Literal["stain-separation"]
+    stains: tuple[Literal["haematoxylin", "eosin", "dab"], ...] = ("haematoxylin", "dab")
+    scale: float = Field(default=20000.0, gt=0)
+
+
+class Rescale(Model):
+    """Map each image's intensity percentiles linearly to 0 … ``top`` (uint16), for scanners without an absolute scale."""
+
+    kind: Literal["rescale"]
+    percentiles: tuple[float, float] = (0.5, 99.5)
+    top: int = Field(default=10000, gt=0, le=65535)
+    headroom: float = Field(default=1.5, ge=1, description="Values above top are kept up to headroom x top, then clipped.")
+
+
+class Luminance(Model):
+    """Keep one plane of an RGB(A) file whose colours are equal (a grey image saved as colour); refuses a coloured one."""
+
+    kind: Literal["luminance"]
+
+
+Preparation = Annotated[StainSeparation | Rescale | Luminance, Field(discriminator="kind")]
+
+
+class LabelFiles(Model):
+    """Label images beside the images: one a stem, matched by name."""
+
+    kind: Literal["files"]
+    uri: str
+    labels: LabelKind
+
+
+class SegmentNuclei(Model):
+    """Nuclei by a classical segmentation of one prepared channel (Gaussian, local threshold, distance-transform watershed)."""
+
+    kind: Literal["segment-nuclei"]
+    channel: str
+    sigma_px: float = Field(default=1.0, ge=0)
+    window_px: int = Field(default=51, ge=3)
+    offset: float = 0.0
+    min_area_px: int = Field(default=30, ge=1)
+    min_distance_px: int = Field(default=5, ge=1)
+
+
+class TissueMaps(Model):
+    """Classes from tissue probability maps on the image's grid: the largest probability above ``threshold`` wins; else 0."""
+
+    kind: Literal["tissue-maps"]
+    maps: dict[Name, str] = Field(min_length=1, description="Class name to file; classes are numbered from 1 in this order.")
+    threshold: float = Field(default=0.3, gt=0, lt=1)
+
+
+Labels = Annotated[LabelFiles | SegmentNuclei | TissueMaps, Field(discriminator="kind")]
+
+
+class Table(Model):
+    """A CSV/TSV with one row an image: ``key`` matches the image's stem; other columns give groups and conditions."""
+
+    uri: str
+    key: str
+    where: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="Keep only rows whose column has one of these values.")
+
+
+class Source(Model):
+    """Where real images come from. ``uri`` is a file, a folder, a glob relative to the study file, or ``package:NAME/path``."""
+
+    name: Name
+    uri: str
+    licence: str
+    citation: str
+    modality: Literal["fluorescence", "brightfield", "electron", "mri"]
+    spacing: tuple[float, ...] | None = Field(default=None, description="z, y, x; only where the files say nothing.")
+    unit: Unit | None = None
+    channels: tuple[str, ...] | None = None
+    prepare: tuple[Preparation, ...] = ()
+    labels: Labels | None = None
+    table: Table | None = None
+
+
+class SplitByColumn(Model):
+    """Whole groups (subjects, fields) go to one part. ``column`` is a column of the source's table, or ``id``."""
+
+    by: Literal["column"]
+    column: str
+    unit: str = Field(description="What a group is, in one word, e.g. subject, field.")
+    calibration: Fraction = 0.2
+    holdout: Fraction = 0.3
+    stratify: str | None = None
+
+
+class SplitByBlocks(Model):
+    """Strips of every image along ``axis`` with a guard gap between parts; ``cell`` tiles a strip into groups for statistics.
+
+    For one image there is no independent subject: the cells measure variation inside that image and nothing else.
+    """
+
+    by: Literal["blocks"]
+    axis: Literal["z", "y", "x"]
+    calibration: Fraction = 0.17
+    holdout: Fraction = 0.28
+    guard_px: int = Field(default=16, ge=0)
+    cell: tuple[int | None, ...] = Field(description="Size of a group along each spatial axis in pixels; null spans the image.")
+    unit: str = "block"
+
+
+Split = Annotated[SplitByColumn | SplitByBlocks, Field(discriminator="by")]
+
+
+# ---------------------------------------------------------------- conditions
+
+
+class MaskCondition(Model):
+    """The label image of the sample."""
+
+    kind: Literal["mask"]
+    name: Name = "mask"
+
+
+class ScalarCondition(Model):
+    """A number per sample, measured on the patch (mean of a channel, foreground fraction) or read from a column."""
+
+    kind: Literal["scalar"]
+    name: Name
+    measure: Literal["channel-mean", "foreground-fraction", "column"]
+    channel: str | None = None
+    column: str | None = None
+
+
+class ClassCondition(Model):
+    """A category per sample from a column of the catalogue."""
+
+    kind: Literal["class"]
+    name: Name
+    column: str
+
+
+Condition = Annotated[MaskCondition | ScalarCondition | ClassCondition, Field(discriminator="kind")]
+
+
+# ---------------------------------------------------------------- what is made
+
+
+class RecipePlan(Model):
+    """One augmenter of the study: a named recipe, its options and its budget in steps (never in seconds: results must repeat)."""
+
+    name: Name
+    recipe: Name
+    options: dict[str, Any] = Field(default_factory=dict)
+    role: Literal["candidate", "comparator"] = "candidate"
+
+
+class Patches(Model):
+    """Shape of a sample along its spatial axes, in pixels."""
+
+    shape: tuple[int, ...] = Field(min_length=2, max_length=3)
+    min_foreground: float = Field(default=0.0, ge=0, le=1)
+
+
+class GenerationPlan(Model):
+    """What is generated. Masks and scalars are drawn from the training part and perturbed, never copied from the holdout."""
+
+    count: int = Field(gt=0)
+    sampler: str | None = None
+    steps: int | None = Field(default=None, gt=0)
+    guidance: float | None = Field(default=None, ge=0)
+    seed: int = Field(default=0, ge=0)
+
+
+# ---------------------------------------------------------------- how it is judged
+
+
+class DownstreamPlan(Model):
+    """Segmenters trained on real, real + classical augmentation, real + synthetic; tested on the real holdout."""
+
+    seeds: int = Field(default=3, ge=2)
+    steps: int = Field(default=200, gt=0)
+    annotated_groups: int | None = Field(default=None, gt=0, description="How many training groups count as annotated (few-shot).")
+    annotated_images: int = Field(default=8, gt=0)
+    synthetic_per_real: float = Field(default=1.0, gt=0)
+
+
+class ValidationPlan(Model):
+    """Which families of checks run, and how many samples they use."""
+
+    samples: int = Field(default=128, ge=8, description="Real holdout and synthetic samples used by the set metrics.")
+    bootstrap: int = Field(default=200, ge=50)
+    physics: tuple[Name, ...] = ()
+    downstream: DownstreamPlan | None = None
+    segmenter_steps: int = Field(default=200, gt=0)
+    encoder_steps: int = Field(default=200, gt=0)
+
+
+class Gate(Model):
+    """One bar. The conservative end of the interval must clear it; an interval that straddles the bar is inconclusive."""
+
+    name: Name
+    metric: Name
+    at_least: float | None = None
+    at_most: float | None = None
+    judged_on: Literal["interval", "value"] = "interval"
+    why: str = Field(min_length=10, description="How the bound was derived.")
+
+
+class ReviewPlan(Model):
+    """Blinded reader study. ``readers: 0`` means none is asked for, and the report says so."""
+
+    readers: int = Field(default=0, ge=0)
+    items: int = Field(default=40, ge=4)
+    repeats: Fraction = 0.1
+    catch_pairs: int = Field(default=2, ge=0)
+
+
+class ReleasePlan(Model):
+    """What leaves, under which identity."""
+
+    dataset_id: Name
+    version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    licence: str
+    creator: str
+
+
+class Study(Model):
+    """The contract. Field order is the order of a run."""
+
+    sciimg: Literal[1]
+    name: Name
+    registered: datetime.date
+    title: str
+    question: str
+    context_of_use: str
+    excluded_uses: tuple[str, ...] = Field(min_length=1)
+    limits: tuple[str, ...] = Field(min_length=1, description="What the data cannot support, said before any result.")
+    sources: tuple[Source, ...] = Field(min_length=1)
+    split: Split
+    patches: Patches
+    conditions: tuple[Condition, ...] = ()
+    recipes: tuple[RecipePlan, ...] = Field(min_length=1)
+    generate: GenerationPlan
+    validation: ValidationPlan
+    gates: tuple[Gate, ...] = Field(min_length=1)
+    review: ReviewPlan = ReviewPlan()
+    release: ReleasePlan
+
+    @property
+    def digest(self) -> Digest:
+        """SHA-256 of the study in canonical JSON, defaults included: formatting and comments do not change it."""
+        return digest_of(self.model_dump(mode="json"))
+
+    @property
+    def dims(self) -> int:
+        """Number of spatial dimensions of a sample."""
+        return len(self.patches.shape)
