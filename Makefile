@@ -1,0 +1,50 @@
+# The repository's own verbs. `env` sets up; everything else calls it.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training clean
+
+env: $(STAMP)
+
+# The lock pins versions; pyproject.toml says what is needed. The same line gives the build of torch that the machine's index offers.
+$(STAMP): pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit("sciimg needs Python 3.11 or newer; got " + sys.version.split()[0] + ". Try: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock --group dev --group independent -e ".[demo]"
+	touch $@
+
+demo: env
+	$(BIN)/sciimg run protocols/tissue-demo.yaml
+
+test: env
+	$(BIN)/python -m pytest
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: env
+	$(BIN)/mypy
+
+contracts: env
+	$(BIN)/lint-imports
+
+check: lint types contracts test
+
+wheel: env
+	$(BIN)/python -m build --wheel --no-isolation
+
+conformance: env
+	$(BIN)/python -m pytest tests/conformance -m "slow or not slow"
+
+test-independent: env
+	$(BIN)/python -m pytest tests/independent
+
+bench-training: env
+	$(BIN)/python tests/benchmarks/bench_training.py
+
+clean:
+	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,33 @@
+"""``python -m flows STUDY WORKDIR SLOTS RESULT``: the study flow in a process group of its own, started and watched by ``sciimg run``.
+
+The result, or the problems, go to the RESULT file; stdout stays free for the command that started it.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+from sciimg.errors import SciimgError
+from sciimg.files import write_json
+from sciimg.stages.supervision import watch_parent
+
+
+def main(study: str, workdir: str, slots: str, result: str) -> int:
+    """Run the flow; return the exit code of DESIGN."""
+    from flows.settings import embed
+
+    embed(Path(workdir))
+    from flows.study import study_flow
+
+    try:
+        outcome = study_flow(study, workdir, int(slots))
+    except SciimgError as error:
+        write_json(Path(result), {"exit_code": error.exit_code, "problems": [dataclasses.asdict(p) for p in error.problems]})
+        return error.exit_code
+    write_json(Path(result), {"exit_code": 0, "outcome": outcome})
+    return 0
+
+
+if __name__ == "__main__":
+    watch_parent(group=True)
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,27 @@
+"""Prefect as an embedded, silent, offline engine, unless the user points it at a server."""
+
+import os
+from pathlib import Path
+
+_DEFAULTS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_LOGGING_LEVEL": "ERROR",
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_CLIENT_MAX_RETRIES": "30",
+    "PREFECT_SHOW_STARTUP_MESSAGE": "false",
+    "PREFECT_CLI_PROMPT": "false",
+}
+
+
+def embed(workdir: Path) -> None:
+    """Set Prefect's environment before its first import; values that the user has set stay.
+
+    The embedded server keeps its database under ``workdir/.prefect``: a view of the runs that may be deleted at any time.
+    """
+    for key, value in _DEFAULTS.items():
+        os.environ.setdefault(key, value)
+    if "PREFECT_API_URL" not in os.environ:
+        os.environ.setdefault("PREFECT_HOME", str((workdir / ".prefect").resolve()))

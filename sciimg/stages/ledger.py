@@ -1,0 +1,249 @@
+"""The run folder and its ledger: which stages a study has, which are done, and how one is carried out exactly once.
+
+A stage works in ``.<stage>.partial`` and is renamed to ``<stage>`` when it is whole, ``stage.json`` last. A stage is done when its
+``stage.json`` names the inputs that it would be given now; anything else is redone, continuing from what the partial folder holds if that
+was begun with the same inputs. There is no other state.
+"""
+
+import fcntl
+import json
+import os
+import platform
+import resource
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TextIO
+
+from sciimg.errors import BusyError, InputError, Problem
+from sciimg.files import sync_directory, write_json, write_text
+from sciimg.protocol import LoadedStudy, load_study
+from sciimg.records import Digest, digest_file, digest_of
+
+LEDGER = "stage.json"
+_BEGUN = ".inputs.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder ``<workdir>/<study>-<digest8>``, holding the study as it was when the run began."""
+
+    path: Path
+
+    @classmethod
+    def begin(cls, study_file: Path, workdir: Path) -> "Run":
+        """Make (or find) the run folder of a study; its contract is copied in, so that later edits of the file cannot reach it."""
+        loaded = load_study(study_file)
+        digest = loaded.study.digest
+        run = cls(workdir / f"{loaded.study.name}-{digest.removeprefix('sha256:')[:8]}")
+        run.path.mkdir(parents=True, exist_ok=True)
+        write_text(run.path / "study.yaml", loaded.text)
+        write_json(run.path / "run.json", {"study": digest, "folder": str(loaded.folder.resolve())})
+        return run
+
+    @cached_property
+    def loaded(self) -> LoadedStudy:
+        """The study of this run; relative sources resolve against the folder of the file it was started from."""
+        try:
+            about = json.loads((self.path / "run.json").read_text())
+        except FileNotFoundError:
+            raise InputError(
+                Problem(str(self.path), "not-a-run", "A run folder holds run.json and study.yaml; start one with `sciimg run STUDY`.")
+            ) from None
+        return load_study(self.path / "study.yaml", folder=Path(about["folder"]))
+
+    def folder(self, stage: str) -> Path:
+        """Where the finished stage lies."""
+        return self.path / stage
+
+    def ledger(self, stage: str) -> dict[str, Any] | None:
+        """Return the stage's ``stage.json``, or None when the stage has not been finished."""
+        try:
+            entry: dict[str, Any] = json.loads((self.folder(stage) / LEDGER).read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        return entry
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a study.
+
+    Parameters
+    ----------
+    name : str
+        Folder name, e.g. ``"train-ldm"``.
+    needs : tuple of str
+        Stages whose outputs are this stage's inputs.
+    work : callable
+        ``work(run, out)`` writes into ``out``, which may hold the remains of an interrupted attempt with the same inputs.
+    parameters : callable, optional
+        ``parameters(run)`` gives the JSON value, beyond the study and the needed stages, that the outputs depend on.
+    heavy : bool
+        Whether the stage keeps one core busy for long (used for scheduling only).
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    work: Callable[[Run, Path], None]
+    parameters: Callable[[Run], Any] | None = None
+    heavy: bool = False
+
+    def inputs(self, run: Run) -> dict[str, Any]:
+        """Return everything the outputs depend on, as digests."""
+        needed: dict[str, Any] = {}
+        for name in self.needs:
+            entry = run.ledger(name)
+            if entry is None:
+                raise InputError(Problem(str(run.folder(name)), "stage-missing", f"Stage {self.name!r} needs {name!r}, which is not done."))
+            needed[name] = entry["outputs"]["digest"]
+        extra = self.parameters(run) if self.parameters else None
+        return {"study": run.loaded.study.digest, "sciimg": _version("sciimg"), "needs": needed, "parameters": extra}
+
+    def is_done(self, run: Run) -> bool:
+        """Whether the finished folder was made from the inputs of now."""
+        entry = run.ledger(self.name)
+        return entry is not None and all(run.ledger(name) for name in self.needs) and entry["inputs"] == self.inputs(run)
+
+
+def perform(stage: Stage, run: Run) -> bool:
+    """Carry out a stage unless it is done; return whether there was anything to do.
+
+    Raises
+    ------
+    BusyError
+        If another process is at this stage of this run.
+    """
+    with hold(run.path / f".{stage.name}.lock"):
+        if stage.is_done(run):
+            return False
+        inputs = stage.inputs(run)
+        partial = _partial_folder(run, stage, inputs)
+        started, clock, cpu = time.time(), time.monotonic(), _cpu_seconds()
+        stage.work(run, partial)
+        outputs = folder_digest(partial)
+        entry = {
+            "stage": stage.name,
+            "study": run.loaded.study.digest,
+            "inputs": inputs,
+            "outputs": outputs,
+            "timings": {
+                "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+                "wall_s": round(time.monotonic() - clock, 3),
+                "cpu_s": round(_cpu_seconds() - cpu, 3),
+                "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+            },
+            "environment": environment(),
+        }
+        (partial / _BEGUN).unlink()
+        write_json(partial / LEDGER, entry)
+        _replace(partial, run.folder(stage.name))
+        return True
+
+
+def folder_digest(folder: Path) -> dict[str, Any]:
+    """Return the digest of a folder's files by relative path, their number and their bytes; the ledger's own files do not count."""
+    files: dict[str, Digest] = {}
+    size = 0
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (LEDGER, _BEGUN)):
+        files[path.relative_to(folder).as_posix()] = digest_file(path)
+        size += path.stat().st_size
+    return {"digest": digest_of(files), "files": len(files), "bytes": size}
+
+
+def environment() -> dict[str, str]:
+    """Return what the numbers of a stage may depend on: interpreter, platform and the versions of the libraries that compute."""
+    names = ("sciimg", "torch", "monai", "numpy", "scipy", "scikit-image", "zarr", "pandas", "prefect")
+    return {"python": platform.python_version(), "platform": platform.platform(), "machine": platform.machine()} | {
+        name: _version(name) for name in names
+    }
+
+
+@contextmanager
+def hold(path: Path, patience_s: float = 5.0) -> Iterator[None]:
+    """Hold a lock file for the length of the block; the kernel releases it when the process ends, however it ends.
+
+    Waits up to ``patience_s`` seconds, because the children of a killed run need a moment to notice that they are orphans.
+
+    Raises
+    ------
+    BusyError
+        Naming the process and machine that hold it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + patience_s
+    with path.open("a+") as stream:
+        while not _try_lock(stream):
+            if time.monotonic() > deadline:
+                stream.seek(0)
+                holder = stream.read().strip() or "another process"
+                message = f"One process at a time works here; {holder} holds {path.name}. Wait for it, or stop it."
+                raise BusyError(Problem(str(path.parent), "busy", message))
+            time.sleep(0.1)
+        _sign(stream)
+        yield
+
+
+def _try_lock(stream: TextIO) -> bool:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _sign(stream: TextIO) -> None:
+    stream.seek(0)
+    stream.truncate()
+    stream.write(f"process {os.getpid()} on {socket.gethostname()}")
+    stream.flush()
+
+
+def _partial_folder(run: Run, stage: Stage, inputs: Mapping[str, Any]) -> Path:
+    """Return the stage's working folder: what an interrupted attempt left if it began with the same inputs, otherwise empty."""
+    partial = run.path / f".{stage.name}.partial"
+    begun = partial / _BEGUN
+    if partial.exists() and not (begun.exists() and json.loads(begun.read_text()) == inputs):
+        shutil.rmtree(partial)
+    if not partial.exists():
+        partial.mkdir()
+        write_json(begun, inputs)
+    return partial
+
+
+def _replace(new: Path, place: Path) -> None:
+    """Put a whole folder in its place; an outdated one is moved aside first, so that the place never holds a mixture."""
+    if place.exists():
+        old = place.with_name(f".{place.name}.outdated")
+        if old.exists():
+            shutil.rmtree(old)
+        place.replace(old)
+        new.replace(place)
+        shutil.rmtree(old)
+    else:
+        new.replace(place)
+    sync_directory(place.parent)
+
+
+def _cpu_seconds() -> float:
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def log(message: str) -> None:
+    """Print one plain progress line; stderr, because stdout belongs to results."""
+    print(message, file=sys.stderr, flush=True)
