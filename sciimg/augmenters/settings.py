@@ -1,0 +1,119 @@
+"""The choices that span the recipe space, as frozen data: space x process x backbone x conditioning x sampler, and how to train.
+
+Nothing here imports torch, so that recipes can be listed at once. :mod:`sciimg.augmenters.build` meets each union with one ``match``.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, no unknown keys, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Schedule(Settings):
+    """How one phase (or one player of it) is optimised. Budgets are steps, never seconds: results must repeat."""
+
+    steps: int = Field(gt=0)
+    batch: int = Field(default=32, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    final_rate: float = Field(default=0.02, ge=0, le=1, description="Share of the learning rate that the cosine ends at.")
+    warmup: int = Field(default=50, ge=0)
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = Field(default=0.01, ge=0)
+    clip: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
+    ema: float = Field(default=0.995, ge=0, lt=1, description="Decay of the running average of weights; 0 keeps the last weights.")
+    precision: Literal["bf16", "fp32"] = "bf16"
+    held_out_every: int = Field(default=100, gt=0)
+    patience: int | None = Field(default=None, gt=0, description="Stop after this many held-out looks without a better one.")
+    checkpoint_every: int = Field(default=200, gt=0)
+
+
+# ---------------------------------------------------------------- spaces
+
+
+class PixelSpace(Settings):
+    """The images themselves."""
+
+    kind: Literal["pixel"] = "pixel"
+
+
+class KLSpace(Settings):
+    """A convolutional autoencoder with a Gaussian bottleneck (Rombach et al. 2022); per-channel latent mean and std."""
+
+    kind: Literal["kl"] = "kl"
+    factor: Literal[2, 4, 8] = 2
+    latent_channels: int = Field(default=4, gt=0)
+    widths: tuple[int, ...] = (32, 64)
+    kl_weight: float = Field(default=1e-4, ge=0)
+    training: Schedule
+
+
+SpaceSettings = Annotated[PixelSpace | KLSpace, Field(discriminator="kind")]
+
+
+# ---------------------------------------------------------------- processes
+
+
+class FlowProcess(Settings):
+    """Rectified flow (Liu 2022, Lipman 2022): velocity between noise and data on straight lines; logit-normal times (Esser 2024)."""
+
+    kind: Literal["flow"] = "flow"
+    time_mean: float = 0.0
+    time_std: float = Field(default=1.0, gt=0)
+
+
+class DiffusionProcess(Settings):
+    """Variance-preserving diffusion (Ho 2020) in continuous time with a cosine schedule; predicts noise or v (Salimans & Ho 2022)."""
+
+    kind: Literal["ddpm"] = "ddpm"
+    predict: Literal["epsilon", "v"] = "v"
+
+
+class AdversarialProcess(Settings):
+    """Generator against discriminator."""
+
+    kind: Literal["adversarial"] = "adversarial"
+
+
+ProcessSettings = Annotated[FlowProcess | DiffusionProcess | AdversarialProcess, Field(discriminator="kind")]
+
+
+# ---------------------------------------------------------------- backbones, conditioning, samplers
+
+
+class UNetBackbone(Settings):
+    """Small residual UNet, 2D or 3D; condition maps are concatenated, time and vector modulate each block (FiLM)."""
+
+    kind: Literal["unet"] = "unet"
+    widths: tuple[int, ...] = (64, 128)
+    blocks: int = Field(default=2, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+
+class ConvNetBackbone(Settings):
+    """DCGAN-like generator and discriminator without normalisation."""
+
+    kind: Literal["convnet"] = "convnet"
+
+
+BackboneSettings = Annotated[UNetBackbone | ConvNetBackbone, Field(discriminator="kind")]
+
+
+class Conditioning(Settings):
+    """How conditions enter and how often they are withheld while training (classifier-free guidance)."""
+
+    mask: Literal["concat"] = "concat"
+    vector: Literal["film"] = "film"
+    drop: float = Field(default=0.1, ge=0, lt=1)
+
+
+class SamplerSettings(Settings):
+    """How samples are drawn: solver, number of steps, guidance strength (1 is none)."""
+
+    name: Literal["euler", "heun", "ddim", "ancestral", "one-step"] = "heun"
+    steps: int = Field(default=12, gt=0)
+    guidance: float = Field(default=1.0, ge=0)
