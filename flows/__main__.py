@@ -1,4 +1,4 @@
-"""``python -m flows STUDY WORKDIR SLOTS RESULT``: the study flow in a process group of its own, started and watched by ``sciimg run``.
+"""``python -m flows STUDY WORKDIR SLOTS ENGINE RESULT``: the study flow in a process group of its own, started and watched by ``sciimg run``.
 
 The result, or the problems, go to the RESULT file; stdout stays free for the command that started it.
 """
@@ -12,7 +12,7 @@ from sciimg.files import write_json
 from sciimg.stages.supervision import watch_parent
 
 
-def main(study: str, workdir: str, slots: str, result: str) -> int:
+def main(study: str, workdir: str, slots: str, engine: str, result: str) -> int:
     """Run the flow; return the exit code of DESIGN."""
     from flows.settings import embed
 
@@ -20,7 +20,7 @@ def main(study: str, workdir: str, slots: str, result: str) -> int:
     from flows.study import study_flow
 
     try:
-        outcome = study_flow(study, workdir, int(slots))
+        outcome = study_flow(study, workdir, int(slots), engine)
     except SciimgError as error:
         write_json(Path(result), {"exit_code": error.exit_code, "problems": [dataclasses.asdict(p) for p in error.problems]})
         return error.exit_code

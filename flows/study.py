@@ -15,10 +15,10 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.futures import wait
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.engines import Runner, engine
 from sciimg.errors import Problem, SciimgError
 from sciimg.stages.ledger import Run, Stage, log
 from sciimg.stages.plan import plan
-from sciimg.stages.supervision import run_stage
 
 
 class StageFailedError(SciimgError):
@@ -30,7 +30,7 @@ class StageFailedError(SciimgError):
 
 
 @flow(name="sciimg-study", task_runner=ThreadPoolTaskRunner(max_workers=64), validate_parameters=False)  # type: ignore[arg-type]
-def study_flow(study_file: str, workdir: str = "runs", slots: int = 2) -> dict[str, Any]:
+def study_flow(study_file: str, workdir: str = "runs", slots: int = 2, engine_name: str = "local") -> dict[str, Any]:
     """Carry out a study from its file to its release.
 
     Parameters
@@ -41,6 +41,8 @@ def study_flow(study_file: str, workdir: str = "runs", slots: int = 2) -> dict[s
         Folder of the runs.
     slots : int
         How many heavy stages may run at the same time; results do not depend on it.
+    engine_name : str
+        Where stages run: ``"local"`` or ``"dask"``.
 
     Returns
     -------
@@ -50,11 +52,12 @@ def study_flow(study_file: str, workdir: str = "runs", slots: int = 2) -> dict[s
     run = Run.begin(Path(study_file), Path(workdir))
     stages = plan(run.loaded.study)
     free = threading.BoundedSemaphore(slots)
-    with tags(run.loaded.study.digest.removeprefix("sha256:")[:8], run.loaded.study.name):
+    digest8 = run.loaded.study.digest.removeprefix("sha256:")[:8]
+    with tags(digest8, run.loaded.study.name), engine(engine_name, slots) as runner:
         futures: dict[str, Any] = {}
         for name, stage in stages.items():
             futures[name] = stage_task.with_options(name=name, task_run_name=name).submit(
-                str(run.path), name, free, wait_for=[futures[n] for n in stage.needs]
+                str(run.path), name, free, runner, wait_for=[futures[n] for n in stage.needs]
             )
         wait(list(futures.values()))
         failed = [future.state.result(raise_on_failure=False) for future in futures.values() if future.state.is_failed()]
@@ -71,7 +74,7 @@ def study_flow(study_file: str, workdir: str = "runs", slots: int = 2) -> dict[s
 
 
 @task
-def stage_task(folder: str, name: str, free: threading.BoundedSemaphore) -> str:
+def stage_task(folder: str, name: str, free: threading.BoundedSemaphore, runner: Runner) -> str:
     """Run one stage in a supervised process; raise what it reports."""
     run = Run(Path(folder))
     stage = plan(run.loaded.study)[name]
@@ -79,18 +82,18 @@ def stage_task(folder: str, name: str, free: threading.BoundedSemaphore) -> str:
         log(f"{name}: done before")
         return name
     if not stage.heavy:
-        _carry_out(run, stage)
+        _carry_out(run, stage, runner)
         return name
     with free:
-        _carry_out(run, stage)
+        _carry_out(run, stage, runner)
     return name
 
 
-def _carry_out(run: Run, stage: Stage) -> None:
+def _carry_out(run: Run, stage: Stage, runner: Runner) -> None:
     log(f"{stage.name}: begins")
     started = time.monotonic()
     log_file = run.path / "logs" / f"{stage.name}.log"
-    code = run_stage(stage.name, run.path, log_file)
+    code = runner(stage.name, run.path, log_file)
     if code != 0:
         raise StageFailedError(_problems(run, stage, code, log_file), code if code in (1, 2) else 1)
     log(f"{stage.name}: done in {time.monotonic() - started:.1f} s")

@@ -1,0 +1,45 @@
+"""Where a stage's process runs: on this machine, or on a worker of a Dask cluster. Both run the same command and return its exit code."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sciimg.stages.supervision import run_stage
+
+Runner = Callable[[str, Path, Path], int]  # stage name, run folder, log file -> exit code
+
+
+@contextmanager
+def engine(name: str, slots: int) -> Iterator[Runner]:
+    """Yield the function that runs one stage and waits for it.
+
+    Parameters
+    ----------
+    name : {"local", "dask"}
+    slots : int
+        Workers of a local Dask cluster; ignored where ``DASK_SCHEDULER_ADDRESS`` names a cluster that exists.
+    """
+    if name == "local":
+        yield run_stage
+        return
+    from distributed import Client, LocalCluster
+
+    address = os.environ.get("DASK_SCHEDULER_ADDRESS")
+    if address:
+        with Client(address) as client:
+            yield _on(client)
+        return
+    with (
+        LocalCluster(n_workers=slots, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        yield _on(client)
+
+
+def _on(client: object) -> Runner:
+    def run(stage: str, folder: Path, log_file: Path) -> int:
+        code: int = client.submit(run_stage, stage, folder, log_file, pure=False).result()  # type: ignore[attr-defined]
+        return code
+
+    return run

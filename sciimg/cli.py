@@ -1,0 +1,408 @@
+"""The command line: parse, call, print. No logic lives here; rooms are imported when a command needs them."""
+
+import functools
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sciimg.errors import InputError, Problem, SciimgError
+
+app = typer.Typer(
+    name="sciimg",
+    help="Real microscopy and MRI volumes into signed, validated synthetic datasets.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Real images to start with.", no_args_is_help=True)
+recipes_app = typer.Typer(help="The generative systems, as data.", no_args_is_help=True)
+metrics_app = typer.Typer(help="Image metrics on any files, folders or collections.", no_args_is_help=True)
+review_app = typer.Typer(help="Blinded reader studies.", no_args_is_help=True)
+for _name, _sub in (("data", data_app), ("recipes", recipes_app), ("metrics", metrics_app), ("review", review_app)):
+    app.add_typer(_sub, name=_name)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's YAML file.")]
+Reply = tuple[Any, str, int]  # JSON value, text for people, exit code
+
+
+def command(group: typer.Typer, name: str) -> Callable[[Callable[..., Reply]], Callable[..., None]]:
+    """Register a function that returns (JSON value, text, exit code) as a command with ``--json``, ``--debug`` and one way to fail."""
+
+    def register(function: Callable[..., Reply]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def run(**arguments: Any) -> None:
+            as_json, debug = arguments["json_"], arguments["debug"]
+            try:
+                value, text, code = function(**arguments)
+            except SciimgError as error:
+                fail(error, as_json=as_json, debug=debug)
+            except BrokenPipeError:
+                raise typer.Exit(0) from None
+            except KeyboardInterrupt:
+                typer.echo("Interrupted. Run the same command again to continue.", err=True)
+                raise typer.Exit(130) from None
+            except Exception as error:
+                unexpected = Problem("sciimg", "internal-error", f"{type(error).__name__}: {error}. Please report it, with --debug.")
+                fail(InputError(unexpected), as_json=as_json, debug=debug, code=1, cause=error)
+            else:
+                typer.echo(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) if as_json else text)
+                raise typer.Exit(code)
+
+        group.command(name)(run)
+        return run
+
+    return register
+
+
+def fail(error: SciimgError, *, as_json: bool, debug: bool, code: int | None = None, cause: BaseException | None = None) -> None:
+    """Print every problem as one block on stderr (with ``--json`` also as JSON on stdout) and exit."""
+    if debug:
+        traceback.print_exception(cause or error)
+    if as_json:
+        typer.echo(json.dumps({"problems": [p.as_dict() for p in error.problems]}, indent=1, ensure_ascii=False))
+    typer.echo("\n".join(f"Error  {p.where}\n       {p.message} [{p.kind}]" for p in error.problems), err=True)
+    raise typer.Exit(error.exit_code if code is None else code)
+
+
+def main() -> None:
+    """Entry point of the ``sciimg`` command."""
+    app()
+
+
+# ---------------------------------------------------------------- the whole way
+
+
+@command(app, "run")
+def run(
+    study: StudyFile,
+    workdir: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
+    engine: Annotated[str, typer.Option(help="local, dask or slurm.")] = "local",
+    slots: Annotated[int, typer.Option(min=1, help="Heavy stages at the same time; does not change results. Default: cores.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
+    """Carry a study from its images to a decided, signed release. Run it again to continue after any interruption."""
+    from sciimg.stages.launch import describe_plan, launch
+
+    if dry_run:
+        value = describe_plan(study, workdir)
+        return value, "\n".join(f"{s['stage']:<20} {'done' if s['done'] else 'to do'}" for s in value["stages"]), 0
+    outcome = launch(study, workdir, engine=engine, slots=slots)
+    reasons = "\n".join(f"  - {r}" for r in outcome["reasons"])
+    text = f"Decision  {outcome['decision']}\n{reasons}\nRelease   {outcome['release']}\nReport    {outcome['report']}"
+    return outcome, text, 1 if outcome["decision"] == "refused" else 0
+
+
+@command(app, "schema")
+def schema(json_: Json = False, debug: Debug = False) -> Reply:
+    """Print the JSON Schema of a study, for editors and validators."""
+    from sciimg.protocol import json_schema
+
+    value = json_schema()
+    return value, json.dumps(value, indent=1, ensure_ascii=False), 0
+
+
+# ---------------------------------------------------------------- data
+
+
+@command(app, "ingest")
+def ingest(
+    src: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files, folders or collections of any readable format.")],
+    out: Annotated[Path, typer.Option(help="The collection to make.")],
+    spacing: Annotated[str | None, typer.Option(metavar="Z,Y,X", help="Where the files say nothing.")] = None,
+    unit: Annotated[str | None, typer.Option(help="nanometer, micrometer, millimeter, or pixel: no physical size is known.")] = None,
+    override_spacing: Annotated[bool, typer.Option("--override-spacing", help="Let --spacing contradict a file.")] = False,
+    on_error: Annotated[str, typer.Option(help="quarantine or stop.")] = "quarantine",
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
+    """Read real images into a collection of OME-Zarr volumes."""
+    from sciimg.stages.ingest import ingest_files, parse_spacing
+
+    value = ingest_files(src, out, spacing=parse_spacing(spacing, unit), override=override_spacing, on_error=on_error)
+    lines = [f"{i['id']}  {i['axes']} {i['shape']} {i['dtype']}  {i['spacing']} {i['unit']}" for i in value["images"]]
+    lines += [f"Rejected  {r['source']}: {p['message']} [{p['kind']}]" for r in value["rejected"] for p in r["problems"]]
+    return value, "\n".join([*lines, f"{len(value['images'])} images in {out}"]), 3 if value["rejected"] else 0
+
+
+@command(app, "info")
+def info(path: Path, json_: Json = False, debug: Debug = False) -> Reply:
+    """Describe an image, collection, model, run or release."""
+    from sciimg.stages.info import describe
+
+    value = describe(path)
+    return value, "\n".join(f"{key:<14} {_short(entry)}" for key, entry in value.items()), 0
+
+
+@command(data_app, "list")
+def data_list(json_: Json = False, debug: Debug = False) -> Reply:
+    """List real images that ship inside dependencies."""
+    from sciimg.io.samples import available
+
+    value = available()
+    return {"data": value}, "\n".join(f"{d['name']:<12} {d['title']}  ({d['licence']})" for d in value), 0
+
+
+@command(data_app, "fetch")
+def data_fetch(
+    name: str,
+    out: Annotated[Path | None, typer.Option(help="Folder; default: NAME here.")] = None,
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
+    """Copy one of them into a folder."""
+    from sciimg.io.samples import fetch
+
+    folder = out or Path(name)
+    files = [str(f) for f in fetch(name, folder)]
+    return {"name": name, "files": files}, "\n".join(files), 0
+
+
+# ---------------------------------------------------------------- generation
+
+
+@command(recipes_app, "list")
+def recipes_list(json_: Json = False, debug: Debug = False) -> Reply:
+    """List the recipes."""
+    from sciimg.augmenters.recipes import summaries
+
+    value = summaries()
+    return {"recipes": value}, "\n".join(f"{r['name']:<12} {r['space']} x {r['process']} x {r['backbone']}  {r['dims']}" for r in value), 0
+
+
+@command(recipes_app, "show")
+def recipes_show(name: str, json_: Json = False, debug: Debug = False) -> Reply:
+    """Print one recipe whole."""
+    from sciimg.augmenters.recipes import get_recipe
+
+    value = get_recipe(name, {}).model_dump(mode="json")
+    return value, json.dumps(value, indent=1), 0
+
+
+@command(app, "train")
+def train(
+    study: StudyFile,
+    data: Annotated[Path, typer.Option(help="The real collection.")],
+    out: Annotated[Path, typer.Option(help="The model folder to make.")],
+    recipe: Annotated[str | None, typer.Option(help="Name of the recipe in the study; default: its first.")] = None,
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
+    """Train one recipe of a study on a collection."""
+    from sciimg.stages.train import train_command
+
+    value = train_command(study, data, out, recipe)
+    return value, f"Model  {out}\nDigest {value['digest']}", 0
+
+
+@command(app, "generate")
+def generate(
+    model: Path,
+    out: Annotated[Path, typer.Option(help="The synthetic collection to make.")],
+    count: Annotated[int, typer.Option(min=1)],
+    condition: Annotated[list[str] | None, typer.Option(metavar="K=V", help="Fix a scalar or class condition.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="A collection whose labels are the masks.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    sampler: Annotated[str | None, typer.Option()] = None,
+    steps: Annotated[int | None, typer.Option(min=1)] = None,
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
+    """Draw samples from a trained model into a collection with lineage."""
+    from sciimg.stages.generate import generate_command
+
+    value = generate_command(model, out, count=count, conditions=condition or [], masks=mask, seed=seed, sampler=sampler, steps=steps)
+    return value, f"{value['count']} samples in {out}", 0
+
+
+# ---------------------------------------------------------------- judging
+
+
+@command(app, "verify")
+def verify(
+    out: Annotated[Path | None, typer.Option(help="Also write the JSON here.")] = None,
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
+    """Test the machinery on this machine against closed forms."""
+    from sciimg.files import write_json
+    from sciimg.stages.verify import verify_machine
+
+    value = verify_machine()
+    if out is not None:
+        write_json(out, value)
+    lines = [f"{'ok  ' if c['passed'] else 'FAIL'} {c['name']:<44} {c['got']:.6g} (expected {c['expected']:.6g} ± {c['tolerance']:.1g})"
+             for c in value["checks"]]
+    return value, "\n".join([*lines, "passed" if value["passed"] else "FAILED"]), 0 if value["passed"] else 1
+
+
+@command(metrics_app, "pair")
+def metrics_pair(
+    reference: Path,
+    test: Path,
+    metric: Annotated[str, typer.Option(help="Comma-separated names.")] = "ssim,psnr",
+    data_range: Annotated[float | None, typer.Option(help="Width of the intensity scale; default: from the files.")] = None,
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
+    """Compare images pairwise (SSIM, PSNR, ...)."""
+    from sciimg.stages.metrics import pair
+
+    value = pair(reference, test, metrics=_names(metric), data_range=data_range)
+    return value, _metric_lines(value), 0
+
+
+@command(metrics_app, "set")
+def metrics_set(
+    real: Path,
+    synthetic: Path,
+    train: Annotated[Path | None, typer.Option(help="The training images, for memorisation.")] = None,
+    metric: Annotated[str, typer.Option(help="Comma-separated names.")] = "kid,prdc",
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
+    """Compare two sets of images (KID, precision and recall, ...)."""
+    from sciimg.stages.metrics import compare_sets
+
+    value = compare_sets(real, synthetic, train=train, metrics=_names(metric))
+    return value, _metric_lines(value), 0
+
+
+@command(app, "validate")
+def validate(
+    study: StudyFile,
+    real: Annotated[Path, typer.Option(help="The real collection.")],
+    synthetic: Annotated[Path, typer.Option(help="The synthetic collection, whoever made it.")],
+    train: Annotated[Path | None, typer.Option(help="The training collection, when it is not part of REAL.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the evidence.")] = Path("validation"),
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
+    """Judge a synthetic collection by a study's checks."""
+    from sciimg.stages.validate import validate_command
+
+    value = validate_command(study, real, synthetic, train, out)
+    return value, _metric_lines(value), 0
+
+
+@command(review_app, "sheets")
+def review_sheets(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    out: Annotated[Path, typer.Option()] = Path("review"),
+    readers: Annotated[int, typer.Option(min=1)] = 3,
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
+    """Make blinded sheets for readers, and a key that stays with you."""
+    from sciimg.stages.review import sheets_command
+
+    value = sheets_command(run, out, readers)
+    return value, "\n".join(value["files"]), 0
+
+
+@command(review_app, "score")
+def review_score(
+    answers: Annotated[list[Path], typer.Argument(help="Filled sheets (XLSX, CSV) or a long CSV: reader,item,answer[,truth].")],
+    key: Annotated[Path | None, typer.Option(help="The key file of the sheets.")] = None,
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
+    """Score filled sheets."""
+    from sciimg.stages.review import score_command
+
+    value = score_command(answers, key)
+    return value, "\n".join(f"{k:<14} {_short(v)}" for k, v in value.items()), 0
+
+
+# ---------------------------------------------------------------- release
+
+
+@command(app, "keygen")
+def keygen(
+    name: Annotated[str, typer.Option(help="Printed name of the signer.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Key folder; default: the user's configuration folder.")] = None,
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
+    """Make a signing key (P-256), encrypted with SCIIMG_KEY_PASSPHRASE when that is set."""
+    from sciimg.stages.sign import keygen_command
+
+    value = keygen_command(name, out)
+    return value, "\n".join(f"{k:<12} {v}" for k, v in value.items()), 0
+
+
+@command(app, "sign")
+def sign(
+    release: Path,
+    role: Annotated[str, typer.Option(help="decision or review.")] = "review",
+    meaning: Annotated[str, typer.Option(help="What the signature means, in one sentence.")] = "",
+    key: Annotated[Path | None, typer.Option(help="Key file; default: the user's own.")] = None,
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
+    """Add a signed attestation to a release."""
+    from sciimg.stages.sign import sign_command
+
+    value = sign_command(release, role, meaning, key)
+    return value, f"Attestation  {value['attestation']}", 0
+
+
+@command(app, "audit")
+def audit(
+    release: Path,
+    trust: Annotated[Path | None, typer.Option(help="Trust policy; default: the user's own keys.")] = None,
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
+    """Check a release: bytes, signature, trust policy, decision."""
+    from sciimg.stages.sign import audit_command
+
+    value, steps = audit_command(release, trust)
+    problems = [f"Fault  {p['where']}: {p['message']} [{p['kind']}]" for p in value["problems"]]
+    verdict = f"{'Verified' if value['verified'] else 'NOT VERIFIED'}: decision {value['decision']}"
+    return value, "\n".join([*steps, *problems, verdict]), 0 if value["verified"] else 1
+
+
+@command(app, "report")
+def report(
+    path: Annotated[Path, typer.Argument(metavar="RUN|STUDY", help="A run folder, or a study file with --plan.")],
+    plan: Annotated[bool, typer.Option("--plan", help="Render the study itself, before any run.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for report.html and report.pdf.")] = None,
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
+    """Render the audit report of a run, or a study as its pre-registration."""
+    from sciimg.stages.report import report_command
+
+    value = report_command(path, plan=plan, out=out)
+    return value, "\n".join(value["files"]), 0
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 160 else text[:157] + "..."
+
+
+def _metric_lines(value: dict[str, Any]) -> str:
+    lines = []
+    for m in value["metrics"]:
+        interval = f" [{m['ci95'][0]:.4g}, {m['ci95'][1]:.4g}]" if m.get("ci95") else ""
+        lines.append(f"{m['name']:<36} " + (f"{m['value']:.5g}{interval}" if m["status"] == "ok" else f"undefined: {m['reason']}"))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""Start a study's flow in a supervised process group and bring back what it came to."""
+
+import json
+import os
+import signal
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from sciimg.errors import InputError, Problem, SciimgError
+from sciimg.stages.ledger import Run, hold
+from sciimg.stages.plan import plan
+from sciimg.stages.supervision import start
+
+ENGINES = ("local", "dask")
+
+
+def launch(study: Path, workdir: Path, *, engine: str = "local", slots: int = 0) -> dict[str, Any]:
+    """Carry out a study; return the JSON of ``sciimg run``.
+
+    The flow, its embedded Prefect server and every stage live in one process group that ends when this process does.
+
+    Parameters
+    ----------
+    study, workdir : Path
+        The study's YAML, and the folder of the runs.
+    engine : str
+        ``"local"`` runs stages as processes of this machine, ``"dask"`` on a Dask cluster (``DASK_SCHEDULER_ADDRESS`` or a local one).
+    slots : int
+        Heavy stages at the same time; 0 means one a core.
+
+    Raises
+    ------
+    SciimgError
+        With every problem that the flow or its stages named.
+    """
+    if engine not in ENGINES:
+        message = f"--engine is one of {', '.join(ENGINES)} in this version; got {engine!r}."
+        raise InputError(Problem("--engine", "unknown-engine", message))
+    run = Run.begin(study, workdir)
+    with hold(run.path / ".run.lock"), tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "result.json"
+        command = [sys.executable, "-m", "flows", str(study), str(workdir), str(slots or os.cpu_count() or 1), engine, str(result)]
+        child = start(command, session=True)
+        try:
+            code = child.wait()
+        finally:
+            with suppress(ProcessLookupError):  # what is left of the group, e.g. an embedded server that was slow to stop
+                os.killpg(child.process.pid, signal.SIGKILL)
+        if not result.exists():
+            message = f"The flow ended with exit code {code} and no result. Run the same command again to continue; logs are beside the stages."
+            raise SciimgError(Problem(str(run.path / "logs"), "flow-failed", message))
+        value = json.loads(result.read_text())
+    if value["exit_code"] != 0:
+        error = SciimgError([Problem(**p) for p in value["problems"]])
+        error.exit_code = value["exit_code"]
+        raise error
+    outcome: dict[str, Any] = value["outcome"]
+    return outcome
+
+
+def describe_plan(study: Path, workdir: Path) -> dict[str, Any]:
+    """Return what a run would do: its folder, its stages and which of them are done."""
+    from sciimg.protocol import load_study
+
+    loaded = load_study(study)
+    digest = loaded.study.digest
+    folder = workdir / f"{loaded.study.name}-{digest.removeprefix('sha256:')[:8]}"
+    run = Run(folder)
+    begun = (folder / "run.json").exists()
+    stages = [{"stage": s.name, "needs": list(s.needs), "done": begun and s.is_done(run)} for s in plan(loaded.study).values()]
+    return {"study": loaded.study.name, "digest": digest, "run": str(folder), "stages": stages}
