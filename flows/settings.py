@@ -25,3 +25,4 @@ def embed(workdir: Path) -> None:
         os.environ.setdefault(key, value)
     if "PREFECT_API_URL" not in os.environ:
         os.environ.setdefault("PREFECT_HOME", str((workdir / ".prefect").resolve()))
+        Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)  # Prefect's server does not make missing parents

@@ -12,6 +12,7 @@ from typing import Any
 
 from prefect import flow, get_run_logger, tags, task
 from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
 from prefect.futures import wait
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -73,7 +74,7 @@ def study_flow(study_file: str, workdir: str = "runs", slots: int = 2, engine_na
     return outcome
 
 
-@task
+@task(cache_policy=NO_CACHE, persist_result=False)  # the ledger knows what is done
 def stage_task(folder: str, name: str, free: threading.BoundedSemaphore, runner: Runner) -> str:
     """Run one stage in a supervised process; raise what it reports."""
     run = Run(Path(folder))
