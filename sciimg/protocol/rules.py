@@ -1,0 +1,372 @@
+"""Rules of a study that join several keys. Each takes the parts it needs and is skipped when those parts are themselves at fault.
+
+One function is one rule; the message says the rule, what came and what to do next.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sciimg.protocol.explain import closest
+from sciimg.protocol.models import (
+    ClassCondition,
+    Condition,
+    Gate,
+    GenerationPlan,
+    LabelFiles,
+    Patches,
+    RecipePlan,
+    ReviewPlan,
+    ScalarCondition,
+    SegmentNuclei,
+    Source,
+    Split,
+    SplitByBlocks,
+    SplitByColumn,
+    StainSeparation,
+    ValidationPlan,
+)
+from sciimg.protocol.vocabulary import METRICS, PHYSICS, known_metrics
+from sciimg.protocol.yaml_tree import KeyPath
+
+Fault = tuple[KeyPath, str, str]  # key path, kind, message
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a study that are sound by themselves; ``None`` stands for one that is not. Lists hold (place in the file, item)."""
+
+    sources: tuple[tuple[int, Source], ...] = ()
+    split: Split | None = None
+    patches: Patches | None = None
+    conditions: tuple[tuple[int, Condition], ...] = ()
+    recipes: tuple[tuple[int, RecipePlan], ...] = ()
+    generate: GenerationPlan | None = None
+    validation: ValidationPlan | None = None
+    gates: tuple[tuple[int, Gate], ...] = ()
+    review: ReviewPlan | None = None
+    faulty: frozenset[str] = frozenset()  # top-level keys with an item left out above
+
+    @property
+    def dims(self) -> int | None:
+        return None if self.patches is None else len(self.patches.shape)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether every source has labels (or may have: a source at fault is not held against the others)."""
+        return all(s.labels is not None for _, s in self.sources)
+
+
+def faults(parts: Parts) -> Iterator[Fault]:
+    """Yield every broken rule."""
+    for rule in RULES:
+        yield from rule(parts)
+
+
+# ---------------------------------------------------------------- names
+
+
+def names_are_unique(parts: Parts) -> Iterator[Fault]:
+    lists: dict[str, Sequence[tuple[int, _Named]]] = {
+        "sources": parts.sources,
+        "conditions": parts.conditions,
+        "recipes": parts.recipes,
+        "gates": parts.gates,
+    }
+    for key, items in lists.items():
+        seen: dict[str, int] = {}
+        for i, item in items:
+            if item.name in seen:
+                message = f"Names in {key} are unique; {item.name!r} is also {key}[{seen[item.name]}]. Rename one."
+                yield (key, i, "name"), "duplicate-name", message
+            seen.setdefault(item.name, i)
+
+
+def one_recipe_is_a_candidate(parts: Parts) -> Iterator[Fault]:
+    if parts.recipes and "recipes" not in parts.faulty and all(r.role != "candidate" for _, r in parts.recipes):
+        message = "A study releases the samples of a candidate; every recipe here is a comparator. Give one `role: candidate`."
+        yield ("recipes",), "no-candidate", message
+
+
+# ---------------------------------------------------------------- geometry
+
+
+def shapes_are_positive(parts: Parts) -> Iterator[Fault]:
+    for i, size in enumerate(parts.patches.shape if parts.patches else ()):
+        if size < 1:
+            yield ("patches", "shape", i), "bad-value", f"A patch has at least 1 pixel along each axis; got {size}. Change patches.shape."
+    cell = parts.split.cell if isinstance(parts.split, SplitByBlocks) else ()
+    for i, length in enumerate(cell):
+        if length is not None and length < 1:
+            message = f"A cell has at least 1 pixel along each axis, or null; got {length}. Change split.cell."
+            yield ("split", "cell", i), "bad-value", message
+
+
+def spacing_fits_axes(parts: Parts) -> Iterator[Fault]:
+    for i, source in parts.sources:
+        place = ("sources", i)
+        if (source.spacing is None) != (source.unit is None):
+            missing = "unit" if source.unit is None else "spacing"
+            message = f"spacing and unit come together; {missing} is missing. Add it (`unit: pixel`: no physical size is known)."
+            yield (*place, "unit" if source.spacing is None else "spacing"), "spacing-without-unit", message
+        if source.spacing is None:
+            continue
+        for axis, value in enumerate(source.spacing):
+            if not (math.isfinite(value) and value > 0):
+                yield (*place, "spacing", axis), "bad-value", f"Spacing is > 0 on every axis; got {value}. Change sources[{i}].spacing."
+        if parts.dims is not None and len(source.spacing) != parts.dims:
+            axes = "z, y, x" if parts.dims == 3 else "y, x"
+            message = (
+                f"Spacing has one value for each spatial axis of a patch ({axes}); got {len(source.spacing)} for "
+                f"{parts.dims}D patches. Change sources[{i}].spacing or patches.shape."
+            )
+            yield (*place, "spacing"), "spacing-length", message
+
+
+def blocks_fit_axes(parts: Parts) -> Iterator[Fault]:
+    split = parts.split
+    if not isinstance(split, SplitByBlocks) or parts.dims is None:
+        return
+    if len(split.cell) != parts.dims:
+        message = (
+            f"A cell has one size for each spatial axis of a patch; got {len(split.cell)} for {parts.dims}D patches. "
+            f"Give {parts.dims} sizes; null spans the image."
+        )
+        yield ("split", "cell"), "cell-length", message
+    if split.axis == "z" and parts.dims == 2:
+        yield ("split", "axis"), "no-such-axis", "2D patches come from images with the axes y and x; got a split along z. Use y or x."
+
+
+def split_leaves_training_data(parts: Parts) -> Iterator[Fault]:
+    if parts.split and parts.split.calibration + parts.split.holdout >= 1:
+        held = parts.split.calibration + parts.split.holdout
+        message = f"calibration + holdout is below 1, so that training data remain; got {held:g}. Lower one of them."
+        yield ("split", "holdout"), "no-training-part", message
+
+
+# ---------------------------------------------------------------- tables and labels
+
+
+def columns_have_a_table(parts: Parts) -> Iterator[Fault]:
+    bare = [s.name for _, s in parts.sources if s.table is None]
+    if not bare:
+        return
+    wanted: list[tuple[KeyPath, str, str]] = []
+    for i, condition in parts.conditions:
+        if isinstance(condition, ClassCondition) or (isinstance(condition, ScalarCondition) and condition.measure == "column"):
+            wanted.append((("conditions", i, "column"), f"condition {condition.name!r}", condition.column or ""))
+    if isinstance(parts.split, SplitByColumn):
+        if parts.split.column != "id":
+            wanted.append((("split", "column"), "split.column", parts.split.column))
+        if parts.split.stratify is not None:
+            wanted.append((("split", "stratify"), "split.stratify", parts.split.stratify))
+    for path, who, column in wanted:
+        message = f"{who} reads column {column!r}, so every source has a table; {', '.join(map(repr, bare))} has none. Add `table:` there."
+        yield path, "needs-table", message
+
+
+def scalars_say_what_they_measure(parts: Parts) -> Iterator[Fault]:
+    for i, condition in parts.conditions:
+        if not isinstance(condition, ScalarCondition):
+            continue
+        for measure, key in (("channel-mean", "channel"), ("column", "column")):
+            given = getattr(condition, key) is not None
+            if condition.measure == measure and not given:
+                yield ("conditions", i), "missing-key", f"`measure: {measure}` needs the key {key!r}. Add it to conditions[{i}]."
+            if condition.measure != measure and given:
+                message = f"The key {key!r} belongs to `measure: {measure}`; this is `measure: {condition.measure}`. Remove it."
+                yield ("conditions", i, key), "unused-key", message
+
+
+def channels_exist(parts: Parts) -> Iterator[Fault]:
+    known = [_channels(s) for _, s in parts.sources]
+    for (i, source), channels in zip(parts.sources, known, strict=True):
+        if isinstance(source.labels, SegmentNuclei) and channels and source.labels.channel not in channels:
+            yield ("sources", i, "labels", "channel"), "unknown-channel", _channel_message(source.labels.channel, channels)
+    for i, condition in parts.conditions:
+        if isinstance(condition, ScalarCondition) and condition.channel is not None:
+            for channels in known:
+                if channels and condition.channel not in channels:
+                    yield ("conditions", i, "channel"), "unknown-channel", _channel_message(condition.channel, channels)
+                    break
+
+
+def _channels(source: Source) -> tuple[str, ...]:
+    """Return the channel names that a source is known to have after preparation; empty when only its files can say."""
+    stains = [step.stains for step in source.prepare if isinstance(step, StainSeparation)]
+    return stains[-1] if stains else source.channels or ()
+
+
+def _channel_message(channel: str, channels: tuple[str, ...]) -> str:
+    return f"A channel is one of {', '.join(channels)}; got {channel!r}.{closest(channel, channels)}"
+
+
+def preparation_fits_modality(parts: Parts) -> Iterator[Fault]:
+    for i, source in parts.sources:
+        for j, step in enumerate(source.prepare):
+            place: KeyPath = ("sources", i, "prepare", j)
+            if step.kind == "stain-separation" and source.modality != "brightfield":
+                message = f"Stains are separated in brightfield images; sources[{i}].modality is {source.modality!r}. Remove the step."
+                yield place, "wrong-modality", message
+            if step.kind == "stain-separation" and len(set(step.stains)) != len(step.stains):
+                yield (*place, "stains"), "duplicate-name", f"Stains are named once; got {', '.join(step.stains)}. Remove the repeated one."
+            if step.kind == "rescale" and not 0 <= step.percentiles[0] < step.percentiles[1] <= 100:
+                low, high = step.percentiles
+                message = f"Percentiles are two numbers with 0 <= low < high <= 100; got {low:g}, {high:g}. Change them."
+                yield (*place, "percentiles"), "bad-value", message
+
+
+def labels_are_there_when_needed(parts: Parts) -> Iterator[Fault]:
+    bare = [s.name for _, s in parts.sources if s.labels is None]
+    if not bare:
+        return
+    wanted: list[tuple[KeyPath, str]] = [
+        (("conditions", i), f"condition {c.name!r}")
+        for i, c in parts.conditions
+        if c.kind == "mask" or (isinstance(c, ScalarCondition) and c.measure == "foreground-fraction")
+    ]
+    if parts.patches and parts.patches.min_foreground > 0:
+        wanted.append((("patches", "min_foreground"), "patches.min_foreground"))
+    if parts.validation and parts.validation.downstream:
+        wanted.append((("validation", "downstream"), "validation.downstream"))
+    for path, who in wanted:
+        yield path, "needs-labels", f"{who} needs labels in every source; {', '.join(map(repr, bare))} has none. Add `labels:` there."
+
+
+def labels_are_of_one_kind(parts: Parts) -> Iterator[Fault]:
+    kinds = {s.name: _label_kind(s) for _, s in parts.sources if s.labels is not None}
+    if len(set(kinds.values())) > 1:
+        said = ", ".join(f"{name}: {kind}" for name, kind in kinds.items())
+        yield ("sources",), "mixed-labels", f"Labels of all sources are of one kind, instances or classes; got {said}. Make them agree."
+
+
+def _label_kind(source: Source) -> str:
+    match source.labels:
+        case LabelFiles(labels=kind):
+            return kind
+        case SegmentNuclei():
+            return "instances"
+        case None:
+            return ""
+        case _:
+            return "classes"
+
+
+def one_mask_at_most(parts: Parts) -> Iterator[Fault]:
+    masks = [i for i, c in parts.conditions if c.kind == "mask"]
+    for i in masks[1:]:
+        yield ("conditions", i), "two-masks", f"A sample has one label image; conditions[{masks[0]}] is a mask already. Remove one."
+
+
+# ---------------------------------------------------------------- judgement
+
+
+def physics_fits_modality(parts: Parts) -> Iterator[Fault]:
+    chosen = parts.validation.physics if parts.validation else ()
+    for i, name in enumerate(chosen):
+        place: KeyPath = ("validation", "physics", i)
+        if name not in PHYSICS:
+            message = f"A physics check is one of {', '.join(PHYSICS)}; got {name!r}.{closest(name, PHYSICS)}"
+            yield place, "unknown-check", message
+            continue
+        if name in chosen[:i]:
+            yield place, "duplicate-name", f"A check stands once; {name!r} stands twice. Remove one."
+        for _, source in parts.sources:
+            if source.modality not in PHYSICS[name].modalities:
+                possible = ", ".join(p for p, known in PHYSICS.items() if source.modality in known.modalities)
+                message = f"{name!r} says nothing about {source.modality} images (source {source.name!r}). Known for them: {possible}."
+                yield place, "wrong-modality", message
+            need = PHYSICS[name].needs
+            if need in ("instances", "classes") and _label_kind(source) != need:
+                came = _label_kind(source) or "none"
+                yield place, "needs-labels", f"{name!r} needs {need} labels in source {source.name!r}; got {came}. Remove the check."
+
+
+def gates_have_a_bar(parts: Parts) -> Iterator[Fault]:
+    for i, gate in parts.gates:
+        if gate.at_least is None and gate.at_most is None:
+            message = f"Gate {gate.name!r} has no bar and could not refuse anything. Give at_least or at_most, and why it stands there."
+            yield ("gates", i), "no-bar", message
+        elif gate.at_least is not None and gate.at_most is not None and gate.at_least > gate.at_most:
+            message = f"Gate {gate.name!r} can never be passed: at_least {gate.at_least:g} is above at_most {gate.at_most:g}. Change one."
+            yield ("gates", i), "impossible-bar", message
+
+
+def gates_name_known_metrics(parts: Parts) -> Iterator[Fault]:
+    for i, gate in parts.gates:
+        place: KeyPath = ("gates", i, "metric")
+        if gate.metric not in known_metrics():
+            hint = closest(gate.metric, known_metrics())
+            known = ", ".join(known_metrics())
+            message = f"No check reports {gate.metric!r}, so gate {gate.name!r} could only refuse.{hint} Known: {known}."
+            yield place, "unknown-metric", message
+        elif parts.validation and (missing := _missing_for(gate.metric, parts)):
+            message = f"Gate {gate.name!r} reads {gate.metric!r}, which needs {missing}. Ask for it, or remove the gate."
+            yield place, "metric-not-computed", message
+
+
+def _missing_for(metric: str, parts: Parts) -> str:
+    assert parts.validation is not None
+    if metric in PHYSICS:
+        return "" if metric in parts.validation.physics else f"{metric!r} in validation.physics"
+    match METRICS[metric]:
+        case "labels" | "instances" | "classes":
+            return "" if parts.labelled else "labels in every source"
+        case "downstream":
+            return "" if parts.validation.downstream else "validation.downstream"
+        case "review":
+            return "" if parts.review is None or parts.review.readers else "review.readers above 0"
+        case _:
+            return ""
+
+
+def enough_is_generated(parts: Parts) -> Iterator[Fault]:
+    if parts.generate and parts.validation and parts.generate.count < parts.validation.samples:
+        message = (
+            f"The set metrics use validation.samples synthetic samples ({parts.validation.samples}); generate.count is only "
+            f"{parts.generate.count}. Raise generate.count or lower validation.samples."
+        )
+        yield ("generate", "count"), "too-few-samples", message
+
+
+# ---------------------------------------------------------------- text
+
+
+def blanks(value: Any, path: KeyPath = ()) -> Iterator[Fault]:
+    """Yield every text of a study that is empty; recipe options speak for themselves."""
+    if isinstance(value, str) and not value.strip():
+        yield path, "blank", "A text of a study says something; this one is empty. Fill it in."
+    elif isinstance(value, dict):
+        for key, child in value.items():
+            if key != "options":
+                yield from blanks(child, (*path, key))
+    elif isinstance(value, list):
+        for i, child in enumerate(value):
+            yield from blanks(child, (*path, i))
+
+
+RULES: tuple[Callable[[Parts], Iterator[Fault]], ...] = (
+    names_are_unique,
+    one_recipe_is_a_candidate,
+    shapes_are_positive,
+    spacing_fits_axes,
+    blocks_fit_axes,
+    split_leaves_training_data,
+    columns_have_a_table,
+    scalars_say_what_they_measure,
+    channels_exist,
+    preparation_fits_modality,
+    labels_are_there_when_needed,
+    labels_are_of_one_kind,
+    one_mask_at_most,
+    physics_fits_modality,
+    gates_have_a_bar,
+    gates_name_known_metrics,
+    enough_is_generated,
+)
