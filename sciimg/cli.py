@@ -2,7 +2,6 @@
 
 import functools
 import json
-import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -405,4 +404,4 @@ def _metric_lines(value: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
