@@ -1,13 +1,14 @@
 """YAML text → plain data, with the line of every key path, and every fault of the text itself.
 
 Scalars follow the YAML 1.2 core schema, as JSON Schema editors read them: ``1e-3`` is a number, ``no`` and ``2026-11-21`` are text, and
-``1:30`` is not ninety. Keys are text, a key stands once in a mapping, and each value stands where it is read: anchors, aliases and tags are refused.
+``1:30`` is not ninety. Keys are text, a key stands once in a mapping, and each value stands where it is read: anchors, aliases and tags are
+refused.
 """
 
 import math
 import re
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -24,7 +25,7 @@ _STANDARD = "tag:yaml.org,2002:"
 class _CoreLoader(yaml.SafeLoader):
     """A SafeLoader whose untagged scalars follow the YAML 1.2 core schema (section 10.3.2)."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - as in the base class; empty, so that no rule of YAML 1.1 is inherited
 
 
 for _tag, _pattern, _first in (
