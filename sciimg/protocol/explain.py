@@ -46,7 +46,7 @@ def explain(error: ValidationError, root: Any, base: KeyPath, tree: Tree) -> Non
             misspelt |= _report_unknown_key(detail, root, base, tree)
     for detail in details:
         path, annotation = _locate(detail["loc"], root)
-        if detail["type"] == "extra_forbidden" or (detail["type"] == "missing" and path in misspelt):
+        if detail["type"] == "extra_forbidden" or (detail["type"] == "missing" and path in misspelt) or _echoes(detail):
             continue
         tree.report((*base, *path), _kind(detail), _message(detail, (*base, *path), annotation))
 
@@ -61,6 +61,12 @@ def _report_unknown_key(detail: ErrorDetails, root: Any, base: KeyPath, tree: Tr
     tree.report((*base, *path), "unknown-key", f"Unknown key {path[-1]!r}.{hint}{listed}")
     meant = next((k for k in known if f"{k!r}?" in hint), None)
     return {(*path[:-1], meant)} if meant else set()
+
+
+def _echoes(detail: ErrorDetails) -> bool:
+    """Whether a list is called too short only because its items, which are reported themselves, were not counted."""
+    least = detail.get("ctx", {}).get("min_length", 0)
+    return detail["type"] == "too_short" and isinstance(detail["input"], list) and len(detail["input"]) >= least
 
 
 def _kind(detail: ErrorDetails) -> str:

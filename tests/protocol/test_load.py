@@ -1,0 +1,195 @@
+"""Each rule of a study has one broken study; the message names file, line and key path and says what to do."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sciimg.errors import Problem, StudyError
+from sciimg.protocol import built_in_studies, load_study, parse_study
+
+ROOT = Path(__file__).parents[2]
+TISSUE = (ROOT / "protocols/tissue-demo.yaml").read_text()
+STUDIES = sorted((ROOT / "protocols").glob("*.yaml"))
+
+
+def problems(text: str | bytes) -> list[Problem]:
+    with pytest.raises(StudyError) as caught:
+        parse_study(text if isinstance(text, bytes) else text.encode(), "s.yaml")
+    return list(caught.value.problems)
+
+
+def edited(old: str, new: str, text: str = TISSUE) -> str:
+    assert old in text, old
+    return text.replace(old, new, 1)
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
+def test_the_ready_studies_load(path: Path) -> None:
+    loaded = load_study(path)
+    assert loaded.study.name == path.stem
+    assert loaded.folder == path.parent
+    assert loaded.text == path.read_text()
+
+
+def test_formatting_and_comments_do_not_change_the_digest() -> None:
+    plain = yaml.safe_dump(yaml.safe_load(TISSUE), sort_keys=False)
+    assert parse_study(plain.encode(), "s").study.digest == parse_study(TISSUE.encode(), "s").study.digest
+    changed = edited("at_most: 0", "at_most: 1")
+    assert parse_study(changed.encode(), "s").study.digest != parse_study(TISSUE.encode(), "s").study.digest
+
+
+# one line each: what is edited, the kind of the problem, its key path, a part of the message
+BROKEN: list[tuple[str, str, str, str, str]] = [
+    ("sciimg: 1", "sciimg: 2", "unknown-value", "sciimg", "Expected 1"),
+    ("name: tissue-demo", "name: Tissue Demo", "bad-value", "name", "a-z, 0-9"),
+    ("registered: 2026-11-21", "registered: 2026-13-21", "bad-value", "registered", "YYYY-MM-DD"),
+    ("question: >", "questoin: >", "unknown-key", "questoin", "Did you mean 'question'?"),
+    ("    licence: CC0-1.0\n    citation", "    license: CC0-1.0\n    citation", "unknown-key", "sources[0].license", "'licence'"),
+    ("    licence: CC0-1.0\n    citation", "    licence: ' '\n    citation", "blank", "sources[0].licence", "Fill it in"),
+    ("modality: brightfield", "modality: brightfeld", "unknown-value", "sources[0].modality", "Did you mean 'brightfield'?"),
+    ("modality: brightfield", "modality: mri", "wrong-modality", "sources[0].prepare[0]", "brightfield"),
+    ("spacing: [1, 1]", "spacing: [1, 1, 1]", "spacing-length", "sources[0].spacing", "y, x"),
+    ("spacing: [1, 1]", "spacing: [0, 1]", "bad-value", "sources[0].spacing[0]", "> 0"),
+    ("spacing: [1, 1]", "spacing: 1", "bad-value", "sources[0].spacing", "Write a list"),
+    ("    unit: pixel\n", "", "spacing-without-unit", "sources[0].spacing", "unit is missing"),
+    ("kind: stain-separation", "kind: stain-separaton", "unknown-value", "sources[0].prepare[0]", "Did you mean 'stain-separation'?"),
+    ("stains: [haematoxylin, dab]", "stains: [haematoxylin, haematoxylin]", "duplicate-name", "sources[0].prepare[0].stains", "once"),
+    ("kind: segment-nuclei\n", "sort: segment-nuclei\n", "missing-key", "sources[0].labels", "'kind' is required"),
+    ("      channel: haematoxylin", "      channel: haematoxilin", "unknown-channel", "sources[0].labels.channel", "'haematoxylin'?"),
+    ("measure: channel-mean, channel: dab", "measure: channel-mean", "missing-key", "conditions[1]", "'channel'"),
+    ("channel: dab}", "channel: dab, column: c}", "unused-key", "conditions[1].column", "Remove"),
+    ("measure: channel-mean, channel: dab", "measure: column, column: c", "needs-table", "conditions[1].column", "'ihc'"),
+    ("{kind: mask, name: mask}", "{kind: class, name: k, column: c}", "needs-table", "conditions[0].column", "Add `table:`"),
+    ("{kind: scalar, name: dab-level", "{kind: scalar, name: mask", "duplicate-name", "conditions[1].name", "unique"),
+    ("by: blocks", "by: block", "unknown-value", "split", "Did you mean 'blocks'?"),
+    ("axis: x", "axis: z", "no-such-axis", "split.axis", "y or x"),
+    ("axis: x", "axis: x\n  axis: y", "duplicate-key", "split.axis", "Remove one"),
+    ("holdout: 0.28", "holdout: 0.9", "no-training-part", "split.holdout", "below 1"),
+    ("guard_px: 16", 'guard_px: "16"', "bad-value", "split.guard_px", "without quotes"),
+    ("cell: [64, 64]", "cell: [64]", "cell-length", "split.cell", "2 sizes"),
+    ("cell: [64, 64]", "cell: [64, 0]", "bad-value", "split.cell[1]", "at least 1"),
+    ("shape: [64, 64]", "shape: [64, 0]", "bad-value", "patches.shape[1]", "at least 1"),
+    ("shape: [64, 64]", "shape: [64]", "bad-value", "patches.shape", "at least 2"),
+    ("shape: [64, 64]", "shape: [64.5, 64]", "bad-value", "patches.shape[0]", "integer"),
+    ("recipe: gan, options: {}", "recipe: gan, options: {a: .nan}", "not-finite", "recipes[1].options.a", "finite"),
+    ("name: gan", "name: ldm", "duplicate-name", "recipes[1].name", "recipes[0]"),
+    ("count: 256", "count: true", "bad-value", "generate.count", "integer"),
+    ("count: 256", "count: 100", "too-few-samples", "generate.count", "128"),
+    ("count: 256", "count: 256\n  guidance: yes", "bad-value", "generate.guidance", "number"),
+    ("intensity-law,", "intensty-law,", "unknown-check", "validation.physics[0]", "'intensity-law'?"),
+    ("intensity-law,", "snr,", "wrong-modality", "validation.physics[0]", "brightfield"),
+    ("intensity-law,", "noise-law,", "duplicate-name", "validation.physics[1]", "twice"),
+    ("metric: verification-failures", "metric: verification-failure", "unknown-metric", "gates[0].metric", "'verification-failures'?"),
+    ("metric: verification-failures", "metric: snr", "metric-not-computed", "gates[0].metric", "validation.physics"),
+    ("    at_most: 0\n", "", "no-bar", "gates[0]", "at_least or at_most"),
+    ("    at_most: 0\n", "    at_most: 0\n    at_least: 1\n", "impossible-bar", "gates[0]", "never be passed"),
+    ("why: Every", "why: x # Every", "bad-value", "gates[0].why", "at least 10"),
+    ("version: 1.0.0", "version: 1.0", "bad-value", "release.version", "quotes"),
+    ("  creator: sciimg demo\n", "", "missing-key", "release.creator", "Add it"),
+    ("sciimg: 1", "sciimg: 1\n? [a]\n: 1", "key-not-text", "", "plain text"),
+    ("title: Synthetic", "title: !!python/name:os.system Synthetic", "yaml-tag", "title", "no YAML tags"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "kind", "path", "said"), BROKEN, ids=[f"{b[2]}-{b[3]}-{i}" for i, b in enumerate(BROKEN)])
+def test_every_rule_names_its_place(old: str, new: str, kind: str, path: str, said: str) -> None:
+    text = edited(old, new)
+    found = [p for p in problems(text) if p.kind == kind and said in p.message]
+    assert found, problems(text)
+    file, line, *rest = found[0].where.split(":")
+    assert file == "s.yaml"
+    assert "".join(rest).strip() == path
+    assert 1 <= int(line) <= text.count("\n") + 1
+
+
+def test_a_line_is_the_line_of_the_key() -> None:
+    text = edited("guard_px: 16", "guard_px: -1")
+    line = text[: text.index("guard_px")].count("\n") + 1
+    assert [p.where for p in problems(text)] == [f"s.yaml:{line}: split.guard_px"]
+
+
+def test_five_mistakes_are_five_problems_in_the_order_of_the_file() -> None:
+    text = edited("modality: brightfield", "modality: brightfeld")
+    text = edited("axis: x", "axis: z", text)
+    text = edited("count: 256", "count: 0", text)
+    text = edited("    at_most: 0\n", "", text)
+    text = edited("  creator: sciimg demo\n", "  creater: sciimg demo\n", text)
+    found = problems(text)
+    assert [p.kind for p in found] == ["unknown-value", "no-such-axis", "bad-value", "no-bar", "unknown-key"]
+    lines = [int(p.where.split(":")[1]) for p in found]
+    assert lines == sorted(lines)
+
+
+def test_a_misspelt_required_key_is_one_problem_not_two() -> None:
+    assert [p.kind for p in problems(edited("question: >", "questoin: >"))] == ["unknown-key"]
+
+
+def test_a_comparator_alone_is_no_study() -> None:
+    text = edited("recipe: ldm,", "recipe: ldm, role: comparator,")
+    text = edited("recipe: gan,", "recipe: gan, role: comparator,", text)
+    assert [p.kind for p in problems(text)] == ["no-candidate"]
+
+
+def test_labels_are_asked_for_where_they_are_needed() -> None:
+    text = edited("    labels:\n      kind: segment-nuclei\n      channel: haematoxylin\n", "")
+    text = edited("  shape: [64, 64]\nconditions", "  shape: [64, 64]\n  min_foreground: 0.1\nconditions", text)
+    places = [p.where.split(": ", 1)[1] for p in problems(text) if p.kind == "needs-labels"]
+    assert places == ["patches.min_foreground", "conditions[0]", "validation.physics[3]", "validation.downstream"]
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"", "not-a-study"),
+        (b"- a\n- b\n", "not-a-study"),
+        (b"a: [1, 2\nb: 3\n", "yaml-syntax"),
+        (b"a: 1\n\tb: 2\n", "yaml-syntax"),
+        (b"a: 1\n---\nb: 2\n", "yaml-syntax"),
+        (b"a: \x00\n", "yaml-syntax"),
+        (b"title: caf\xe9\n", "not-utf-8"),
+        (b"a: &x 1\nb: *x\n", "yaml-alias"),
+        (b"a: " + b"[" * 2000 + b"]" * 2000, "too-deep"),
+        (b"a: " + b"[" * 60 + b"]" * 60, "too-deep"),
+        (b"#" * (1 << 20) + b"#", "too-large"),
+    ],
+)
+def test_what_is_no_study_at_all(data: bytes, kind: str) -> None:
+    found = problems(data)
+    assert kind in {p.kind for p in found}
+    assert all(p.where.startswith("s.yaml") for p in found)
+
+
+def test_a_syntax_error_has_its_line() -> None:
+    line = TISSUE[: TISSUE.index("conditions:")].count("\n") + 1
+    assert problems(edited("conditions:", "conditions: ["))[0].where in {f"s.yaml:{n}" for n in range(line, line + 3)}
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8), lambda c: st.lists(c, max_size=4)))
+def test_no_value_in_a_study_escapes_as_another_error(value: Any) -> None:
+    text = TISSUE.replace("count: 256", "count: " + yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n"))
+    try:
+        parse_study(text.encode(), "s.yaml")
+    except StudyError as error:
+        assert error.problems
+
+
+def test_a_missing_file_says_which_studies_there_are(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"Did you mean 'tissue-demo\.yaml'\?"):
+        load_study(tmp_path / "tisue-demo.yaml")
+    with pytest.raises(StudyError, match="folder"):
+        load_study(tmp_path)
+
+
+def test_the_ready_studies_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert set(built_in_studies()) >= {"tissue-demo.yaml", "brain-demo.yaml"}
+    assert load_study(Path("protocols/tissue-demo.yaml")).study.name == "tissue-demo"
+    assert load_study(Path("tissue-demo")).folder.name == "protocols"
+
+
+def test_a_folder_may_be_given(tmp_path: Path) -> None:
+    assert load_study(ROOT / "protocols/tissue-demo.yaml", folder=tmp_path).folder == tmp_path
