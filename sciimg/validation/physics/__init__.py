@@ -1,0 +1,30 @@
+"""Physics checks: properties that real images of a modality have, measured in synthetic ones.
+
+The list below is the whole plug-in system; ``tests/conformance/test_checks.py`` holds for every entry.
+"""
+
+from sciimg.validation.physics.check import Check, Control
+from sciimg.validation.physics.contrast_order import ContrastOrder
+from sciimg.validation.physics.effect import Calibration, RealImages, calibrate, curves, effect
+from sciimg.validation.physics.intensity_law import IntensityLaw
+from sciimg.validation.physics.noise_law import NoiseLaw
+from sciimg.validation.physics.object_morphology import ObjectMorphology
+from sciimg.validation.physics.power_spectrum import PowerSpectrum
+from sciimg.validation.physics.snr import AirSnr, TissueSnr
+from sciimg.validation.physics.tissue_volumes import TissueVolumes
+
+CHECKS: dict[str, Check] = {
+    check.name: check
+    for check in (
+        IntensityLaw(),
+        NoiseLaw(),
+        PowerSpectrum(),
+        ObjectMorphology(),
+        AirSnr(),
+        TissueSnr(),
+        ContrastOrder(),
+        TissueVolumes(),
+    )
+}
+
+__all__ = ["CHECKS", "Calibration", "Check", "Control", "RealImages", "calibrate", "curves", "effect"]

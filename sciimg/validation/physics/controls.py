@@ -1,0 +1,94 @@
+"""Known faults to plant in real images: what blurred, noisier, gamma-changed, magnified … data look like.
+
+Intensities keep their dtype and the range that the dtype can hold; integers are rounded.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from sciimg.types import PatchSet
+
+Array = NDArray[np.float64]
+Plant = Callable[[PatchSet, np.random.Generator], PatchSet]
+
+
+def with_images(patches: PatchSet, images: Array) -> PatchSet:
+    """Return the patches with other intensities, rounded and clipped to their dtype."""
+    dtype = patches.images.dtype
+    if np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        images = np.clip(np.rint(images), limits.min, limits.max)
+    return replace(patches, images=images.astype(dtype))
+
+
+def blurred(sigma_px: float) -> Plant:
+    """Gaussian blur of every sample, in pixels."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        sigma = (0.0, 0.0, *(sigma_px,) * patches.dims)
+        return with_images(patches, ndimage.gaussian_filter(patches.images.astype(np.float64), sigma, mode="reflect"))
+
+    return plant
+
+
+def noisier(factor: float) -> Plant:
+    """White Gaussian noise with ``factor`` times the channel's own pixel-scale standard deviation."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        images = patches.images.astype(np.float64)
+        steps = np.diff(images, axis=-1)
+        axes = (0, *range(2, images.ndim))
+        sigma = np.sqrt(np.mean(steps**2, axis=axes, keepdims=True) / 2)
+        return with_images(patches, images + factor * sigma * rng.standard_normal(images.shape))
+
+    return plant
+
+
+def _range(images: Array) -> tuple[Array, Array]:
+    axes = (0, *range(2, images.ndim))
+    low, high = np.quantile(images, [0.001, 0.999], axis=axes, keepdims=True)
+    return low, np.where(high > low, high - low, 1.0)
+
+
+def gamma_changed(exponent: float) -> Plant:
+    """Raise intensities, on the channel's own range, to a power; its ends stay where they are."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        images = patches.images.astype(np.float64)
+        low, span = _range(images)
+        return with_images(patches, low + span * np.clip((images - low) / span, 0, 1) ** exponent)
+
+    return plant
+
+
+def inverted(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+    """Exchange bright and dark on the channel's own range."""
+    images = patches.images.astype(np.float64)
+    low, span = _range(images)
+    return with_images(patches, low + span * (1 - np.clip((images - low) / span, 0, 1)))
+
+
+def magnified(factor: float) -> Plant:
+    """Enlarge the centre of every sample: what a wrong pixel size does to objects."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        images = patches.images.astype(np.float64)
+        shape = images.shape[2:]
+        centre = np.array([(n - 1) / 2 for n in shape])
+        matrix = np.full(len(shape), 1 / factor)
+        out = np.empty_like(images)
+        for i, j in np.ndindex(images.shape[:2]):
+            out[i, j] = ndimage.affine_transform(images[i, j], matrix, offset=centre * (1 - 1 / factor), order=1, mode="reflect")
+        return with_images(patches, out)
+
+    return plant
+
+
+def thickened(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+    """Grow every bright structure by one pixel on each side (grey dilation)."""
+    size = (1, 1, *(3,) * patches.dims)
+    return with_images(patches, ndimage.maximum_filter(patches.images.astype(np.float64), size, mode="reflect"))

@@ -1,0 +1,237 @@
+"""From a check to evidence: how far synthetic images are from real ones, in units of how far real ones are from each other.
+
+The effect of a check is its distance to the real holdout divided by a margin. The margin is the 95 % quantile of the same distance between
+two random disjoint halves of held-out real groups, so an effect of 1 means "at the edge of what real images differ by".
+With a scalar statistic of standard error e on the holdout, halves differ by 2e, so their 95 % quantile is 3.92 e; an ideal synthetic set
+has |difference| + 1.96 e below 3.92 e in 95 % of cases. Hence the rule "upper limit of the effect at most 1" is an equivalence test with
+a real-versus-real margin that accepts real images about 95 times in 100.
+
+A check with several components (channels, shape and level …) divides each by its own margin and takes the largest; the largest of them is
+calibrated once more between real halves, so more components do not mean more false alarms.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sciimg.randomness import generator
+from sciimg.records import Metric, Null
+from sciimg.types import PatchSet
+from sciimg.validation.outcome import faults_of, mismatch
+from sciimg.validation.physics.check import Check
+from sciimg.validation.pooling import by_group, centred_interval, disjoint_sets, pooled, resampling_weights
+
+Array = NDArray[np.float64]
+Segment = Callable[[PatchSet], PatchSet]
+
+MIN_GROUPS = 8  # two halves of four: fewer have too few splits for a 95 % quantile
+CEILING = 1e6  # a distance to something degenerate is large, not infinite
+
+
+@dataclass(frozen=True)
+class RealImages:
+    """The real side of every check. ``calibration`` and ``train`` may be missing; the holdout may not."""
+
+    holdout: PatchSet
+    calibration: PatchSet | None = None
+    train: PatchSet | None = None
+    segment: Segment | None = None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A check made ready on real images: frame, margins, what real halves do, and whether the controls were flagged."""
+
+    check: Check
+    key: tuple[str, ...]
+    frame: Any
+    groups: list[str]
+    sums: Array  # (G, ...) statistics of the real holdout
+    margins: dict[str, float]
+    scale: float  # 95 % quantile, between real halves, of the largest component in units of its margin
+    null: Null
+    controls: dict[str, float]
+    training: float | None
+    segment: Segment | None
+    bootstrap: int
+    holdout: PatchSet
+
+    @property
+    def blind_to(self) -> list[str]:
+        """Names of the controls that were not flagged."""
+        return [name for name, effect in self.controls.items() if not effect > 1]
+
+
+def obstacle_between(real: PatchSet, synthetic: PatchSet | None) -> str:
+    """Return why synthetic images cannot be compared with real ones at all, or ``""``."""
+    if synthetic is None:
+        return "no synthetic images"
+    return faults_of(synthetic, "synthetic") or mismatch(real, synthetic, ("real", "synthetic"))
+
+
+def calibrate(check: Check, real: RealImages, *, rounds: int = 500, bootstrap: int = 200, key: tuple[str, ...]) -> Calibration | str:
+    """Prepare a check on real images.
+
+    Parameters
+    ----------
+    rounds : int
+        Random pairs of halves from which the margin is taken.
+    bootstrap : int
+        Group-bootstrap rounds of every interval.
+    key : tuple of str
+        Seeds every draw, together with the check's name.
+
+    Returns
+    -------
+    Calibration, or str
+        The string says why the check is undefined on these real images.
+    """
+    obstacle = faults_of(real.holdout, "real holdout") or _segmenter_missing(check, real.segment) or check.obstacle(real.holdout)
+    if obstacle:
+        return obstacle
+    usable = [part for part in (real.holdout, real.calibration) if part is not None and not faults_of(part, "real")]
+    held_out = [_labelled(check, part, real.segment) for part in usable]
+    frame = check.frame(_joined(held_out))
+    measured = [by_group(check.measure(part, frame), part.groups) for part in held_out]
+    groups, sums = measured[0]
+    pool = np.concatenate([s for _, s in measured])
+    size = len(groups) // 2
+    if len(groups) < MIN_GROUPS:
+        return f"{len(groups)} independent groups in the real holdout; {MIN_GROUPS} are needed to say how much real images differ"
+    first, second = disjoint_sets(generator(*key, check.name, "halves"), len(pool), size, rounds)
+    between = check.distance(pooled(pool, first), pooled(pool, second), frame)
+    floors = check.floors(frame)
+    margins = {name: max(float(np.quantile(_finite(d), 0.95)), floors[name]) for name, d in between.items()}
+    largest = np.max([_finite(d) / margins[name] for name, d in between.items()], axis=0)
+    scale = max(float(np.quantile(largest, 0.95)), 1.0)  # below 1 only where floors rule, and those stay as they are
+    ratios = largest / scale
+    null = Null(value=float(np.median(ratios)), ci95=(float(np.quantile(ratios, 0.025)), float(np.quantile(ratios, 0.975))))
+    ready = Calibration(check, key, frame, groups, sums, margins, scale, null, {}, None, real.segment, bootstrap, real.holdout)
+    controls = {control.name: _control_effect(ready, control.name, real.holdout) for control in check.controls}
+    training = None
+    if real.train is not None and not faults_of(real.train, "training"):
+        training = _point(ready, _labelled(check, real.train, real.segment))
+    return replace(ready, controls=controls, training=training)
+
+
+def effect(ready: Calibration | str, synthetic: PatchSet | None, *, name: str, paired: bool = False, source: str = "") -> Metric:
+    """Return the effect of a check on synthetic images, with its group-bootstrap interval.
+
+    Parameters
+    ----------
+    name : str
+        Name of the metric.
+    paired : bool
+        Whether a synthetic sample carries the group of the real sample whose condition it was given; both are then resampled together.
+    """
+    if isinstance(ready, str):
+        return Metric.undefined(name, ready, higher_is_better=False, source=source)
+    check = ready.check
+    described: dict[str, Any] = {
+        "unit": "real-versus-real margin (1 = the 95 % quantile between real halves)",
+        "n": len(ready.groups),
+        "unit_of_n": "groups",
+        "n_real": len(ready.holdout),
+        "n_synthetic": 0 if synthetic is None else len(synthetic),
+        "higher_is_better": False,
+        "null": ready.null,
+        "source": check.source,
+    }
+    detail = {"estimator": check.estimator, "component_unit": check.unit, "controls": ready.controls, "training_part": ready.training}
+    if ready.blind_to:
+        reason = "not flagged by the check on these data: " + ", ".join(f"{c} (effect {ready.controls[c]:.2f})" for c in ready.blind_to)
+        return Metric.undefined(name, f"positive control {reason}", detail=detail, **described)
+    if reason := obstacle_between(ready.holdout, synthetic) or _obstacle_in(ready, synthetic):
+        return Metric.undefined(name, reason, detail=detail, **described)
+    assert synthetic is not None
+    groups, sums = _measured(ready, synthetic)
+    parts = _components(ready, ready.sums.sum(axis=0)[None], sums.sum(axis=0)[None])
+    value = float(_combined(ready, parts)[0])
+    replicates = _replicates(ready, groups, sums, paired=paired)
+    detail["components"] = {
+        part: {"distance": float(d[0]), "margin": ready.margins[part], "ratio": float(d[0]) / ready.margins[part]}
+        for part, d in parts.items()
+    }
+    return Metric(name=name, value=value, ci95=centred_interval(value, replicates, lowest=0.0), detail=detail, **described)
+
+
+def _obstacle_in(ready: Calibration, synthetic: PatchSet | None) -> str:
+    if ready.check.labels == "condition" and (synthetic is None or synthetic.labels is None):
+        return "synthetic images carry no condition labels"
+    return "" if synthetic is None else ready.check.obstacle_in(synthetic)
+
+
+def curves(ready: Calibration, synthetic: PatchSet | None) -> dict[str, Array]:
+    """Return what to draw: the check's curves for the real holdout (``real-…``) and for the synthetic set (``synthetic-…``)."""
+    out = {f"real-{name}": array for name, array in ready.check.curves(ready.sums.sum(axis=0), ready.frame).items()}
+    if not (obstacle_between(ready.holdout, synthetic) or _obstacle_in(ready, synthetic)):
+        assert synthetic is not None
+        total = _measured(ready, synthetic)[1].sum(axis=0)
+        out |= {f"synthetic-{name}": array for name, array in ready.check.curves(total, ready.frame).items()}
+    return out
+
+
+def _segmenter_missing(check: Check, segment: Segment | None) -> str:
+    return "no independent segmenter was trained for this study" if check.labels == "segmented" and segment is None else ""
+
+
+def _labelled(check: Check, patches: PatchSet, segment: Segment | None) -> PatchSet:
+    return segment(patches) if check.labels == "segmented" and segment is not None else patches
+
+
+def _joined(parts: list[PatchSet]) -> PatchSet:
+    import pandas as pd
+
+    first = parts[0]
+    labels = None if any(p.labels is None for p in parts) else np.concatenate([p.labels for p in parts if p.labels is not None])
+    return replace(
+        first,
+        images=np.concatenate([p.images for p in parts]),
+        labels=labels,
+        groups=np.concatenate([np.asarray(p.groups, dtype=str) for p in parts]),
+        table=pd.concat([p.table for p in parts], ignore_index=True),
+    )
+
+
+def _finite(distance: Array) -> Array:
+    return np.minimum(np.nan_to_num(distance, nan=CEILING, posinf=CEILING), CEILING)
+
+
+def _measured(ready: Calibration, patches: PatchSet) -> tuple[list[str], Array]:
+    labelled = _labelled(ready.check, patches, ready.segment)
+    return by_group(ready.check.measure(labelled, ready.frame), labelled.groups)
+
+
+def _components(ready: Calibration, first: Array, second: Array) -> dict[str, Array]:
+    return {name: _finite(d) for name, d in ready.check.distance(first, second, ready.frame).items()}
+
+
+def _combined(ready: Calibration, parts: dict[str, Array]) -> Array:
+    largest: Array = np.max([d / ready.margins[name] for name, d in parts.items()], axis=0)
+    return largest / ready.scale
+
+
+def _point(ready: Calibration, labelled: PatchSet) -> float:
+    total = ready.check.measure(labelled, ready.frame).sum(axis=0)[None]
+    return float(_combined(ready, _components(ready, ready.sums.sum(axis=0)[None], total))[0])
+
+
+def _control_effect(ready: Calibration, name: str, holdout: PatchSet) -> float:
+    control = next(c for c in ready.check.controls if c.name == name)
+    faulty = control.plant(holdout, generator(*ready.key, ready.check.name, "control", name))
+    return _point(ready, _labelled(ready.check, faulty, ready.segment))
+
+
+def _replicates(ready: Calibration, groups: list[str], sums: Array, *, paired: bool) -> Array:
+    rng = generator(*ready.key, ready.check.name, "bootstrap")
+    weights = resampling_weights(rng, len(ready.groups), ready.bootstrap)
+    if paired and set(groups) <= set(ready.groups):
+        place = [ready.groups.index(g) for g in groups]
+        other = weights[:, place]
+    else:
+        other = resampling_weights(rng, len(groups), ready.bootstrap)
+    keep = other.sum(axis=1) > 0
+    return _combined(ready, _components(ready, pooled(ready.sums, weights[keep]), pooled(sums, other[keep])))
