@@ -82,8 +82,8 @@ def read_tree(data: bytes, file: str) -> Tree:
         tree.report_at(line, "not-utf-8", message)
         return tree
     try:
-        _refuse_aliases(text, tree)
-        if not tree.problems and (root := yaml.compose(text, Loader=_CoreLoader)) is not None:
+        _refuse_early(text, tree)
+        if not tree.noted and (root := yaml.compose(text, Loader=_CoreLoader)) is not None:
             tree.value = _plain(root, (), tree)
     except yaml.MarkedYAMLError as error:
         _report_syntax(error, tree)
@@ -91,8 +91,6 @@ def read_tree(data: bytes, file: str) -> Tree:
         line = text[: error.position].count("\n") + 1
         message = f"YAML has no control characters; came U+{ord(str(error.character)):04X}. Remove it."
         tree.report_at(line, "yaml-syntax", message)
-    except RecursionError:
-        tree.report((), "too-deep", f"A study nests at most {MAX_DEPTH} levels; this file nests deeper. Is it the right file?")
     return tree
 
 
@@ -105,8 +103,15 @@ def _report_syntax(error: yaml.MarkedYAMLError, tree: Tree) -> None:
     tree.report_at(mark.line + 1 if mark else 0, "yaml-syntax", f"Not valid YAML{column}: {error.problem}{context}. {hint}")
 
 
-def _refuse_aliases(text: str, tree: Tree) -> None:
+def _refuse_early(text: str, tree: Tree) -> None:
+    """Refuse what must not be built: nesting without end, and aliases, which can grow without end."""
+    depth = 0
     for event in yaml.parse(text, Loader=_CoreLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            message = f"A study nests at most {MAX_DEPTH} levels; this file nests deeper. Is it the right file?"
+            tree.report_at(_line(event), "too-deep", message)
+            return
         if name := getattr(event, "anchor", None):
             message = f"In a study each value stands where it is read; came the anchor or alias {name!r}. Write the value out."
             tree.report_at(_line(event), "yaml-alias", message)
@@ -118,8 +123,6 @@ def _line(thing: yaml.Event | yaml.Node) -> int:
 
 def _plain(node: yaml.Node, path: KeyPath, tree: Tree) -> Any:
     tree.lines.setdefault(path, _line(node))
-    if len(path) > MAX_DEPTH:
-        raise RecursionError
     match node:
         case yaml.MappingNode():
             return _mapping(node, path, tree)
