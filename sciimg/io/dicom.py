@@ -1,0 +1,131 @@
+"""DICOM: one file, or a folder that holds one series. Files are put in order by their place in the patient, never by name.
+
+De-identification: only the elements named in :mod:`sciimg.io.dicom_header` are ever parsed, and only acquisition parameters are kept.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sciimg.errors import Problem
+from sciimg.io.dicom_header import Frame, acquisition_of, frames_of
+from sciimg.io.dicom_series import Geometry, arrange
+from sciimg.io.faults import decoding, refuse
+from sciimg.io.image import Box, Image, Load, accepted_dtype, default_channels
+from sciimg.io.spacing import Stated, Wishes, settle
+from sciimg.records import Digest, digest_file, digest_of
+
+EXTENSIONS = (".dcm", ".dicom", ".ima")
+
+
+def sniff(head: bytes, path: Path) -> bool:
+    """Whether the first bytes are those of a DICOM file (PS3.10, 7.1: a preamble of 128 bytes, then ``DICM``)."""
+    return head[128:132] == b"DICM"
+
+
+def members(folder: Path) -> list[Path]:
+    """Return the DICOM files directly inside a folder, by content; an index file (DICOMDIR) is none."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.name != "DICOMDIR":
+            with path.open("rb") as stream:
+                if sniff(stream.read(132), path):
+                    found.append(path)
+    return found
+
+
+def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
+    """Return a file or a series as a lazy image: ``[t][c][z]yx``.
+
+    Raises
+    ------
+    InputError
+        Kinds ``corrupt``, ``truncated``, ``mixed-series``, ``slice-gap``, ``duplicate-slices``, ``missing-slices``, ``no-position``,
+        ``multi-frame``, ``no-pixels``, ``dtype``, ``unknown-spacing``, ``spacing-contradiction``.
+    """
+    files = members(path) if path.is_dir() else [path]
+    frames = [frame for file in files for frame in frames_of(file)]
+    stack, geometry, notes = arrange(frames, path)
+    first = stack[0][0]
+    axes = ("t" if len(stack) > 1 else "") + ("c" if first.samples > 1 else "") + ("z" if len(stack[0]) > 1 else "") + "yx"
+    lengths = {"t": len(stack), "c": first.samples, "z": len(stack[0]), "y": first.rows, "x": first.columns}
+    spacing, more = settle(axes, _stated(geometry), wishes, path)
+    return Image(
+        load=_loader(stack, axes),
+        axes=axes,
+        shape=tuple(lengths[a] for a in axes),
+        dtype=_final_dtype(stack),
+        spacing=spacing,
+        channels=default_channels(first.samples, colour=True),
+        source=path.name,
+        hash=lambda: _digest(path, files),
+        affine=geometry.affine,
+        acquisition=acquisition_of(first),
+        problems=(*notes, *more, *_note_inverted(first, path)),
+        memory_limit=wishes.memory_limit,
+    )
+
+
+def _loader(stack: list[list[Frame]], axes: str) -> Load:
+    final = _final_dtype(stack)
+
+    def load(box: Box) -> NDArray[Any]:
+        part = dict(zip(axes, box, strict=True))
+        times = stack[part.get("t", slice(0, 1))]
+        planes = [[_plane(frame, final)[:, part["y"], part["x"]] for frame in row[part.get("z", slice(0, 1))]] for row in times]
+        whole = np.moveaxis(np.asarray(planes), 2, 1)  # t, c, z, y, x
+        whole = whole[:, part.get("c", slice(None))]
+        return whole.reshape([s.stop - s.start for s in box])
+
+    return load
+
+
+def _plane(frame: Frame, final: np.dtype[Any]) -> NDArray[Any]:
+    """Return the pixels of one frame, cyx, in the units of the series."""
+    import pydicom
+
+    kind = "corrupt" if frame.compressed else "truncated"
+    with decoding(frame.path, kind, "The pixels cannot be decoded"):
+        stored = pydicom.dcmread(frame.path).pixel_array
+    if stored.dtype.kind not in "iu":
+        raise refuse(frame.path, "dtype", f"Pixels must be integers; these are {stored.dtype}.")
+    colours = np.moveaxis(stored, -1, 0) if frame.samples > 1 else stored[np.newaxis]
+    top, left = frame.corner
+    pixels = colours[:, top : top + frame.rows, left : left + frame.columns]
+    if pixels.shape != (frame.samples, frame.rows, frame.columns):
+        raise refuse(frame.path, "corrupt", f"{(frame.rows, frame.columns)} pixels are declared; {stored.shape} are there.")
+    if (frame.slope, frame.intercept) == (1.0, 0.0):
+        return pixels.astype(final)
+    return (pixels.astype(np.float64) * frame.slope + frame.intercept).astype(final)
+
+
+def _final_dtype(stack: list[list[Frame]]) -> np.dtype[Any]:
+    """Return the stored dtype, an integer dtype with room for whole-number intercepts (CT: -1024), or float32 for real slopes."""
+    frames = [frame for row in stack for frame in row]
+    first = frames[0]
+    stored = accepted_dtype(np.dtype(f"{'i' if first.signed else 'u'}{first.bits // 8}"), str(first.path))
+    if any(f.slope != 1.0 or not f.intercept.is_integer() for f in frames):
+        return np.dtype(np.float32)
+    # BitsStored is often 12 of 16, so that a CT stays within 16 bits.
+    lowest = (-(2 ** (first.bits_stored - 1)) if first.signed else 0) + min(f.intercept for f in frames)
+    highest = 2 ** (first.bits_stored - first.signed) - 1 + max(f.intercept for f in frames)
+    for dtype in (stored, np.dtype(np.uint16), np.dtype(np.int16)):
+        if np.iinfo(dtype).min <= lowest and highest <= np.iinfo(dtype).max:
+            return dtype
+    return np.dtype(np.int32)
+
+
+def _stated(geometry: Geometry) -> Stated:
+    return Stated.of({axis: (value, "mm") for axis, value in geometry.spacing_mm.items()})
+
+
+def _digest(path: Path, files: list[Path]) -> Digest:
+    return digest_file(path) if path.is_file() else digest_of({file.name: digest_file(file) for file in files})
+
+
+def _note_inverted(frame: Frame, path: Path) -> tuple[Problem, ...]:
+    if frame.photometric != "MONOCHROME1":
+        return ()
+    return (Problem(path.name, "min-is-white", "Small values mean white in this series (MONOCHROME1); the stored values are kept."),)

@@ -1,0 +1,188 @@
+"""What is read of a DICOM header: geometry, pixel format and acquisition parameters, by an allow-list. Nothing else is parsed.
+
+Patient, physician, institution, dates and every free text (series and study descriptions, protocol names, comments, private elements
+other than the two that describe a mosaic) never enter the program, so that they cannot leave it. UIDs are compared and forgotten.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sciimg.io.faults import decoding, refuse
+
+_KINDS = ("M", "P", "R", "I", "MAGNITUDE", "PHASE", "REAL", "IMAGINARY")  # values of ImageType that say what a pixel is
+
+# Keyword → kept. Codes and numbers that a scanner writes; each is a physical or technical parameter of the acquisition.
+ACQUISITION = (
+    "Modality", "Manufacturer", "ManufacturerModelName", "MagneticFieldStrength", "ImagingFrequency", "ImagedNucleus",
+    "ScanningSequence", "SequenceVariant", "ScanOptions", "MRAcquisitionType", "SequenceName",
+    "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "EchoTrainLength", "EchoNumbers", "NumberOfAverages",
+    "PixelBandwidth", "PercentSampling", "PercentPhaseFieldOfView", "InPlanePhaseEncodingDirection", "AcquisitionMatrix",
+    "SliceThickness", "SpacingBetweenSlices", "NumberOfTemporalPositions", "TemporalResolution", "DiffusionBValue", "VariableFlipAngleFlag",
+    "KVP", "XRayTubeCurrent", "ExposureTime", "ConvolutionKernel", "ReconstructionDiameter", "SyntheticData",
+)  # fmt: skip
+_GEOMETRY = (
+    "Rows", "Columns", "PixelSpacing", "ImagerPixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "ImageType",
+    "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation",
+    "RescaleSlope", "RescaleIntercept", "InstanceNumber", "AcquisitionNumber", "TemporalPositionIdentifier",
+    "SeriesInstanceUID", "SOPInstanceUID",
+)  # fmt: skip
+_IMAGES_IN_MOSAIC, _CSA_IMAGE_HEADER = (0x0019, 0x100A), (0x0029, 0x1010)  # Siemens private elements
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One slice: where its pixels are in the file and where it lies in the patient (DICOM LPS, mm)."""
+
+    path: Path
+    header: Any  # the pydicom dataset of the allow-listed elements
+    position: NDArray[np.float64] | None
+    orientation: NDArray[np.float64] | None  # directions of growing column (3) and row (3) index
+    pixel_mm: tuple[float, float] | None  # y (between rows), x (between columns)
+    rows: int
+    columns: int
+    corner: tuple[int, int] = (0, 0)  # row, column of the first pixel: other than 0 in a mosaic
+    samples: int = 1
+    bits: int = 16
+    bits_stored: int = 16
+    signed: bool = False
+    slope: float = 1.0
+    intercept: float = 0.0
+    photometric: str = "MONOCHROME2"
+    compressed: bool = False
+
+    @property
+    def series(self) -> str:
+        return str(self.header.get("SeriesInstanceUID", ""))
+
+    @property
+    def instance(self) -> str:
+        return str(self.header.get("SOPInstanceUID", ""))
+
+    @property
+    def number(self) -> int:
+        return int(self.header.get("InstanceNumber") or 0)
+
+    @property
+    def time_key(self) -> tuple[int, int, int]:
+        """Order in time among frames at one place."""
+        read = self.header.get
+        return int(read("TemporalPositionIdentifier") or 0), int(read("AcquisitionNumber") or 0), self.number
+
+    @property
+    def format_key(self) -> tuple[Any, ...]:
+        """What all frames of one volume share."""
+        kind = tuple(part for part in (self.header.get("ImageType") or ()) if part in _KINDS)
+        return self.rows, self.columns, self.samples, self.bits, self.signed, self.pixel_mm, kind, _plain(self.header.get("EchoTime"))
+
+
+def frames_of(path: Path) -> list[Frame]:
+    """Return the slices of one DICOM file: one, or the tiles of a Siemens mosaic.
+
+    Raises
+    ------
+    InputError
+        Kinds ``corrupt``, ``no-pixels``, ``multi-frame``, ``truncated``.
+    """
+    import pydicom
+
+    tags: list[Any] = [*ACQUISITION, *_GEOMETRY, _IMAGES_IN_MOSAIC, _CSA_IMAGE_HEADER]
+    with decoding(path, what="The DICOM header cannot be read"):
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
+        frame = _frame(path, header)
+        mosaic = header.get(_IMAGES_IN_MOSAIC)
+        count = int(header.get("NumberOfFrames") or 1)
+    if count > 1:
+        raise refuse(path, "multi-frame", "Enhanced multi-frame DICOM is not read. Convert it to NIfTI (dcm2niix) or to classic DICOM.")
+    _refuse_short(frame)
+    return _tiles(frame, int(mosaic.value)) if mosaic is not None and "MOSAIC" in (header.get("ImageType") or ()) else [frame]
+
+
+def acquisition_of(frame: Frame) -> dict[str, Any]:
+    """Return the acquisition parameters of a frame as JSON values, under their DICOM keywords."""
+    found = {key: _plain(frame.header.get(key)) for key in ACQUISITION}
+    return {key: value for key, value in found.items() if value not in (None, "", [])}
+
+
+def _frame(path: Path, header: Any) -> Frame:
+    rows, columns = header.get("Rows"), header.get("Columns")
+    if not rows or not columns:
+        raise refuse(path, "no-pixels", "A DICOM image must have rows and columns; this file has none (a report or a plan?). Leave it out.")
+    spacing = header.get("PixelSpacing") or header.get("ImagerPixelSpacing")
+    return Frame(
+        path,
+        header,
+        _vector(header.get("ImagePositionPatient"), 3),
+        _vector(header.get("ImageOrientationPatient"), 6),
+        (float(spacing[0]), float(spacing[1])) if spacing else None,
+        int(rows),
+        int(columns),
+        samples=int(header.get("SamplesPerPixel") or 1),
+        bits=int(header.get("BitsAllocated") or 16),
+        bits_stored=int(header.get("BitsStored") or 16),
+        signed=bool(header.get("PixelRepresentation") or 0),
+        slope=float(1 if header.get("RescaleSlope") is None else header.RescaleSlope),
+        intercept=float(header.get("RescaleIntercept") or 0),
+        photometric=str(header.get("PhotometricInterpretation") or "MONOCHROME2"),
+        compressed=bool(header.file_meta.TransferSyntaxUID.is_compressed),
+    )
+
+
+def _refuse_short(frame: Frame) -> None:
+    declared = frame.rows * frame.columns * frame.samples * frame.bits // 8
+    there = frame.path.stat().st_size
+    if there < declared and not frame.compressed:
+        message = f"The header declares {declared} bytes of pixels; the file has {there} in all. Get a fresh copy."
+        raise refuse(frame.path, "truncated", message)
+
+
+def _tiles(whole: Frame, count: int) -> list[Frame]:
+    """Return the slices of a Siemens mosaic: square tiles, row by row, the first at the corner.
+
+    ImagePositionPatient is the corner of the whole mosaic as if it were one slice; moving it by half the difference of the sizes gives
+    the corner of the slices (nibabel, doc/source/dicom/dicom_mosaic.rst).
+    """
+    across = math.ceil(math.sqrt(count))
+    rows, columns = whole.rows // across, whole.columns // across
+    if whole.position is None or whole.orientation is None or whole.pixel_mm is None:
+        raise refuse(whole.path, "no-position", "A mosaic must say where it lies; this one has no position. Convert it with dcm2niix.")
+    step = _mosaic_normal(whole) * float(whole.header.get("SpacingBetweenSlices") or whole.header.get("SliceThickness") or 0)
+    right = whole.orientation[:3] * whole.pixel_mm[1] * (whole.columns - columns) / 2
+    down = whole.orientation[3:] * whole.pixel_mm[0] * (whole.rows - rows) / 2
+    first = whole.position + right + down
+    fields = {name: getattr(whole, name) for name in whole.__dataclass_fields__} | {"rows": rows, "columns": columns}
+    return [
+        Frame(**(fields | {"position": first + n * step, "corner": ((n // across) * rows, (n % across) * columns)})) for n in range(count)
+    ]
+
+
+def _mosaic_normal(frame: Frame) -> NDArray[np.float64]:
+    """Return the direction in which slices follow one another: from the CSA header, because the order may run either way."""
+    assert frame.orientation is not None
+    element = frame.header.get(_CSA_IMAGE_HEADER)
+    if element is not None:
+        with decoding(frame.path, what="The Siemens CSA header cannot be read"):
+            from nibabel.nicom import csareader
+
+            normal = csareader.get_slice_normal(csareader.read(element.value))
+        if normal is not None:
+            return np.asarray(normal, np.float64)
+    return np.cross(frame.orientation[:3], frame.orientation[3:])
+
+
+def _vector(value: Any, length: int) -> NDArray[np.float64] | None:
+    return np.asarray(value, np.float64) if value is not None and len(value) == length else None
+
+
+def _plain(value: Any) -> Any:
+    """Return a JSON value for a DICOM value."""
+    if value is None or isinstance(value, str):
+        return value
+    if hasattr(value, "__iter__"):
+        return [_plain(part) for part in value]
+    number = float(value)
+    return int(number) if number.is_integer() and not hasattr(value, "original_string") else number

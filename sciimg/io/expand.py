@@ -1,0 +1,106 @@
+"""From what a user names (file, folder, glob, ``package:NAME/path``) to the images it stands for."""
+
+import importlib.util
+from collections.abc import Iterator
+from glob import has_magic
+from pathlib import Path
+
+from sciimg.io import dicom
+from sciimg.io.faults import refuse
+from sciimg.io.open import EXTENSIONS, extension, recognise
+
+PACKAGE = "package:"
+# Formats of microscopes and scanners that are named here so that a folder which holds them is not silently read without them.
+UNREADABLE = frozenset(
+    (".czi", ".lif", ".nd2", ".oib", ".oif", ".ims", ".h5", ".hdf5", ".mrc", ".mnc", ".mgz", ".par", ".nrrd", ".npz", ".hdr", ".gif")
+)
+
+
+def expand(uri: str | Path, folder: Path = Path()) -> list[Path]:
+    """Return the images that a text stands for, sorted.
+
+    Parameters
+    ----------
+    uri : str or Path
+        A file; a folder, searched through, in which every subfolder of DICOM files counts as one image; a glob; or
+        ``package:NAME/path`` for a file inside an installed package, which is not imported.
+    folder : Path
+        What relative paths are relative to.
+
+    Returns
+    -------
+    list of Path
+        Files and DICOM folders. In a folder, files that are no images by content and do not claim to be by name are passed over
+        (notes, tables); those that claim to be are returned, so that they can be refused by name.
+
+    Raises
+    ------
+    InputError
+        Kinds ``missing``, ``empty-folder``, ``no-match``, ``package-missing``.
+    """
+    text = str(uri)
+    if text.startswith(PACKAGE):
+        path = package_file(text)
+    elif has_magic(text) and not (folder / text).exists():
+        return _matches(text, folder)
+    else:
+        path = folder / Path(text).expanduser()
+    if not path.exists():
+        raise refuse(text, "missing", f"The path must exist; there is nothing at {path}. Check the path.")
+    if not path.is_dir() or is_zarr(path):
+        return [path]
+    found = list(_walk(path))
+    if not found:
+        raise refuse(text, "empty-folder", "A folder of images must hold at least one; this one holds none. Check the path.")
+    return found
+
+
+def package_file(uri: str) -> Path:
+    """Return where a file of an installed package lies, without importing the package.
+
+    Raises
+    ------
+    InputError
+        Kind ``package-missing``.
+    """
+    name, _, inside = uri.removeprefix(PACKAGE).partition("/")
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    roots = list(spec.submodule_search_locations or ()) if spec else []
+    if not roots:
+        install = f"pip install {_DISTRIBUTIONS.get(name, name)}"
+        message = f"The package {name!r}, in which this file ships, must be installed; it is not. Run `{install}`."
+        raise refuse(uri, "package-missing", message)
+    return Path(roots[0]) / inside
+
+
+_DISTRIBUTIONS = {"skimage": "scikit-image"}
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is a Zarr group or a collection of ours, which the store reads."""
+    return any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zattrs", "collection.json"))
+
+
+def _matches(text: str, folder: Path) -> list[Path]:
+    pattern = Path(text)
+    found = sorted(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))) if pattern.is_absolute() else folder.glob(text))
+    if not found:
+        raise refuse(text, "no-match", f"The pattern must match at least one file in {folder.resolve()}; it matches none.")
+    return [image for path in found for image in (_walk(path) if path.is_dir() and not is_zarr(path) else [path])]
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield the images of a folder and of those below it, a DICOM folder as one."""
+    series = set(dicom.members(folder))
+    if series:
+        yield folder
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path in series or path.name == "DICOMDIR":
+            continue
+        if path.is_dir():
+            if is_zarr(path):
+                yield path
+            else:
+                yield from _walk(path)
+        elif extension(path) in EXTENSIONS | UNREADABLE or (path.is_file() and recognise(path) is not None):
+            yield path

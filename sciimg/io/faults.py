@@ -1,0 +1,31 @@
+"""How a reader refuses a file: one problem with a stable kind, whatever the decoding library raised."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sciimg.errors import InputError, Problem
+
+
+def refuse(where: str | Path, kind: str, message: str) -> InputError:
+    """Return the error for one problem, ready to raise."""
+    return InputError(Problem(str(where), kind, message))
+
+
+@contextmanager
+def decoding(where: str | Path, kind: str = "corrupt", what: str = "The file cannot be decoded") -> Iterator[None]:
+    """Turn whatever a decoding library raises on damaged bytes into one problem; its warnings are not the user's business.
+
+    Only calls into decoding libraries belong inside the block: on damaged bytes they raise almost any exception, so that nothing
+    narrower than ``Exception`` would do, and a mistake of ours must not hide behind it.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except InputError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise refuse(where, kind, f"{what}: {said}. Get a fresh copy of the file, or leave it out.") from error
