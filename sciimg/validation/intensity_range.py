@@ -1,0 +1,66 @@
+"""The width of the intensity scale on which two images are compared.
+
+A default of 65535 makes any 8- or 12-bit pair look perfect, so the range is given, or read off the acquisition, or the true bit depth of
+the reference; a floating-point image has none, and is refused.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sciimg.types import PatchSet
+from sciimg.validation.outcome import UndefinedError
+
+# What readers call the number of bits that a detector fills: DICOM (0028,0101) Bits Stored, OME Pixels/@SignificantBits.
+BIT_KEYS = ("bits_stored", "significant_bits")
+DEPTHS = (8, 10, 12, 14, 16)  # of the analogue-digital converters in use
+
+
+@dataclass(frozen=True, slots=True)
+class DataRange:
+    """The range and where it comes from, for the record."""
+
+    value: float
+    origin: str
+
+
+def data_range_of(reference: PatchSet, test: PatchSet, given: float | None) -> DataRange:
+    """Return the data range by the first rule that applies: given, metadata of the reference, true bit depth of the reference.
+
+    The true bit depth is the smallest usual one that holds every pixel of the reference; 8-bit files are 8 bits deep whatever they hold.
+
+    Raises
+    ------
+    UndefinedError
+        If no rule applies.
+    """
+    if given is not None:
+        if not (np.isfinite(given) and given > 0):
+            raise UndefinedError(f"data_range must be a number above 0; got {given}")
+        return DataRange(float(given), "given")
+    if reference.images.dtype != test.images.dtype:
+        raise UndefinedError(
+            f"the reference is {reference.images.dtype}, the test {test.images.dtype}: give data_range, in the unit that both share"
+        )
+    if bits := _declared_bits(reference.attributes):
+        return DataRange(2.0**bits - 1, f"{bits} bits, from the reference's metadata")
+    return _true_depth(reference.images)
+
+
+def _declared_bits(attributes: Mapping[str, Any]) -> int | None:
+    found = (attributes.get(key) for key in BIT_KEYS)
+    return next((int(bits) for bits in found if isinstance(bits, (int, float)) and 1 <= bits <= 32), None)
+
+
+def _true_depth(images: NDArray[Any]) -> DataRange:
+    dtype = images.dtype
+    if dtype == np.uint8:
+        return DataRange(255.0, "8-bit files")
+    if dtype.kind == "u" and dtype.itemsize == 2:
+        top = int(images.max())
+        bits = next(b for b in DEPTHS if top < 2**b)
+        return DataRange(2.0**bits - 1, f"{bits} bits: the smallest usual depth that holds the reference's largest pixel, {top}")
+    raise UndefinedError(f"{dtype} images do not say how wide their intensity scale is: give data_range")

@@ -1,0 +1,49 @@
+"""What a metric says when there is no number: a reason."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sciimg.records import Metric
+from sciimg.types import PatchSet
+
+
+class UndefinedError(Exception):
+    """A quantity that does not exist for these data; the text says why, in words for the report."""
+
+
+def measured(name: str, compute: Callable[[], Metric], **fields: Any) -> Metric:
+    """Return the metric that ``compute`` makes, or the undefined outcome with the reason it raised."""
+    try:
+        return compute()
+    except UndefinedError as error:
+        return Metric.undefined(name, str(error), **fields)
+
+
+def faults_of(patches: PatchSet, what: str, *, constant: bool = False) -> str:
+    """Return why a set of images cannot be measured at all (empty, NaN, and constant unless that is allowed), or ``""``."""
+    if len(patches) == 0:
+        return f"no {what} images"
+    if patches.images.dtype.kind == "f" and (bad := _not_finite(patches.images)):
+        return f"{bad} of {len(patches)} {what} images hold NaN or infinity"
+    if not constant and patches.images.min() == patches.images.max():
+        return f"all {what} images are constant: every pixel is {patches.images.flat[0]}"
+    return ""
+
+
+def mismatch(first: PatchSet, second: PatchSet, names: tuple[str, str]) -> str:
+    """Return why two sets cannot be compared (channels, shape, dtype), or ``""``."""
+    if first.images.shape[1:] != second.images.shape[1:]:
+        return f"{names[1]} images have (channels, shape) {second.images.shape[1:]}, {names[0]} ones {first.images.shape[1:]}"
+    if first.images.dtype != second.images.dtype:
+        return (
+            f"{names[1]} images are {second.images.dtype}, {names[0]} ones {first.images.dtype}: nothing says that they share an "
+            "intensity scale; save both in one dtype"
+        )
+    return ""
+
+
+def _not_finite(images: NDArray[Any]) -> int:
+    return int(np.sum(~np.isfinite(images.reshape(len(images), -1)).all(axis=1)))

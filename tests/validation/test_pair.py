@@ -1,0 +1,191 @@
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.data import immunohistochemistry
+from skimage.metrics import normalized_root_mse, peak_signal_noise_ratio, structural_similarity
+from sklearn.metrics import mutual_info_score
+
+from sciimg.types import PatchSet, Spacing
+from sciimg.validation.intensity_range import data_range_of
+from sciimg.validation.outcome import UndefinedError
+from sciimg.validation.pair import PAIR_METRICS, dice, ms_ssim, mutual_information, ncc, nrmse, pair_metrics, psnr, ssim, ssim_map
+
+
+def images(shape: tuple[int, ...], offset: float = 0, dtype: str = "uint16") -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(sum(shape))
+    ramp = np.add.outer(*(np.arange(n) for n in shape[-2:])) * 5.0
+    reference = offset + 300 + ramp + rng.normal(0, 40, shape)
+    test = reference * 1.05 - 0.05 * offset + rng.normal(0, 30, shape)
+    return reference.astype(dtype), test.astype(dtype)
+
+
+def patches(array: np.ndarray, groups: list[str] | None = None, **attributes: object) -> PatchSet:
+    return PatchSet(
+        array,
+        None,
+        np.array(groups or [f"g{i}" for i in range(len(array))]),
+        pd.DataFrame(index=range(len(array))),
+        Spacing((1.0,) * (array.ndim - 2), "pixel"),
+        tuple(f"c{i}" for i in range(array.shape[1])),
+        attributes=attributes,
+    )
+
+
+@pytest.mark.parametrize("shape", [(40, 53), (17, 24, 19), (11, 11)])
+@pytest.mark.parametrize("window", ["gaussian", "uniform"])
+def test_ssim_and_its_map_equal_scikit_image(shape, window):
+    reference, test = images(shape)
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False} if window == "gaussian" else {}
+    expected, expected_map = structural_similarity(reference, test, data_range=4095, full=True, **options)
+    assert ssim(reference, test, data_range=4095, window=window) == pytest.approx(expected, abs=1e-9)
+    np.testing.assert_allclose(ssim_map(reference, test, data_range=4095, window=window), expected_map, atol=1e-9)
+
+
+def test_ssim_on_real_tissue_equals_scikit_image():
+    image = immunohistochemistry()[:128, :128, 0]
+    test = np.clip(image.astype(int) + 7, 0, 255).astype(np.uint8)
+    expected = structural_similarity(image, test, data_range=255)
+    assert ssim(image, test, data_range=255, window="uniform") == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32", "float64"])
+def test_a_large_offset_costs_no_precision(dtype):
+    near, far = images((32, 32)), images((32, 32))
+    far = tuple((image.astype("float64") + 50000).astype(dtype) for image in far)
+    near = tuple(image.astype("float64") for image in near)
+    with np.errstate(all="raise"):
+        value = ssim(*far, data_range=1000)
+    shifted = structural_similarity(near[0] + 50000, near[1] + 50000, data_range=1000, gaussian_weights=True, use_sample_covariance=False)
+    assert value == pytest.approx(shifted, abs=1e-6)
+    assert -1 <= value <= 1
+
+
+def test_ms_ssim_of_one_scale_is_ssim_and_of_several_equals_a_plain_reading_of_the_paper():
+    reference, test = images((16, 20))
+    assert ms_ssim(reference, test, data_range=4095) == pytest.approx(ssim(reference, test, data_range=4095))
+
+    def contrast_structure(x, y):  # Wang 2003, eq. 6, from scikit-image's moments: SSIM / luminance
+        from scipy.ndimage import gaussian_filter
+
+        def smooth(a):
+            return gaussian_filter(a, 1.5, truncate=3.5)
+
+        ux, uy = smooth(x), smooth(y)
+        c2 = (0.03 * 4095) ** 2
+        ratio = (2 * (smooth(x * y) - ux * uy) + c2) / (smooth(x * x) - ux**2 + smooth(y * y) - uy**2 + c2)
+        return ratio[5:-5, 5:-5].mean()
+
+    reference, test = (i.astype(float) for i in images((64, 64)))
+    x, y, factors = reference, test, []
+    for _ in range(2):
+        factors.append(contrast_structure(x, y))
+        x, y = (a.reshape(a.shape[0] // 2, 2, a.shape[1] // 2, 2).mean(axis=(1, 3)) for a in (x, y))
+    last = structural_similarity(x, y, data_range=4095, gaussian_weights=True, use_sample_covariance=False)
+    weights = np.array([0.0448, 0.2856, 0.3001])
+    expected = np.prod(np.array([*factors, last]) ** (weights / weights.sum()))
+    assert ms_ssim(reference, test, data_range=4095) == pytest.approx(expected, abs=1e-9)
+
+
+def test_simple_metrics_equal_independent_libraries():
+    reference, test = images((40, 40))
+    assert psnr(reference, test, data_range=4095) == pytest.approx(peak_signal_noise_ratio(reference, test, data_range=4095))
+    assert nrmse(reference, test) == pytest.approx(normalized_root_mse(reference, test))
+    assert ncc(reference, test) == pytest.approx(np.corrcoef(reference.ravel(), test.ravel())[0, 1])
+    bins = [np.digitize(i, np.linspace(i.min(), i.max(), 65)[1:-1]).ravel() for i in (reference, test)]
+    assert mutual_information(reference, test) == pytest.approx(mutual_info_score(*bins), abs=1e-9)
+
+
+def test_dice_by_hand():
+    reference = np.array([[1, 1, 0, 0], [2, 2, 2, 0]])
+    test = np.array([[1, 0, 0, 0], [2, 2, 0, 2]])
+    assert dice(reference, test) == pytest.approx((2 * 1 / 3 + 2 * 2 / 6) / 2)
+    assert dice((reference > 0) * 255, (test > 0) * 1) == pytest.approx(2 * 3 / 9)
+    with pytest.raises(UndefinedError, match="empty"):
+        dice(np.zeros((4, 4), int), np.ones((4, 4), int))
+    with pytest.raises(UndefinedError, match="intensities"):
+        dice(np.arange(100).reshape(10, 10), np.arange(100).reshape(10, 10))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(0.2, 5), st.integers(0, 2**16))
+def test_identity_and_symmetry(scale, seed):
+    a, b = np.random.default_rng(seed).normal(0, scale, (2, 14, 15))
+    assert ssim(a, a, data_range=scale) == pytest.approx(1)
+    assert ssim(a, b, data_range=scale) == pytest.approx(ssim(b, a, data_range=scale))
+    assert ncc(a, 3 * a + 1) == pytest.approx(1)
+    assert mutual_information(a, b) == pytest.approx(mutual_information(b, a))
+    with pytest.raises(UndefinedError, match="identical"):
+        psnr(a, a, data_range=scale)
+
+
+@pytest.mark.parametrize(
+    ("top", "expected"), [(255, 255), (900, 1023), (4095, 4095), (4096, 16383), (40000, 65535)], ids=lambda v: str(v)
+)
+def test_true_bit_depth_of_a_16_bit_container(top, expected):
+    array = np.zeros((1, 1, 12, 12), np.uint16)
+    array[..., 0, 0] = top
+    assert data_range_of(patches(array), patches(array), None).value == expected
+
+
+def test_where_the_data_range_comes_from():
+    array = np.ones((1, 1, 12, 12), np.uint16)
+    assert data_range_of(patches(array), patches(array), 123.0).value == 123
+    assert data_range_of(patches(array, bits_stored=12), patches(array), None).value == 4095
+    assert data_range_of(patches(array.astype("u1")), patches(array.astype("u1")), None).value == 255
+    with pytest.raises(UndefinedError, match="give data_range"):
+        data_range_of(patches(array.astype("f4")), patches(array.astype("f4")), None)
+    with pytest.raises(UndefinedError, match="uint16"):
+        data_range_of(patches(array), patches(array.astype("f4")), None)
+    with pytest.raises(UndefinedError, match="above 0"):
+        data_range_of(patches(array), patches(array), 0.0)
+
+
+def test_pair_metrics_average_channels_and_resample_groups():
+    reference, test = images((6, 2, 24, 24))
+    first, second = patches(reference, ["a", "a", "b", "b", "c", "c"]), patches(test)
+    metrics = {m.name: m for m in pair_metrics(first, second, metrics=list(PAIR_METRICS))}
+    every = [ssim(reference[i, c], test[i, c], data_range=1023) for i in range(6) for c in range(2)]
+    assert metrics["ssim"].value == pytest.approx(np.mean(every))
+    assert metrics["ssim"].data_range == 1023 and metrics["ssim"].n == 6 and metrics["ssim"].detail["groups"] == 3
+    low, high = metrics["ssim"].ci95
+    assert low < metrics["ssim"].value < high
+    assert metrics["dice"].status == "undefined"
+    assert metrics["nrmse"].data_range is None and metrics["nrmse"].higher_is_better is False
+    again = {m.name: m for m in pair_metrics(first, second, metrics=["psnr"])}
+    assert again["psnr"] == metrics["psnr"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "test", "said"),
+    [
+        (np.zeros((0, 1, 16, 16), "u1"), np.zeros((0, 1, 16, 16), "u1"), "no reference"),
+        (np.zeros((2, 1, 16, 16), "u1"), np.zeros((2, 1, 16, 17), "u1"), "same shape"),
+        (np.full((2, 1, 16, 16), np.nan), np.zeros((2, 1, 16, 16)), "NaN"),
+        (np.zeros((2, 1, 8, 8), "u1"), np.ones((2, 1, 8, 8), "u1"), "needs 11"),
+        (np.zeros((2, 1, 16, 16), "f4"), np.ones((2, 1, 16, 16), "f4"), "give data_range"),
+    ],
+)
+def test_an_outcome_with_a_reason_instead_of_a_crash(reference, test, said):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (metric,) = pair_metrics(patches(reference), patches(test), metrics=["ssim"])
+    assert metric.status == "undefined" and said in metric.reason
+
+
+def test_one_pair_has_a_value_and_no_interval():
+    reference, test = images((1, 1, 24, 24))
+    (metric,) = pair_metrics(patches(reference), patches(test), metrics=["ssim"])
+    assert metric.status == "ok" and metric.ci95 is None
+
+
+def test_labels_are_used_for_dice_where_there_are_any():
+    array = np.zeros((1, 1, 16, 16), np.uint16)
+    labels = np.zeros((1, 16, 16), np.int32)
+    labels[0, :4] = 7
+    base = patches(array)
+    masked = PatchSet(array, labels, base.groups, base.table, base.spacing, base.channels, "instances")
+    assert pair_metrics(masked, masked, metrics=["dice"])[0].value == 1
