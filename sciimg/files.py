@@ -1,12 +1,16 @@
 """Bytes that leave are written beside their place and renamed into it, so that a reader never meets half a file."""
 
+import fcntl
 import os
 import shutil
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+from sciimg.errors import BusyError, Problem
 from sciimg.records import pretty_json
 
 
@@ -67,3 +71,43 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise
     partial.replace(path)
     sync_directory(path.parent)
+
+
+@contextmanager
+def hold(path: Path, patience_s: float = 5.0) -> Iterator[None]:
+    """Hold a lock file for the length of the block; the kernel releases it when the process ends, however it ends.
+
+    Waits up to ``patience_s`` seconds, because the children of a killed run need a moment to notice that they are orphans.
+
+    Raises
+    ------
+    BusyError
+        Naming the process and machine that hold it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + patience_s
+    with path.open("a+") as stream:
+        while not _try_lock(stream):
+            if time.monotonic() > deadline:
+                stream.seek(0)
+                holder = stream.read().strip() or "another process"
+                message = f"One process at a time works here; {holder} holds {path.name}. Wait for it, or stop it."
+                raise BusyError(Problem(str(path.parent), "busy", message))
+            time.sleep(0.1)
+        _sign(stream)
+        yield
+
+
+def _try_lock(stream: TextIO) -> bool:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _sign(stream: TextIO) -> None:
+    stream.seek(0)
+    stream.truncate()
+    stream.write(f"process {os.getpid()} on {socket.gethostname()}")
+    stream.flush()

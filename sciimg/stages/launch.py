@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sciimg.errors import InputError, Problem, SciimgError
-from sciimg.stages.ledger import Run, hold
+from sciimg.files import hold
+from sciimg.stages.ledger import Run
 from sciimg.stages.plan import plan
 from sciimg.stages.supervision import start
 

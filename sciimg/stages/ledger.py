@@ -5,25 +5,21 @@ A stage works in ``.<stage>.partial`` and is renamed to ``<stage>`` when it is w
 was begun with the same inputs. There is no other state.
 """
 
-import fcntl
 import json
-import os
 import platform
 import resource
 import shutil
-import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from sciimg.errors import BusyError, InputError, Problem
-from sciimg.files import sync_directory, write_json, write_text
+from sciimg.errors import InputError, Problem
+from sciimg.files import hold, sync_directory, write_json, write_text
 from sciimg.protocol import LoadedStudy, load_study
 from sciimg.records import Digest, digest_file, digest_of
 
@@ -164,46 +160,6 @@ def environment() -> dict[str, str]:
     return {"python": platform.python_version(), "platform": platform.platform(), "machine": platform.machine()} | {
         name: _version(name) for name in names
     }
-
-
-@contextmanager
-def hold(path: Path, patience_s: float = 5.0) -> Iterator[None]:
-    """Hold a lock file for the length of the block; the kernel releases it when the process ends, however it ends.
-
-    Waits up to ``patience_s`` seconds, because the children of a killed run need a moment to notice that they are orphans.
-
-    Raises
-    ------
-    BusyError
-        Naming the process and machine that hold it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + patience_s
-    with path.open("a+") as stream:
-        while not _try_lock(stream):
-            if time.monotonic() > deadline:
-                stream.seek(0)
-                holder = stream.read().strip() or "another process"
-                message = f"One process at a time works here; {holder} holds {path.name}. Wait for it, or stop it."
-                raise BusyError(Problem(str(path.parent), "busy", message))
-            time.sleep(0.1)
-        _sign(stream)
-        yield
-
-
-def _try_lock(stream: TextIO) -> bool:
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _sign(stream: TextIO) -> None:
-    stream.seek(0)
-    stream.truncate()
-    stream.write(f"process {os.getpid()} on {socket.gethostname()}")
-    stream.flush()
 
 
 def _partial_folder(run: Run, stage: Stage, inputs: Mapping[str, Any]) -> Path:

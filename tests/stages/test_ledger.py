@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sciimg.errors import BusyError
-from sciimg.stages.ledger import Run, Stage, folder_digest, hold, perform
+from sciimg.files import hold
+from sciimg.stages.ledger import Run, Stage, folder_digest, perform
 
 STUDY = Path(__file__).parents[2] / "protocols" / "tissue-demo.yaml"
 

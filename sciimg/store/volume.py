@@ -1,0 +1,309 @@
+"""One image on disk as OME-Zarr 0.5: written in one pass, read a box at a time.
+
+A volume is a folder: multiscale arrays ``0``, ``1``, …, label image ``labels/mask``, and a ``zarr.json`` whose ``ome`` attribute follows
+the specification (https://ngff.openmicroscopy.org/0.5) and whose ``sciimg`` attribute holds what that has no place for: the 4x4 affine,
+acquisition metadata, lineage, the synthetic mark, and a digest of the content that does not depend on chunks or compression.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sciimg.errors import InputError, Problem
+from sciimg.io.image import Image
+from sciimg.records import Digest, digest_of
+from sciimg.store.downsample import halve_mean, halve_nearest
+from sciimg.store.layout import pyramid
+from sciimg.store.metadata import VERSION, multiscales, omero, write_group
+from sciimg.store.shards import ArrayReader, Box
+from sciimg.store.stream import PixelSummary, write_levels
+from sciimg.types import AXES, SPATIAL, Channel, LabelKind, Spacing
+
+MASK = "mask"  # name of the label image
+NAMESPACE = "sciimg"
+
+
+def write_volume(
+    path: Path,
+    image: Image,
+    *,
+    labels: NDArray[Any] | None = None,
+    label_kind: LabelKind | None = None,
+    attributes: Mapping[str, Any],
+    levels: int | None = None,
+) -> Digest:
+    """Write an image, whole or not at all, in memory bounded by a slab of it.
+
+    Parameters
+    ----------
+    path : Path
+        Folder to make; must not exist.
+    image : Image
+        Read once, in order.
+    labels : array of int32, shape (t)[z]yx of the image, optional
+    label_kind : "instances" or "classes", optional
+        Needed with ``labels``.
+    attributes : mapping
+        JSON values of the caller, kept under ``sciimg.attributes``.
+    levels : int, optional
+        Number of resolutions; chosen by size where not given.
+
+    Returns
+    -------
+    Digest
+        Of pixels, labels and metadata; independent of chunks, compression and levels.
+
+    Raises
+    ------
+    InputError
+        Kinds ``exists``, ``unknown-spacing``, ``mismatched-labels``, and whatever reading the image raises; nothing is left then.
+    """
+    if path.exists():
+        raise InputError(Problem(str(path), "exists", "A volume is written to a new place; this one is taken. Remove it or choose another."))
+    spacing = _spacing_of(image)
+    plain = _checked_labels(image, labels, label_kind)
+    partial = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        digest = _write(partial, path.stem, image, spacing, plain, label_kind, dict(attributes), levels)
+        partial.rename(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return digest
+
+
+def _write(
+    path: Path,
+    name: str,
+    image: Image,
+    spacing: Spacing,
+    labels: NDArray[np.int32] | None,
+    label_kind: LabelKind | None,
+    attributes: dict[str, Any],
+    levels: int | None,
+) -> Digest:
+    scales = pyramid(image.axes, image.shape, spacing.values, levels)
+    pixels = write_levels(path, image.axes, scales, image.dtype, image.read, halve_mean)
+    described = _describe(image, spacing, label_kind, attributes)
+    label_digests = None
+    if labels is not None:
+        axes = image.axes.replace("c", "")
+        label_scales = pyramid(axes, labels.shape, spacing.values, len(scales))
+        drawn = write_levels(path / "labels" / MASK, axes, label_scales, labels.dtype, lambda box: labels[box], halve_nearest)
+        label_digests = drawn.digests()
+        ome = {"version": VERSION, "multiscales": multiscales(MASK, axes, label_scales, spacing, "nearest")}
+        write_group(path / "labels" / MASK, {"ome": ome | {"image-label": {"source": {"image": "../../"}}}})
+        write_group(path / "labels", {"ome": {"version": VERSION, "labels": [MASK]}})
+    digest = content_digest(image.shape, image.dtype, pixels.digests(), label_digests, described)
+    ome = {
+        "version": VERSION,
+        "multiscales": multiscales(name, image.axes, scales, spacing, "mean"),
+        "omero": omero(image.channels, pixels.windows()),
+    }
+    write_group(path, {"ome": ome, NAMESPACE: described | {"digest": digest}})
+    return digest
+
+
+def _describe(image: Image, spacing: Spacing, label_kind: LabelKind | None, attributes: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "axes": image.axes,
+        "spacing": {"values": list(spacing.values), "unit": spacing.unit},
+        "channels": [{"name": c.name, "wavelength_nm": c.wavelength_nm} for c in image.channels],
+        "affine_ras_mm": None if image.affine is None else [[float(v) for v in row] for row in image.affine],
+        "acquisition": dict(image.acquisition),
+        "label_kind": label_kind,
+        "attributes": attributes,
+    }
+
+
+def content_digest(
+    shape: tuple[int, ...], dtype: np.dtype[Any], pixels: list[str], labels: list[str] | None, described: Mapping[str, Any]
+) -> Digest:
+    """Return the digest of a volume's content from the SHA-256 of its planes or stacks, channel by channel."""
+    return digest_of({"shape": list(shape), "dtype": dtype.name, "pixels": pixels, "labels": labels, "described": dict(described)})
+
+
+def _spacing_of(image: Image) -> Spacing:
+    if image.spacing is None:
+        message = "Every image needs a spacing; this file gives none. State it with --spacing and --unit (`--unit pixel` where none is known)."
+        raise InputError(Problem(image.source, "unknown-spacing", message))
+    return image.spacing
+
+
+def _checked_labels(image: Image, labels: NDArray[Any] | None, kind: LabelKind | None) -> NDArray[np.int32] | None:
+    if labels is None:
+        return None
+    expected = tuple(n for a, n in zip(image.axes, image.shape, strict=True) if a != "c")
+    axes = image.axes.replace("c", "")
+    message = None
+    if labels.shape != expected:
+        message = f"Labels must have the shape of the image along {axes}, {expected}; these have {labels.shape}."
+    elif labels.dtype.kind not in "uib":
+        message = f"Labels must be integers; these are {labels.dtype}."
+    elif labels.size and (labels.min() < 0 or labels.max() > np.iinfo(np.int32).max):
+        message = f"Labels must lie between 0 and 2^31 - 1; these reach from {labels.min()} to {labels.max()}."
+    elif kind is None:
+        message = "Labels must be said to be instances or classes."
+    if message:
+        raise InputError(Problem(image.source, "mismatched-labels", message))
+    return np.ascontiguousarray(labels, dtype=np.int32)
+
+
+class Volume:
+    """An image on disk, opened lazily.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of an OME-Zarr 0.5 image; one that sciimg did not write is read as well, with what its metadata says.
+
+    Raises
+    ------
+    InputError
+        Kind ``not-ome-zarr``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            attributes = json.loads((path / "zarr.json").read_bytes())["attributes"]
+            self.ome: dict[str, Any] = attributes["ome"]
+            self._scales: dict[str, Any] = self.ome["multiscales"][0]
+            self._paths: list[str] = [d["path"] for d in self._scales["datasets"]]
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            message = f"An OME-Zarr 0.5 image is a folder with a zarr.json that has multiscales; {type(error).__name__}: {error}."
+            raise InputError(Problem(str(path), "not-ome-zarr", message)) from error
+        self._own: dict[str, Any] = attributes.get(NAMESPACE) or {}
+
+    @cached_property
+    def _levels(self) -> tuple[ArrayReader, ...]:
+        return tuple(ArrayReader(self.path / p) for p in self._paths)
+
+    @cached_property
+    def _mask(self) -> ArrayReader | None:
+        return ArrayReader(self.path / "labels" / MASK / "0") if self.label_kind else None
+
+    @cached_property
+    def axes(self) -> str:
+        axes = "".join(a["name"] for a in self._scales["axes"])
+        if axes != "".join(a for a in AXES if a in axes):
+            raise InputError(Problem(str(self.path), "axes", f"Axes must be letters of {AXES!r} in that order; got {axes!r}."))
+        return axes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Along ``axes``, at full resolution."""
+        return self._levels[0].shape
+
+    @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        return tuple(n for a, n in zip(self.axes, self.shape, strict=True) if a in SPATIAL)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._levels[0].dtype
+
+    @property
+    def levels(self) -> int:
+        """Number of resolutions."""
+        return len(self._paths)
+
+    @property
+    def chunk(self) -> tuple[int, ...]:
+        """Shape of the smallest piece of full resolution that is decoded at once."""
+        return self._levels[0].chunk
+
+    @cached_property
+    def spacing(self) -> Spacing | None:
+        """Spacing of full resolution, or None where the metadata give no unit."""
+        if known := self._own.get("spacing"):
+            return Spacing(tuple(known["values"]), known["unit"])
+        spatial = [(a, i) for i, a in enumerate(self._scales["axes"]) if a.get("type") == "space"]
+        steps = self._scales["datasets"][0].get("coordinateTransformations", ())
+        scale = next((s["scale"] for s in steps if s["type"] == "scale"), None)
+        units = {a.get("unit") for a, _ in spatial}
+        if scale is None or len(units) != 1 or (unit := units.pop()) not in ("nanometer", "micrometer", "millimeter"):
+            return None
+        return Spacing(tuple(float(scale[i]) for _, i in spatial), unit)
+
+    @cached_property
+    def channels(self) -> tuple[Channel, ...]:
+        if known := self._own.get("channels"):
+            return tuple(Channel(c["name"], c["wavelength_nm"]) for c in known)
+        names = [c.get("label") for c in self.ome.get("omero", {}).get("channels", ())]
+        count = self.shape[self.axes.index("c")] if "c" in self.axes else 1
+        return tuple(Channel(n or f"channel-{i}") for i, n in enumerate((names + [None] * count)[:count]))
+
+    @property
+    def affine(self) -> NDArray[np.float64] | None:
+        """From voxel index (x, y, z, 1) to millimetres, right-anterior-superior."""
+        known = self._own.get("affine_ras_mm")
+        return None if known is None else np.array(known, dtype=np.float64)
+
+    @property
+    def acquisition(self) -> dict[str, Any]:
+        return dict(self._own.get("acquisition", {}))
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What the writer was given to keep."""
+        return dict(self._own.get("attributes", {}))
+
+    @property
+    def label_kind(self) -> LabelKind | None:
+        """What the numbers of the label image mean; None where there is none."""
+        kind: LabelKind | None = self._own.get("label_kind")
+        return kind
+
+    @property
+    def digest(self) -> Digest | None:
+        """Content digest as written; :meth:`measured_digest` computes it again."""
+        digest: Digest | None = self._own.get("digest")
+        return digest
+
+    def read(self, box: Box | None = None, level: int = 0) -> NDArray[Any]:
+        """Return the pixels of a box (everything by default), in ``axes`` order."""
+        return self._levels[level].read(box)
+
+    def read_labels(self, box: Box | None = None) -> NDArray[np.int32] | None:
+        """Return the labels of a box in the axes of the image without ``c``, or None where there are none."""
+        return None if self._mask is None else self._mask.read(box)
+
+    def image(self) -> Image:
+        """Return the volume as a lazy image, as a reader of files would."""
+        return Image(
+            load=self.read,
+            axes=self.axes,
+            shape=self.shape,
+            dtype=self.dtype,
+            spacing=self.spacing,
+            channels=self.channels,
+            source=self.path.name,
+            hash=self.measured_digest,
+            affine=self.affine,
+            acquisition=self.acquisition,
+        )
+
+    def measured_digest(self) -> Digest:
+        """Read everything and return the content digest that follows from it."""
+        pixels = _summarise(self._levels[0], self.axes).digests()
+        labels = _summarise(self._mask, self.axes.replace("c", "")).digests() if self._mask else None
+        described = {k: v for k, v in self._own.items() if k != "digest"}
+        return content_digest(self.shape, self.dtype, pixels, labels, described)
+
+
+def _summarise(array: ArrayReader, axes: str) -> PixelSummary:
+    from sciimg.store.layout import layout, tiles, together
+
+    summary = PixelSummary(axes, array.shape, array.dtype)
+    for box in tiles(array.shape, together(axes, array.shape, layout(axes, array.shape, array.dtype.itemsize).shard, array.dtype.itemsize)):
+        summary.add(tuple(s.start for s in box), array.read(box))
+    return summary
