@@ -1,0 +1,1 @@
+"""Patches: splits by group, places, conditions, and pixels straight from a collection."""
