@@ -26,11 +26,16 @@ class Model(BaseModel):
 
 
 class StainSeparation(Model):
-    """Separate an RGB brightfield image into stains (Ruifrok & Johnston 2001), kept as uint16 optical density × ``scale``."""
+    """Separate an RGB brightfield image into stains (Ruifrok & Johnston 2001), kept as uint16: (decadic optical density + offset) × scale.
+
+    The offset keeps the small negative densities that noise and imperfect stain vectors give; without it they would pile up at 0. With
+    the defaults, densities from -0.2 to 6.35 fit, where an 8-bit camera ends at 2.4.
+    """
 
     kind: Literal["stain-separation"]
     stains: tuple[Literal["haematoxylin", "eosin", "dab"], ...] = ("haematoxylin", "dab")
-    scale: float = Field(default=20000.0, gt=0)
+    scale: float = Field(default=10000.0, gt=0)
+    offset: float = Field(default=0.2, ge=0)
 
 
 class Rescale(Model):
@@ -57,18 +62,30 @@ class LabelFiles(Model):
     kind: Literal["files"]
     uri: str
     labels: LabelKind
+    values: dict[Name, tuple[int, ...]] | None = Field(
+        default=None, description="For classes: name to the values that mean it in the files; classes are numbered from 1 in this order."
+    )
 
 
 class SegmentNuclei(Model):
-    """Nuclei by a classical segmentation of one prepared channel (Gaussian, local threshold, distance-transform watershed)."""
+    """Nuclei by a classical segmentation: Gaussian, local threshold, watershed on distance and intensity.
+
+    Intensities are counted in units of each channel's own range (1st to 99.8th percentile), so that the numbers carry over between
+    stains, cameras and bit depths. See :mod:`sciimg.io.nuclei` for the steps.
+    """
 
     kind: Literal["segment-nuclei"]
     channel: str
-    sigma_px: float = Field(default=1.0, ge=0)
-    window_px: int = Field(default=51, ge=3)
-    offset: float = 0.0
-    min_area_px: int = Field(default=30, ge=1)
-    min_distance_px: int = Field(default=5, ge=1)
+    subtract: str | None = Field(default=None, description="A channel that is dark in nuclei and bright around them, e.g. a membrane stain.")
+    subtract_weight: float = Field(default=0.5, ge=0)
+    sigma_px: float = Field(default=1.5, ge=0)
+    window_px: int = Field(default=51, ge=3, description="Odd width of the neighbourhood whose weighted mean is the local threshold.")
+    offset: float = Field(default=0.0, description="How far above the local threshold a nucleus must be.")
+    floor: float = Field(default=0.3, description="What the channel itself must reach, wherever it is.")
+    split_depth: float = Field(default=0.6, ge=0, description="Two peaks are two nuclei when the saddle between is this much lower, in px.")
+    split_intensity: float = Field(default=6.0, ge=0, description="How many px of depth the whole intensity range counts in that.")
+    smooth_px: int = Field(default=2, ge=0, description="Radius of the opening that rounds every nucleus.")
+    min_area_px: int = Field(default=40, ge=1)
 
 
 class TissueMaps(Model):
@@ -100,7 +117,8 @@ class Source(Model):
     modality: Literal["fluorescence", "brightfield", "electron", "mri"]
     spacing: tuple[float, ...] | None = Field(default=None, description="z, y, x; only where the files say nothing.")
     unit: Unit | None = None
-    channels: tuple[str, ...] | None = None
+    axes: str | None = Field(default=None, description="What the axes are where files hold a stack without naming them, e.g. tyx.")
+    channels: tuple[str, ...] | None = Field(default=None, description="Names of the channels after preparation.")
     prepare: tuple[Preparation, ...] = ()
     labels: Labels | None = None
     table: Table | None = None

@@ -187,8 +187,10 @@ def scalars_say_what_they_measure(parts: Parts) -> Iterator[Fault]:
 def channels_exist(parts: Parts) -> Iterator[Fault]:
     known = [_channels(s) for _, s in parts.sources]
     for (i, source), channels in zip(parts.sources, known, strict=True):
-        if isinstance(source.labels, SegmentNuclei) and channels and source.labels.channel not in channels:
-            yield ("sources", i, "labels", "channel"), "unknown-channel", _channel_message(source.labels.channel, channels)
+        if isinstance(source.labels, SegmentNuclei) and channels:
+            for key, channel in (("channel", source.labels.channel), ("subtract", source.labels.subtract)):
+                if channel is not None and channel not in channels:
+                    yield ("sources", i, "labels", key), "unknown-channel", _channel_message(channel, channels)
     for i, condition in parts.conditions:
         if isinstance(condition, ScalarCondition) and condition.channel is not None:
             for channels in known:

@@ -41,7 +41,7 @@ class Presentation:
     channels : tuple of str
         As in the collection.
     black, white : array, shape (C,)
-        Window of each channel, from real images; unused for brightfield.
+        Window of each channel, from real images; for brightfield, ``black`` is the value of no stain and ``white`` is unused.
     absorption : array, shape (C, 3), or None
         Optical density (natural logarithm) of red, green and blue per unit of pixel value.
     spacing : Spacing
@@ -82,7 +82,7 @@ class Presentation:
         """
         values = np.moveaxis(np.asarray(images, dtype=np.float64), -3, -1)
         if self.absorption is not None:
-            colours = np.exp(-(values @ self.absorption))  # Beer-Lambert
+            colours = np.exp(-((values - self.black) @ self.absorption))  # Beer-Lambert; black is the value of no stain
         else:
             shown = np.clip((values - self.black) / (self.white - self.black), 0, 1)
             colours = np.repeat(shown, 3, axis=-1) if self.kind == "grey" else np.clip(shown @ self._colours(), 0, 1)
@@ -90,7 +90,9 @@ class Presentation:
 
     def channel(self, images: NDArray[np.generic], index: int) -> Rgb:
         """Return one channel of planes (..., C, Y, X) alone: in its stain's colour, or grey."""
-        only = np.zeros_like(images)
+        only = np.zeros(images.shape)
+        if self.absorption is not None:
+            only += self.black[:, None, None]
         only[..., index, :, :] = images[..., index, :, :]
         if self.absorption is not None:
             return self.render(only)
@@ -142,6 +144,7 @@ def presentation_of(
     absorption = None
     if stains is not None and all(name in STAINS for name in channels):
         absorption = unit_absorption(tuple(channels)) / stains.scale
+        black = np.full(len(channels), stains.offset * stains.scale)
         return Presentation("brightfield", tuple(channels), black, white, absorption, spacing)
     kind: Literal["grey", "composite"] = "grey" if len(channels) == 1 else "composite"
     return Presentation(kind, tuple(channels), black, white, None, spacing)
