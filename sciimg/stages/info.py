@@ -1,0 +1,135 @@
+"""Describe any path that the product reads or makes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sciimg.errors import InputError, Problem
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Return what a path holds: image, collection, model, run or release; the key ``kind`` says which.
+
+    Raises
+    ------
+    InputError
+        Where there is nothing, or nothing that is known.
+    """
+    if not path.exists():
+        raise InputError(Problem(str(path), "not-found", "There is nothing here. Check the path."))
+    for name, describer in (
+        ("collection.json", _collection),
+        ("model.json", _model),
+        ("run.json", _run),
+        ("dataset.sigstore.json", _release),
+    ):
+        if (path / name).exists():
+            return describer(path)
+    if (path / "release" / "dataset.sigstore.json").exists():
+        return _release(path / "release")
+    if (path / "zarr.json").exists() and "sciimg" in json.loads((path / "zarr.json").read_text()).get("attributes", {}):
+        return _volume(path)
+    return _image(path)
+
+
+def _collection(path: Path) -> dict[str, Any]:
+    from sciimg.store import Collection
+
+    collection = Collection(path)
+    table = collection.catalogue
+    core = table[["axes", "shape", "dtype", "spacing", "unit", "channels"]].drop_duplicates()
+    return {
+        "kind": "collection",
+        "path": str(path),
+        "images": len(collection),
+        "groups": int(table["group"].nunique()),
+        "synthetic": collection.synthetic,
+        "study": collection.study,
+        "digest": collection.digest,
+        "shapes": [dict(row) for row in core.head(20).to_dict("records")],
+        "labels": sorted(table["label_kind"].dropna().unique()),
+        "columns": list(table.columns),
+        "rejected": collection.rejected,
+    }
+
+
+def _volume(path: Path) -> dict[str, Any]:
+    from sciimg.store import Volume
+
+    volume = Volume(path)
+    return {
+        "kind": "image",
+        "path": str(path),
+        "format": "OME-Zarr 0.5",
+        "axes": volume.axes,
+        "shape": list(volume.shape),
+        "dtype": str(volume.dtype),
+        "spacing": list(volume.spacing.values),
+        "unit": volume.spacing.unit,
+        "channels": [c.name for c in volume.channels],
+        "labels": volume.label_kind,
+        "acquisition": volume.acquisition,
+        "synthetic": bool(volume.attributes.get("synthetic")),
+        "digest": volume.digest,
+    }
+
+
+def _image(path: Path) -> dict[str, Any]:
+    from sciimg.io.open import open_image
+
+    image = open_image(path)
+    return {
+        "kind": "image",
+        "path": str(path),
+        "axes": image.axes,
+        "shape": list(image.shape),
+        "dtype": str(image.dtype),
+        "spacing": None if image.spacing is None else list(image.spacing.values),
+        "unit": None if image.spacing is None else image.spacing.unit,
+        "channels": [c.name for c in image.channels],
+        "acquisition": dict(image.acquisition),
+        "sha256": image.sha256,
+        "problems": [p.as_dict() for p in image.problems],
+    }
+
+
+def _model(path: Path) -> dict[str, Any]:
+    about = json.loads((path / "model.json").read_text())
+    return {"kind": "model", "path": str(path), **about}
+
+
+def _run(path: Path) -> dict[str, Any]:
+    from sciimg.stages.ledger import Run
+    from sciimg.stages.plan import plan
+
+    run = Run(path)
+    stages = []
+    for name in plan(run.loaded.study):
+        entry = run.ledger(name)
+        stages.append({"stage": name, "done": entry is not None, **({} if entry is None else entry["timings"])})
+    decision = run.folder("decide") / "decision.json"
+    return {
+        "kind": "run",
+        "path": str(path),
+        "study": run.loaded.study.name,
+        "digest": run.loaded.study.digest,
+        "decision": json.loads(decision.read_text())["decision"] if decision.exists() else None,
+        "stages": stages,
+    }
+
+
+def _release(path: Path) -> dict[str, Any]:
+    from sciimg.protocol import load_study
+
+    study = load_study(path / "dataset" / "study.yaml").study
+    decision = json.loads((path / "dataset" / "evidence" / "decision.json").read_text())
+    return {
+        "kind": "release",
+        "path": str(path),
+        "dataset": study.release.dataset_id,
+        "version": study.release.version,
+        "study": study.digest,
+        "decision": decision["decision"],
+        "reasons": decision["reasons"],
+        "images": len(list((path / "dataset" / "images").glob("*.zarr"))) if (path / "dataset" / "images").exists() else 0,
+    }
