@@ -14,17 +14,53 @@ comparator never is. A planned review that has not been answered leaves a recipe
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from sciimg.errors import InputError, Problem
 from sciimg.protocol.models import Gate, Study
-from sciimg.records import Decision, GateResult, Metric
+from sciimg.records import Check, Decision, GateResult, Metric, canonical_json
 
 Outcome = Literal["passed", "failed", "inconclusive"]
 Verdict = Literal["accepted", "refused", "inconclusive"]
 
+RECIPE_STAGE = "validate-"
 REVIEW_GATE = "planned-review"
 REVIEW_METRIC = "review-readers"  # how many readers have answered every item
+
+
+def collect(evidence: Mapping[str, Any]) -> tuple[dict[str, list[Metric]], list[Metric]]:
+    """Sort the stages' evidence into metrics of each recipe and metrics of the whole study.
+
+    The decision and every later audit of it read evidence through this one function.
+
+    Parameters
+    ----------
+    evidence : mapping
+        Stage name → JSON object with ``metrics`` and ``checks``, either of which may be missing. ``validate-<recipe>`` speaks of a recipe,
+        every other stage of the study. Checks become one metric, the number that failed: ``verification-failures`` for the stage
+        ``verify``, ``<stage>-failures`` for others; where a list of checks is empty it is undefined, for nothing was checked.
+    """
+    recipes: dict[str, list[Metric]] = {}
+    common: list[Metric] = []
+    for stage, value in evidence.items():
+        metrics = [Metric.model_validate_json(canonical_json(m)) for m in value.get("metrics", ())]
+        if "checks" in value:
+            metrics.append(_failures(stage, [Check.model_validate(c) for c in value["checks"]]))
+        if stage.startswith(RECIPE_STAGE):
+            recipes.setdefault(stage.removeprefix(RECIPE_STAGE), []).extend(metrics)
+        else:
+            common.extend(metrics)
+    return recipes, common
+
+
+def _failures(stage: str, checks: Sequence[Check]) -> Metric:
+    name = f"{'verification' if stage == 'verify' else stage}-failures"
+    if not checks:
+        return Metric.undefined(name, f"stage {stage!r} made no check", higher_is_better=False)
+    failed = [c.name for c in checks if not c.passed]
+    return Metric(
+        name=name, value=len(failed), n=len(checks), unit_of_n="checks", higher_is_better=False, detail={"failed": failed} if failed else {}
+    )
 
 
 def decide(study: Study, evidence: Mapping[str, Sequence[Metric]], common: Sequence[Metric]) -> Decision:

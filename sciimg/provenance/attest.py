@@ -1,0 +1,131 @@
+"""Attestations: a person says something about a release, with printed name, time and meaning (21 CFR 11.50, by analogy).
+
+One bundle a signer in ``attestations/``. Its statement is about the payload digest of the dataset's signature, and about the report files
+that lay there when it was signed, so that neither can be exchanged afterwards.
+"""
+
+import datetime
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sciimg.errors import AuditError, InputError, Problem
+from sciimg.files import write_bytes
+from sciimg.provenance.dsse import Bundle, read_bundle, sign, statement
+from sciimg.provenance.keys import Key
+from sciimg.provenance.policy import Role
+from sciimg.records import Decision, Digest, digest_file
+
+DATASET_BUNDLE = "dataset.sigstore.json"
+FOLDER = "attestations"
+REPORTS = ("report.html", "report.pdf")
+DECISION_MEANING = "This decision follows from the signed evidence by the gates of the study, and I release it."
+_PREDICATE: dict[str, str] = {"decision": "urn:x-sciimg:attestation:decision:v1", "review": "urn:x-sciimg:attestation:review:v1"}
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+@dataclass(frozen=True)
+class Attestation:
+    """What a signer said, read from a bundle; not to be believed before a policy has looked at the bundle."""
+
+    bundle: Bundle
+    role: Role
+    name: str
+    time: datetime.datetime
+    meaning: str
+    said: Mapping[str, Any]
+
+
+def payload_digest(bundle: Path) -> Digest:
+    """Return the SHA-256 of the payload of a bundle file: what reports cite and attestations are about."""
+    return read_bundle(bundle, bundle.name).payload_digest
+
+
+def attest(release: Path, key: Key, role: Role, meaning: str, said: Mapping[str, Any], time: datetime.datetime | None = None) -> Path:
+    """Sign a statement about a release; return its file.
+
+    Parameters
+    ----------
+    release : Path
+        A release folder whose dataset is signed and whose reports are rendered.
+    role : str
+        ``"decision"`` or ``"review"``.
+    meaning : str
+        What the signature means, in one sentence; required.
+    said : mapping
+        What is attested, as JSON.
+    time : datetime, optional
+        Default: now.
+
+    Raises
+    ------
+    InputError
+        If the meaning is empty, the role cannot be attested, or this key has signed in this role already.
+    """
+    if role not in _PREDICATE:
+        raise InputError(Problem("--role", "unknown-role", f"An attestation is a decision or a review; got {role!r}. Use one of them."))
+    if not meaning.strip():
+        raise InputError(Problem("--meaning", "no-meaning", "A signature means something; say what, in one sentence, with --meaning."))
+    dataset = read_bundle(release / DATASET_BUNDLE, DATASET_BUNDLE)
+    moment = (time or datetime.datetime.now(datetime.UTC)).astimezone(datetime.UTC)
+    subjects = dict.fromkeys(dataset.subjects, dataset.payload_digest)
+    subjects |= {name: digest_file(release / name) for name in REPORTS if (release / name).exists()}
+    who = {"signer": {"name": key.signer, "key_id": key.id}, "time": moment.strftime(_TIME), "meaning": meaning.strip()}
+    path = _place(release / FOLDER, role, key)
+    write_bytes(path, sign(statement(subjects, _PREDICATE[role], {**who, "said": dict(said)}), key))
+    return path
+
+
+def attest_decision(release: Path, key: Key, decision: Decision, time: datetime.datetime | None = None) -> Path:
+    """Sign the decision of a study, as its owner; see :func:`attest`."""
+    said = {"decision": decision.decision, "released": decision.released, "study": decision.study}
+    return attest(release, key, "decision", DECISION_MEANING, said, time)
+
+
+def read_attestation(path: Path) -> Attestation:
+    """Read an attestation strictly.
+
+    Raises
+    ------
+    AuditError
+        If it is not a bundle, of an unknown type, or says not who, when and what.
+    """
+    where = f"{FOLDER}/{path.name}"
+    bundle = read_bundle(path, where)
+    role = next((r for r, predicate in _PREDICATE.items() if predicate == bundle.predicate_type), None)
+    predicate = bundle.predicate
+    signer, said = predicate.get("signer"), predicate.get("said")
+    time = _parsed(predicate.get("time"))
+    texts = [signer.get("name") if isinstance(signer, dict) else None, predicate.get("meaning")]
+    sound = role is not None and isinstance(said, dict) and time is not None and all(isinstance(t, str) and t.strip() for t in texts)
+    if not sound or not isinstance(signer, dict) or signer.get("key_id") != bundle.key_id:
+        message = (
+            "An attestation is a decision or a review and says who (name and key), when (UTC) and what it means. Remove it or sign again."
+        )
+        raise AuditError(Problem(where, "malformed-attestation", message))
+    assert role in ("decision", "review")
+    assert time is not None
+    assert isinstance(said, dict)
+    return Attestation(bundle, role, str(texts[0]), time, str(texts[1]), said)
+
+
+def _place(folder: Path, role: str, key: Key) -> Path:
+    """Return the file of this signer: the first decision is ``decision.sigstore.json``, further signers carry their key's id."""
+    own = folder / f"{role}-{key.id[:8]}.sigstore.json"
+    first = folder / f"{role}.sigstore.json"
+    for path in (first, own):
+        if path.exists() and read_bundle(path, path.name).key_id == key.id:
+            message = f"This key has signed as {role} already. Remove that attestation first if it is to be replaced."
+            raise InputError(Problem(str(path), "signed-already", message))
+    return own if first.exists() else first
+
+
+def _parsed(text: Any) -> datetime.datetime | None:
+    if not isinstance(text, str) or not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", text):
+        return None
+    try:
+        return datetime.datetime.strptime(text, _TIME).replace(tzinfo=datetime.UTC)
+    except ValueError:
+        return None

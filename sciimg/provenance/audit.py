@@ -1,0 +1,358 @@
+"""The audit of a release: numbered steps, each of which says what it looked at, and every fault that was found.
+
+1. The folder is a release and holds nothing else.
+2. The dataset's statement is signed, once, by a key that the trust policy believes.
+3. Every byte of ``dataset/`` is as signed, under the name that was signed, and nothing else lies there.
+4. The study in it is sound, is the dataset that the signature names, and is not older than the policy accepts.
+5. Enough trusted persons have signed the decision, about this payload and no other.
+6. The decision follows again from the signed evidence by the gates of the signed study.
+7. The dataset holds what its decision allows: images that are all marked synthetic, or none.
+8. The reports are the ones that were signed, and cite this payload.
+
+Nothing is read out of the dataset before step 3 has passed for it, and nothing that a release says about itself decides whom to believe.
+"""
+
+import datetime
+import hashlib
+import io
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from sciimg.decision import collect, decide
+from sciimg.errors import AuditError, Problem, SciimgError
+from sciimg.protocol import Study, parse_study
+from sciimg.provenance.attest import DATASET_BUNDLE, FOLDER, REPORTS, Attestation, read_attestation
+from sciimg.provenance.dsse import Bundle, read_bundle
+from sciimg.provenance.keys import PublicKey
+from sciimg.provenance.oms import compare, hash_folder, signed_digests
+from sciimg.provenance.policy import TrustPolicy, own_policy
+from sciimg.records import Decision, Digest, digest_file
+
+DATASET = "dataset"
+LEDGER = "stage.json"  # the run's own note about the stage; timings, signed by nobody
+_KNOWN = {DATASET, DATASET_BUNDLE, FOLDER, "signer.pub", *REPORTS, LEDGER}
+T = TypeVar("T")
+_REQUIRED = (DATASET, DATASET_BUNDLE, FOLDER)
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Whose signature was believed, for what."""
+
+    person: str
+    role: str
+    key_id: str
+    time: str | None = None
+    meaning: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"person": self.person, "role": self.role, "key_id": self.key_id, "time": self.time, "meaning": self.meaning}
+
+
+@dataclass
+class Audit:
+    """What an audit came to. ``decision`` is None unless everything was verified."""
+
+    steps: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    signers: list[Signer] = field(default_factory=list)
+    decision: str | None = None
+    payload: Digest | None = None
+
+    @property
+    def verified(self) -> bool:
+        return not self.problems and self.decision is not None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "verified": self.verified,
+            "decision": self.decision if self.verified else None,
+            "signers": [s.as_dict() for s in self.signers],
+            "problems": [p.as_dict() for p in self.problems],
+        }
+
+
+def audit(release: Path, policy: TrustPolicy | None = None, *, now: datetime.datetime | None = None) -> Audit:
+    """Check a release against a trust policy.
+
+    Parameters
+    ----------
+    release : Path
+        A release folder.
+    policy : TrustPolicy, optional
+        Default: the user's own, see :func:`sciimg.provenance.policy.own_policy`.
+    now : datetime, optional
+        The moment at which keys must be valid.
+    """
+    case = _Case(release, own_policy() if policy is None else policy, now or datetime.datetime.now(datetime.UTC))
+    result = Audit()
+    for number, (title, step) in enumerate(_STEPS, 1):
+        try:
+            said, problems = step(case, result)
+        except _NotCheckedError:
+            result.steps.append(f"{number}  not checked  {title}: an earlier step has failed.")
+            continue
+        except SciimgError as error:
+            said, problems = "", list(error.problems)
+        result.problems += problems
+        mark = f"FAULT ({len(problems)})" if problems else "ok"
+        result.steps.append(f"{number}  {mark:<11}  {title}{': ' + said if said else ''}.")
+    if case.decision is not None:
+        result.decision = case.decision.decision
+    return result
+
+
+class _NotCheckedError(Exception):
+    """A step that cannot be made because an earlier one has failed."""
+
+
+@dataclass
+class _Case:
+    release: Path
+    policy: TrustPolicy
+    now: datetime.datetime
+    bundle: Bundle | None = None
+    digests: dict[str, str] | None = None
+    intact: bool = False
+    study: Study | None = None
+    attestations: list[Attestation] = field(default_factory=list)
+    decision: Decision | None = None
+
+    def signed(self, name: str) -> bytes:
+        """Return the bytes of a file of the dataset, exactly as signed."""
+        digests = _need(self.digests)
+        if not self.intact:
+            raise _NotCheckedError
+        if name not in digests:
+            raise AuditError(Problem(f"{DATASET}/{name}", "missing", "A dataset has this file; it was never signed. Refuse the release."))
+        data = (self.release / DATASET / name).read_bytes()
+        if hashlib.sha256(data).hexdigest() != digests[name]:
+            raise AuditError(Problem(f"{DATASET}/{name}", "changed", "Its bytes changed during the audit. Stop whatever writes there."))
+        return data
+
+
+Outcome = tuple[str, list[Problem]]  # what was seen, what is wrong
+
+
+def _need(value: T | None) -> T:
+    if value is None:
+        raise _NotCheckedError
+    return value
+
+
+# ---------------------------------------------------------------- the steps
+
+
+def _layout(case: _Case, result: Audit) -> Outcome:
+    if not case.release.is_dir() or case.release.is_symlink():
+        message = "A release is a folder with dataset/, dataset.sigstore.json and attestations/. Name that folder."
+        raise AuditError(Problem(str(case.release), "not-a-release", message))
+    entries = {p.name: p for p in case.release.iterdir()}
+    problems = [
+        Problem(name, "missing", "A release has this; it is not here. Get the whole release from its source.")
+        for name in _REQUIRED
+        if name not in entries
+    ]
+    folders = (DATASET, FOLDER)
+    attested = list(entries[FOLDER].iterdir()) if FOLDER in entries and entries[FOLDER].is_dir() else []
+    for name, path in sorted(entries.items()):
+        if name not in _KNOWN:
+            message = "A release holds nothing that nobody answers for. Remove it, or keep it elsewhere."
+            problems.append(Problem(ascii(name)[1:-1], "added", message))
+        elif path.is_symlink() or path.is_dir() != (name in folders) or not (path.is_dir() or path.is_file()):
+            problems.append(Problem(name, "not-regular", "A release is made of plain files and folders; this is a link or something else."))
+    for path in sorted(attested):
+        if not path.name.endswith(".sigstore.json") or path.is_symlink() or not path.is_file():
+            message = "attestations/ holds signature bundles (*.sigstore.json) and nothing else. Remove it."
+            problems.append(Problem(f"{FOLDER}/{ascii(path.name)[1:-1]}", "added", message))
+    return f"{len(entries)} entries, {len(attested)} attestations", problems
+
+
+def _signature(case: _Case, result: Audit) -> Outcome:
+    bundle = read_bundle(case.release / DATASET_BUNDLE, DATASET_BUNDLE)
+    key = case.policy.signer(bundle, "dataset", None, case.now)
+    case.bundle = bundle
+    case.digests = signed_digests(bundle)
+    result.payload = bundle.payload_digest
+    result.signers.append(Signer(key.person, "dataset", key.key_id))
+    return f"signed by {key.person}, payload {bundle.payload_digest}", _convenience_key(case, bundle)
+
+
+def _convenience_key(case: _Case, bundle: Bundle) -> list[Problem]:
+    """Return what is wrong with ``signer.pub``: nobody is to trust it, but nobody is to be misled by it either."""
+    path = case.release / "signer.pub"
+    if not path.exists() or PublicKey.from_pem(path.read_bytes(), path.name).id == bundle.key_id:
+        return []
+    message = "It is not the key that signed this dataset. Never take a key from a release; the trust policy says whom to believe."
+    return [Problem(path.name, "other-key", message)]
+
+
+def _bytes(case: _Case, result: Audit) -> Outcome:
+    digests = _need(case.digests)
+    found = hash_folder(case.release / DATASET)
+    problems = compare(digests, found, DATASET)
+    case.intact = not problems
+    return f"{len(found.digests)} files, {found.size:,} bytes hashed, {len(digests)} signed", problems
+
+
+def _study(case: _Case, result: Audit) -> Outcome:
+    study = parse_study(case.signed("study.yaml"), f"{DATASET}/study.yaml").study
+    problems = []
+    identity = f"{study.release.dataset_id}@{study.release.version}"
+    if list(_need(case.bundle).subjects) != [identity]:
+        message = f"Signed is {', '.join(_need(case.bundle).subjects)}; the study in the dataset is that of {identity}. Refuse the release."
+        problems.append(Problem(DATASET_BUNDLE, "other-dataset", message))
+    oldest = case.policy.minimum_versions.get(study.release.dataset_id)
+    if oldest and _version(study.release.version) < _version(oldest):
+        message = f"The trust policy accepts this dataset from version {oldest}; this is {study.release.version}. Get a newer one."
+        problems.append(Problem(f"{DATASET}/study.yaml", "too-old", message))
+    case.study = study
+    return f"{identity}, study {study.name} {study.digest}", problems
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("."))
+
+
+def _attestations(case: _Case, result: Audit) -> Outcome:
+    bundle, study = _need(case.bundle), _need(case.study)
+    problems: list[Problem] = []
+    persons: set[str] = set()
+    for path in sorted((case.release / FOLDER).glob("*.sigstore.json")):
+        try:
+            attestation = read_attestation(path)
+            key = case.policy.signer(attestation.bundle, attestation.role, attestation.time, case.now)
+        except SciimgError as error:
+            problems += error.problems
+            continue
+        faults = _about_this(attestation, bundle, study, key.person)
+        problems += faults
+        if not faults:
+            case.attestations.append(attestation)
+            time = f"{attestation.time:%Y-%m-%dT%H:%M:%SZ}"
+            result.signers.append(Signer(key.person, attestation.role, key.key_id, time, attestation.meaning))
+            persons |= {key.person} if attestation.role == "decision" else set()
+    if len(persons) < case.policy.threshold:
+        message = f"The trust policy asks for {case.policy.threshold} persons to sign the decision; {len(persons)} did. Refuse the release."
+        problems.append(Problem(FOLDER, "too-few-signers", message))
+    return f"{len(persons)} of {case.policy.threshold} needed ({', '.join(sorted(persons)) or 'nobody'})", problems
+
+
+def _about_this(attestation: Attestation, bundle: Bundle, study: Study, person: str) -> list[Problem]:
+    where = attestation.bundle.where
+    problems = []
+    about = {name: d for name, d in attestation.bundle.subjects.items() if name not in REPORTS}
+    if about != dict.fromkeys(bundle.subjects, bundle.payload_digest):
+        cited = ", ".join(f"{name} {digest}" for name, digest in about.items()) or "nothing"
+        message = f"It is about {cited}, not about this dataset ({bundle.payload_digest}). It belongs to another release."
+        problems.append(Problem(where, "other-payload", message))
+    if attestation.said.get("study") != study.digest:
+        message = f"It is about study {attestation.said.get('study')}; the dataset was made under {study.digest}. Refuse the release."
+        problems.append(Problem(where, "other-study", message))
+    if attestation.name.strip().casefold() != person.strip().casefold():
+        message = f"It is signed in the name of {attestation.name!r} with the key of {person!r}. Refuse the release."
+        problems.append(Problem(where, "other-name", message))
+    return problems
+
+
+def _decision(case: _Case, result: Audit) -> Outcome:
+    study = _need(case.study)
+    where = f"{DATASET}/evidence/decision.json"
+    try:
+        recorded = Decision.model_validate_json(case.signed("evidence/decision.json"))
+        stages = [n for n in _need(case.digests) if re.fullmatch(r"evidence/[a-z0-9._-]+\.json", n) and not n.startswith(_NOT_EVIDENCE)]
+        evidence = {n.removeprefix("evidence/").removesuffix(".json"): json.loads(case.signed(n)) for n in stages}
+        derived = decide(study, *collect(evidence))
+    except (ValidationError, ValueError, AttributeError, TypeError) as error:
+        message = f"Evidence and decision are JSON records; these cannot be read ({str(error).splitlines()[0]}). Refuse the release."
+        raise AuditError(Problem(where, "malformed-evidence", message)) from None
+    problems = []
+    if recorded.study != study.digest:
+        message = f"It is the decision of study {recorded.study}; the dataset was made under {study.digest}. Refuse the release."
+        problems.append(Problem(where, "other-study", message))
+    if derived != recorded:
+        message = f"The evidence gives {_short(derived)}; recorded is {_short(recorded)}. Refuse the release."
+        problems.append(Problem(where, "decision-does-not-follow", message))
+    for attestation in case.attestations:
+        said = (attestation.said.get("decision"), attestation.said.get("released"))
+        if attestation.role == "decision" and said != (derived.decision, derived.released):
+            message = f"Signed is {said[0]} (released: {said[1]}); the evidence gives {_short(derived)}. Refuse the release."
+            problems.append(Problem(attestation.bundle.where, "decision-does-not-follow", message))
+    case.decision = recorded
+    return f"{len(evidence)} stages of evidence, {len(derived.gates)} gates met, {_short(derived)}", problems
+
+
+def _short(decision: Decision) -> str:
+    outcomes = [g.outcome for g in decision.gates]
+    counts = ", ".join(f"{outcomes.count(o)} {o}" for o in ("passed", "failed", "inconclusive") if o in outcomes)
+    return f"{decision.decision} ({counts})" if counts else decision.decision
+
+
+def _contents(case: _Case, result: Audit) -> Outcome:
+    import pandas as pd
+
+    decision, digests = _need(case.decision), _need(case.digests)
+    images = {n.split("/")[1] for n in digests if n.startswith("images/")}
+    if decision.decision != "accepted":
+        message = f"A study that is {decision.decision} releases no images; {len(images)} are here. Refuse the release."
+        return f"no images, as {decision.decision} asks", [Problem(f"{DATASET}/images", "images-not-allowed", message)] if images else []
+    catalogue = pd.read_parquet(io.BytesIO(case.signed("catalogue.parquet")))
+    listed = {Path(p).parts[1] for p in catalogue["path"]}
+    problems = []
+    if listed != images or not images:
+        odd = sorted(listed ^ images)[:3]
+        message = f"The catalogue lists {len(listed)} images and {len(images)} are here; e.g. {odd} differ. Refuse the release."
+        problems.append(Problem(f"{DATASET}/catalogue.parquet", "catalogue-differs", message))
+    if not catalogue["synthetic"].all():
+        message = "Every image of a release is marked synthetic; some are not. Refuse the release."
+        problems.append(Problem(f"{DATASET}/catalogue.parquet", "not-marked-synthetic", message))
+    return f"{len(images)} images, all catalogued and marked synthetic", problems
+
+
+def _reports(case: _Case, result: Audit) -> Outcome:
+    payload = _need(case.bundle).payload_digest
+    here = {name: digest_file(case.release / name) for name in REPORTS if (case.release / name).is_file()}
+    named = {name for a in case.attestations if a.role == "decision" for name in a.bundle.subjects}
+    problems = []
+    for attestation in case.attestations:
+        for name in set(attestation.bundle.subjects) & set(REPORTS):
+            if name not in here:
+                message = f"This report was signed ({attestation.bundle.where}) and is not here. Get the whole release."
+                problems.append(Problem(name, "missing", message))
+            elif here[name] != attestation.bundle.subjects[name]:
+                message = f"It is not the report that was signed ({attestation.bundle.where}). Get the release again from its source."
+                problems.append(Problem(name, "changed", message))
+    for name in sorted(set(here) - named):
+        message = (
+            "The signed decision does not name this report: anybody may have written it. Remove it, or sign the decision after rendering."
+        )
+        problems.append(Problem(name, "unsigned-report", message))
+    if "report.html" in here and payload not in _text_of(case.release / "report.html"):
+        message = f"It does not cite the payload of this dataset ({payload}). It was rendered too early, or for another release."
+        problems.append(Problem("report.html", "cites-another-digest", message))
+    return ", ".join(here) or "there is none", problems
+
+
+def _text_of(page: Path) -> str:
+    """Return a page's text as a reader sees it, without white space: a long digest may be broken anywhere."""
+    return re.sub(r"<[^>]*>|\s", "", page.read_text(errors="replace"))
+
+
+_NOT_EVIDENCE = ("evidence/decision.", "evidence/stages.", "evidence/environment.")
+
+_STEPS: tuple[tuple[str, Callable[[_Case, Audit], Outcome]], ...] = (
+    ("The folder is a release and holds nothing else", _layout),
+    ("The dataset is signed by a trusted key", _signature),
+    ("Every byte and name in dataset/ is as signed", _bytes),
+    ("The study is that of this dataset", _study),
+    ("Enough trusted persons signed the decision on this payload", _attestations),
+    ("The decision follows from the signed evidence", _decision),
+    ("The dataset holds what the decision allows", _contents),
+    ("The reports are those that were signed", _reports),
+)

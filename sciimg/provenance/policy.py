@@ -1,0 +1,149 @@
+"""Whom to believe, and for what: a JSON file that travels apart from every release.
+
+The default policy trusts the user's own keys and nothing else. An empty policy trusts nobody. Without a trusted timestamp a key must be
+valid both at the time that the signer claims and now, because whoever holds a key can claim any time; a revoked key is refused whatever it
+claims.
+"""
+
+import datetime
+import json
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AwareDatetime, Field, ValidationError, model_validator
+
+from sciimg.errors import InputError, Problem
+from sciimg.provenance.dsse import Bundle
+from sciimg.provenance.keys import PublicKey, config_folder
+from sciimg.records import Record
+
+Role = Literal["dataset", "decision", "review"]
+ROLES: tuple[Role, ...] = ("dataset", "decision", "review")
+UTC = datetime.UTC
+
+
+class TrustedKey(Record):
+    """A public key, the person it belongs to, and what that person may sign."""
+
+    key_id: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    public_key: str = Field(description="PEM")
+    person: str
+    orcid: str | None = None
+    roles: tuple[Role, ...] = Field(min_length=1)
+    not_before: AwareDatetime | None = None
+    not_after: AwareDatetime | None = None
+    revoked: str | None = Field(default=None, description="Why and when; a revoked key is never believed.")
+
+    @model_validator(mode="after")
+    def _id_belongs_to_key(self) -> Self:
+        if self.public.id != self.key_id:
+            raise ValueError(f"key_id is the SHA-256 of the PEM; expected {self.public.id}")
+        return self
+
+    @property
+    def public(self) -> PublicKey:
+        try:
+            return PublicKey.from_pem(self.public_key.encode(), self.key_id)
+        except InputError as error:
+            raise ValueError(error.problems[0].message) from None
+
+    def objection(self, role: Role, claimed: datetime.datetime | None, now: datetime.datetime) -> tuple[str, str] | None:
+        """Return (kind, reason) why a signature in this role is not believed, or None."""
+        if self.revoked:
+            return "key-revoked", f"the key of {self.person} is revoked: {self.revoked}"
+        if role not in self.roles:
+            return "role-not-allowed", f"{self.person} may sign {', '.join(self.roles)}; this signs as {role}"
+        for moment, name in ((now, "now"), (claimed, "at the time claimed")):
+            if moment is not None and self.not_before and moment < self.not_before:
+                return "key-not-yet-valid", f"the key of {self.person} is valid from {self.not_before.isoformat()}, not {name}"
+            if moment is not None and self.not_after and moment > self.not_after:
+                return "key-expired", f"the key of {self.person} was valid until {self.not_after.isoformat()}, not {name}"
+        return None
+
+
+class TrustPolicy(Record):
+    """Trusted keys and how many of them a decision needs.
+
+    Parameters
+    ----------
+    threshold : int
+        How many different persons must have signed the decision.
+    minimum_versions : dict
+        Dataset id → oldest version that is still accepted, so that an older release cannot stand in for a newer one.
+    """
+
+    sciimg_trust: Literal[1] = 1
+    threshold: int = Field(default=1, ge=1)
+    keys: tuple[TrustedKey, ...]
+    minimum_versions: dict[str, Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _keys_stand_once(self) -> Self:
+        if len({k.key_id for k in self.keys}) != len(self.keys):
+            raise ValueError("a key stands once in a policy")
+        return self
+
+    def signer(self, bundle: Bundle, role: Role, claimed: datetime.datetime | None, now: datetime.datetime) -> TrustedKey:
+        """Return whose signature a bundle carries.
+
+        Raises
+        ------
+        Untrusted
+            If the key is unknown, the signature does not verify, or the policy does not believe this key in this role at this time.
+        """
+        key = next((k for k in self.keys if k.key_id == bundle.key_id), None)
+        if key is None:
+            message = f"It is signed by a key that the trust policy does not know ({bundle.key_id[:16]}…)."
+            raise Untrusted(
+                Problem(bundle.where, "untrusted-key", f"{message} Ask its owner for the key by another way, or refuse the release.")
+            )
+        if not bundle.signed_by(key.public):
+            message = f"The signature is not one of {key.person}'s key over this payload. Get the release again from its source."
+            raise Untrusted(Problem(bundle.where, "bad-signature", message))
+        if objection := key.objection(role, claimed, now):
+            raise Untrusted(Problem(bundle.where, objection[0], f"Not believed: {objection[1]}."))
+        return key
+
+
+class Untrusted(InputError):
+    """A signature that the policy does not believe."""
+
+
+def load_policy(path: Path) -> TrustPolicy:
+    """Read a trust policy.
+
+    Raises
+    ------
+    InputError
+        With every fault of the file.
+    """
+    try:
+        data = path.read_bytes()
+        json.loads(data)
+    except (OSError, ValueError) as error:
+        message = f"A trust policy is a JSON file; this cannot be read ({error}). `sciimg keygen` writes one for your own key."
+        raise InputError(Problem(str(path), "not-a-policy", message)) from None
+    try:
+        return TrustPolicy.model_validate_json(data)
+    except ValidationError as error:
+        raise InputError(
+            Problem(f"{path}: {'.'.join(map(str, d['loc']))}", "bad-policy", f"{d['msg']}. Correct the policy.") for d in error.errors()
+        ) from None
+
+
+def own_policy() -> TrustPolicy:
+    """Return the default policy: ``trust.json`` in the configuration folder where the user keeps one, otherwise the user's own keys."""
+    folder = config_folder()
+    if (folder / "trust.json").exists():
+        return load_policy(folder / "trust.json")
+    keys = [_own(path) for path in sorted((folder / "keys").glob("*.pub"))]
+    return TrustPolicy(keys=tuple(keys))
+
+
+def _own(path: Path) -> TrustedKey:
+    public = PublicKey.from_pem(path.read_bytes(), str(path))
+    try:
+        person = str(json.loads(path.with_suffix(".json").read_text())["signer"])
+    except (OSError, ValueError, KeyError, TypeError):
+        person = path.stem
+    return TrustedKey(key_id=public.id, public_key=public.pem.decode(), person=person, roles=ROLES)
