@@ -41,12 +41,22 @@ def disjoint_sets(rng: np.random.Generator, groups: int, size: int, rounds: int)
 
 
 def centred_interval(estimate: float, replicates: Array, *, lowest: float | None = None) -> tuple[float, float]:
-    """Return the 95 % interval that has the spread of the replicates and the centre of the estimate.
-
-    A distance between resamples is biased upwards (resampling adds its own noise to a quantity that cannot be negative), so plain
-    percentiles would shift the interval away from the estimate; the mean shift is taken out.
-    """
+    """Return the 95 % percentile interval of bootstrap replicates, shifted so that their mean is the estimate."""
     shift = estimate - float(np.mean(replicates))
     low, high = (float(v) + shift for v in np.quantile(replicates, [0.025, 0.975]))
-    low, high = min(low, estimate), max(high, estimate)
-    return (low if lowest is None else max(low, lowest), high)
+    return _around(estimate, low, high, lowest)
+
+
+def basic_interval(estimate: float, replicates: Array, *, lowest: float | None = None) -> tuple[float, float]:
+    """Return the 95 % basic bootstrap interval: the replicates' deviations, reflected at the estimate (Davison & Hinkley 1997, eq. 5.6).
+
+    For a distance, which cannot be negative, resampling adds as much upward bias as sampling did; the reflection takes it out again, where
+    percentiles would count it twice.
+    """
+    low, high = (2 * estimate - float(v) for v in np.quantile(replicates, [0.975, 0.025]))
+    return _around(estimate, low, high, lowest)
+
+
+def _around(estimate: float, low: float, high: float, lowest: float | None) -> tuple[float, float]:
+    low = min(low, estimate)
+    return (low if lowest is None else max(low, lowest), max(high, estimate))

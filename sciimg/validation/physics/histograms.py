@@ -24,7 +24,7 @@ def counts(values: Array, edges: Array) -> Array:
 
 
 def cumulative(histogram: Array) -> Array:
-    """Return the distribution function at the upper edge of each bin, shape (..., K); an empty histogram lies all at the lower end."""
+    """Return the distribution function at the upper edge of each bin, shape (..., K); an empty one lies all in the lowest bin."""
     total = histogram.sum(axis=-1, keepdims=True)
     safe = np.where(total > 0, total, 1.0)
     return np.where(total > 0, np.cumsum(histogram, axis=-1) / safe, 1.0)

@@ -37,7 +37,8 @@ def residual(images: Array) -> Array:
 def local_mean(images: Array) -> Array:
     """Return the mean over 3 pixels a side, at the pixels of :func:`residual`."""
     means = ndimage.uniform_filter(images, (0, *(3,) * (images.ndim - 1)), mode="reflect")
-    return means[(slice(None), *(slice(1, -1),) * (images.ndim - 1))]
+    inside: Array = means[(slice(None), *(slice(1, -1),) * (images.ndim - 1))]
+    return inside
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class NoiseLaw(Check):
     name = "noise-law"
     estimator = (
         "per channel: product of second differences along every axis; standard deviation from the mean of the middle deciles of its "
-        "absolute value, which edges do not move, in 8 classes of the 3-pixel local mean; mean and spread of ln(sigma ratio) over the classes that "
-        "both sets reach"
+        "absolute value, which edges do not move, in 8 classes of the 3-pixel local mean; mean and spread of ln(sigma ratio) over the classes "
+        "that both sets reach"
     )
     unit = "natural logarithm of a ratio of standard deviations"
     source = "Immerkaer 1996, doi:10.1006/cviu.1996.0060; noise as a function of the mean: Foi et al. 2008, doi:10.1109/TIP.2008.2001399"
@@ -120,13 +121,14 @@ def sigma(histogram: Array, edges: Array) -> Array:
     The mean of deciles 3 to 7: as deaf to edges as the median (MAD), but it does not jump where half of the residuals are exactly zero.
     """
     inner = histogram[..., : len(edges) - 1]
-    return np.mean([quantile(inner, edges, level) for level in _DECILES], axis=0) / _NORMAL
+    deciles: Array = np.mean([quantile(inner, edges, level) for level in _DECILES], axis=0)
+    return deciles / _NORMAL
 
 
 def _log_ratio(first: Array, second: Array, law: _Channel) -> tuple[Array, Array]:
     n_first, n_second = first.sum(axis=-1), second.sum(axis=-1)
     known = (n_first >= _LEAST) & (n_second >= _LEAST)
-    # harmonic weights: a level counts as much as the rarer of the two sets supports
+    # a level counts as much as the rarer of the two sets supports
     share_first = n_first / np.maximum(n_first.sum(axis=-1, keepdims=True), 1.0)
     share_second = n_second / np.maximum(n_second.sum(axis=-1, keepdims=True), 1.0)
     weight = np.where(known, np.minimum(share_first, share_second), 0.0)

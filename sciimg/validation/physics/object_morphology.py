@@ -34,7 +34,8 @@ class ObjectMorphology(Check):
     name = "object-morphology"
     estimator = (
         "objects found by the segmenter trained on the real training part, in real and synthetic images alike; 1-Wasserstein distances "
-        "of ln(size) and eccentricity over objects that do not touch the border, and of the number per sample; difference of foreground fraction"
+        "of ln(size) and eccentricity over objects that do not touch the border, and of the number per sample; difference of "
+        "foreground fraction"
     )
     unit = "size: real standard deviations of ln(size); eccentricity: 1; number: real mean; foreground: fraction of pixels"
     source = "Second moments: Teague 1980, doi:10.1364/JOSA.70.000920; areas as in scikit-image regionprops"

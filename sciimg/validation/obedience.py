@@ -1,0 +1,173 @@
+"""Does a synthetic image have the scalar or the class it was asked for? The value is measured on the image and compared.
+
+A scalar is measured as the study defines it (mean of a channel, foreground fraction found by the independent segmenter). A class is read
+by a classifier trained on features of real training images; its accuracy is given relative to the real holdout.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sciimg.randomness import generator
+from sciimg.records import Metric, Null
+from sciimg.validation.pooling import by_group, centred_interval, pooled, resampling_weights
+
+Array = NDArray[np.float64]
+
+_LEAST_SPREAD = 1e-9
+_RIDGE = 1.0
+
+
+def scalar_obedience(
+    name: str, requested: Array, measured: Array, groups: NDArray[Any], *, real_spread: float, bootstrap: int, key: tuple[str, ...]
+) -> list[Metric]:
+    """Compare requested with measured values, each shape (N,).
+
+    Returns
+    -------
+    list of Metric
+        ``condition_<name>_correlation`` (Pearson), ``condition_<name>_slope`` (least squares, measured on requested; 1 is obedience) and
+        ``condition_<name>_error`` (root mean square difference in standard deviations of the real values).
+    """
+    stem = f"condition_{name}"
+    names = {"correlation": True, "slope": None, "error": False}
+    about: dict[str, Any] = {"n": len(requested), "source": "Pearson correlation, ordinary least squares", "unit": "1"}
+    if reason := _unusable(requested, measured):
+        return [Metric.undefined(f"{stem}_{k}", reason, higher_is_better=better, **about) for k, better in names.items()]
+    centre = requested.mean()
+    x, y = requested - centre, measured - centre
+    moments = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y, (x - y) ** 2], axis=1)
+    labels, sums = by_group(moments, groups)
+    weights = resampling_weights(generator(*key, name, "bootstrap"), len(labels), bootstrap)
+    values, rounds = _moments(sums.sum(axis=0)[None], real_spread), _moments(pooled(sums, weights), real_spread)
+    out = []
+    for part, better in names.items():
+        value, replicates = float(values[part][0]), rounds[part][np.isfinite(rounds[part])]
+        if not np.isfinite(value):
+            out.append(Metric.undefined(f"{stem}_{part}", "the measured value is the same on all synthetic images", **about))
+            continue
+        interval = centred_interval(value, replicates) if len(labels) > 1 and replicates.size else None
+        out.append(Metric(name=f"{stem}_{part}", value=value, ci95=interval, higher_is_better=better, **about))
+    return out
+
+
+def class_obedience(
+    name: str,
+    *,
+    train: tuple[Array, NDArray[Any]],
+    holdout: tuple[Array, NDArray[Any], NDArray[Any]],
+    synthetic: tuple[Array, NDArray[Any], NDArray[Any]],
+    features: str,
+    bootstrap: int,
+    key: tuple[str, ...],
+) -> list[Metric]:
+    """Read the class of synthetic images with a classifier trained on real features.
+
+    Parameters
+    ----------
+    train : (features (N, D), classes (N,))
+    holdout, synthetic : (features (N, D), classes (N,), groups (N,))
+    features : str
+        Name of the feature space, for the record.
+
+    Returns
+    -------
+    list of Metric
+        ``condition_<name>_accuracy`` and ``condition_<name>_accuracy-ratio`` (relative to the real holdout): means over classes, so that
+        a frequent class does not hide a rare one.
+    """
+    stem = f"condition_{name}"
+    names = (f"{stem}_accuracy", f"{stem}_accuracy-ratio")
+    about: dict[str, Any] = {
+        "n_real": len(holdout[1]),
+        "n_synthetic": len(synthetic[1]),
+        "features": features,
+        "higher_is_better": True,
+        "unit": "1",
+        "source": "regularised linear discriminant: Friedman 1989, doi:10.1080/01621459.1989.10478752; balanced accuracy",
+    }
+    classes = sorted(set(np.asarray(train[1]).astype(str)))
+    if len(classes) < 2:
+        return [Metric.undefined(n, f"the real training images have {len(classes)} class; two are needed", **about) for n in names]
+    if len(synthetic[1]) == 0:
+        return [Metric.undefined(n, "no synthetic images", **about) for n in names]
+    read = _discriminant(train[0], np.asarray(train[1]).astype(str), classes)
+    rng = generator(*key, name, "bootstrap")
+    on_real, real_rounds = _accuracy(read(holdout[0]), holdout[1], holdout[2], classes, bootstrap, rng)
+    on_made, made_rounds = _accuracy(read(synthetic[0]), synthetic[1], synthetic[2], classes, bootstrap, rng)
+    detail = {"classes": classes, "chance": 1 / len(classes)}
+    first = Metric(
+        name=names[0],
+        value=on_made,
+        ci95=centred_interval(on_made, made_rounds),
+        null=Null(value=on_real, ci95=centred_interval(on_real, real_rounds)),
+        detail=detail,
+        **about,
+    )
+    if on_real <= 1.2 / len(classes):
+        reason = f"the classifier reads {on_real:.2f} of the real holdout, chance is {1 / len(classes):.2f}: it cannot judge"
+        return [first, Metric.undefined(names[1], reason, **about)]
+    ratio = on_made / on_real
+    rounds = made_rounds / np.maximum(real_rounds, 1e-6)
+    return [first, Metric(name=names[1], value=ratio, ci95=centred_interval(ratio, rounds, lowest=0.0), detail=detail, **about)]
+
+
+def _unusable(requested: Array, measured: Array) -> str:
+    if len(requested) < 3:
+        return f"{len(requested)} synthetic images; three are needed"
+    if not (np.all(np.isfinite(requested)) and np.all(np.isfinite(measured))):
+        return "requested or measured values are not finite"
+    if requested.std() <= _LEAST_SPREAD * max(1.0, float(np.abs(requested).max())):
+        return "the requested value is the same for all synthetic images"
+    return ""
+
+
+def _moments(sums: Array, real_spread: float) -> dict[str, Array]:
+    n, x, y, xx, yy, xy, dd = (sums[:, i] for i in range(7))
+    n = np.maximum(n, 1.0)
+    var_x, var_y, cov = xx / n - (x / n) ** 2, yy / n - (y / n) ** 2, xy / n - x * y / n**2
+    ok = (var_x > 0) & (var_y > 1e-12 * np.maximum(var_x, 1e-300))
+    safe_x, safe_y = np.where(var_x > 0, var_x, 1.0), np.where(ok, var_y, 1.0)
+    return {
+        "correlation": np.where(ok, np.clip(cov / np.sqrt(safe_x * safe_y), -1, 1), np.nan),
+        "slope": np.where(var_x > 0, cov / safe_x, np.nan),
+        "error": np.sqrt(dd / n) / (real_spread if real_spread > 0 else 1.0),
+    }
+
+
+def _discriminant(features: Array, classes: NDArray[Any], names: list[str]) -> Any:
+    """Return a function from features to class numbers: least-squares class indicators on standardised features with a ridge penalty."""
+    mean, scale = features.mean(axis=0), features.std(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    x = (features - mean) / scale
+    index = np.array([names.index(c) for c in classes])
+    share = np.bincount(index, minlength=len(names))
+    weight = (1 / np.maximum(share, 1))[index]  # every class weighs the same
+    y = np.eye(len(names))[index] - 1 / len(names)
+    gram = (x * weight[:, None]).T @ x + _RIDGE * len(names) / len(x) * np.trace((x * weight[:, None]).T @ x) / x.shape[1] * np.eye(
+        x.shape[1]
+    )
+    coefficients = np.linalg.solve(gram, (x * weight[:, None]).T @ y)
+    return lambda values: ((values - mean) / scale @ coefficients).argmax(axis=1)
+
+
+def _accuracy(
+    read: NDArray[np.intp], truth: NDArray[Any], groups: NDArray[Any], names: list[str], bootstrap: int, rng: np.random.Generator
+) -> tuple[float, Array]:
+    """Return balanced accuracy and its replicates over groups."""
+    known = np.isin(np.asarray(truth).astype(str), names)
+    index = np.array([names.index(c) for c in np.asarray(truth).astype(str)[known]], dtype=int)
+    counts = np.zeros((len(index), len(names), 2))
+    counts[np.arange(len(index)), index, 1] = 1
+    counts[np.arange(len(index)), index, 0] = read[known] == index
+    labels, sums = by_group(counts, np.asarray(groups)[known])
+    rounds = pooled(sums, resampling_weights(rng, len(labels), bootstrap))
+    return float(_balanced(sums.sum(axis=0)[None])[0]), _balanced(rounds)
+
+
+def _balanced(counts: Array) -> Array:
+    seen = counts[..., 1] > 0
+    recall = np.where(seen, counts[..., 0] / np.maximum(counts[..., 1], 1.0), 0.0)
+    mean: Array = recall.sum(axis=-1) / np.maximum(seen.sum(axis=-1), 1)
+    return mean

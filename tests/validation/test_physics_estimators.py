@@ -1,0 +1,144 @@
+"""Every estimator against a closed form or an independent library."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import rayleigh, wasserstein_distance
+from tissue import brain
+
+from sciimg.validation.physics import CHECKS
+from sciimg.validation.physics.histograms import counts, edges_of, quantile, wasserstein
+from sciimg.validation.physics.noise_law import NoiseLaw, residual, sigma
+from sciimg.validation.physics.power_spectrum import PowerSpectrum
+from sciimg.validation.physics.snr import DIETRICH
+from sciimg.validation.physics.tissues import t1_rank
+from patchsets import images_2d
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(-2, 2), st.floats(0.5, 2))
+@settings(max_examples=30, deadline=None)
+def test_wasserstein_agrees_with_scipy(seed: int, shift: float, scale: float) -> None:
+    rng = np.random.default_rng(seed)
+    first, second = rng.normal(size=2000), rng.normal(shift, scale, size=1500)
+    edges = edges_of(np.concatenate([first, second]), 200)
+    got = wasserstein(counts(first, edges), counts(second, edges), edges)
+    assert got == pytest.approx(wasserstein_distance(first, second), abs=0.02)
+
+
+def test_wasserstein_of_shifted_boxes_is_the_shift() -> None:
+    edges = np.arange(6.0)
+    assert wasserstein(np.array([2.0, 0, 0, 0, 0]), np.array([0, 0, 0, 5.0, 0]), edges) == pytest.approx(3.0)
+
+
+def test_wasserstein_counts_crossing_areas_apart() -> None:
+    # distribution functions cross in the middle of the bin: two triangles of area 1/8 each on both sides
+    edges = np.array([0.0, 1.0, 2.0, 3.0])
+    first, second = np.array([1.0, 0.0, 1.0]), np.array([0.0, 2.0, 0.0])
+    assert wasserstein(first, second, edges) == pytest.approx(0.25 + 2 * 0.125 + 0.25)
+
+
+def test_an_empty_histogram_lies_in_the_lowest_bin() -> None:
+    edges = np.array([0.0, 1.0, 2.0])
+    assert wasserstein(np.zeros(2), np.array([0.0, 1.0]), edges) == pytest.approx(1.0)
+
+
+def test_quantiles_interpolate_inside_a_bin() -> None:
+    edges = np.array([0.0, 1.0, 3.0])
+    assert quantile(np.array([1.0, 1.0]), edges, 0.75) == pytest.approx(2.0)
+    assert np.isnan(quantile(np.zeros(2), edges, 0.5))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_residuals_of_white_noise_keep_its_standard_deviation(dims: int) -> None:
+    noise = np.random.default_rng(0).normal(0, 7.0, (20, *(32,) * dims))
+    assert residual(noise).std() == pytest.approx(7.0, rel=0.01)
+
+
+def test_residuals_ignore_images_that_are_linear_along_an_axis() -> None:
+    y, x = np.mgrid[:16, :16].astype(float)
+    assert np.abs(residual((y * np.sin(x) + 3)[None])).max() < 1e-9
+
+
+def test_noise_law_reads_poisson_gaussian_noise() -> None:
+    """Foi 2008: variance = gain x mean + read noise squared."""
+    rng = np.random.default_rng(1)
+    level = np.broadcast_to(np.linspace(200, 2000, 64), (40, 1, 64, 64))
+    images = 2.0 * rng.poisson(level / 2.0) + rng.normal(0, 5.0, level.shape)
+    check = NoiseLaw()
+    patches = images_2d(images)
+    frame = check.frame(patches)
+    total = check.measure(patches, frame).sum(axis=0)[0]
+    got = sigma(total, frame[0].edges)
+    middle = (np.r_[200, frame[0].levels[1:-1]] + np.r_[frame[0].levels[1:-1], 2000]) / 2
+    assert got[1:-1] == pytest.approx(np.sqrt(2.0 * middle + 25.0)[1:-1], rel=0.05)
+
+
+@pytest.mark.parametrize("sigma_px", [0.5, 1.0])
+def test_power_spectrum_shows_the_transfer_function_of_a_blur(sigma_px: float) -> None:
+    """A Gaussian of width s passes exp(-2 (pi s f)^2) of the amplitude: -40 (pi s f)^2 / ln 10 decibel of the power."""
+    rng = np.random.default_rng(2)
+    noise = rng.normal(100, 10, (60, 1, 64, 64))
+    frequency = np.fft.fftfreq(64)
+    radius2 = frequency[:, None] ** 2 + frequency[None] ** 2
+    passed = np.exp(-2 * (np.pi * sigma_px) ** 2 * radius2)
+    blurred = np.fft.ifft2(np.fft.fft2(noise) * passed).real
+    check = PowerSpectrum()
+    frame = check.frame(images_2d(noise))
+    power = [check.curves(check.measure(images_2d(x), frame).sum(0), frame)["c0-power-db"] for x in (noise, blurred)]
+    f = frame.frequency
+    expected = -40 * (np.pi * sigma_px * f) ** 2 / np.log(10)
+    use = expected > -25  # below, what the window leaks from the low frequencies counts
+    assert (power[1] - power[0])[use] == pytest.approx(expected[use], abs=0.6)
+
+
+def test_dietrich_factor_is_the_rayleigh_standard_deviation() -> None:
+    assert pytest.approx(rayleigh.std()) == DIETRICH
+
+
+def test_snr_of_a_phantom_with_rician_noise() -> None:
+    """Median of the tissues is 500 or 200 … 800; against sigma 20 the ratio is that of the truth within the MAD's bias for Rayleigh air."""
+    check = CHECKS["snr"]
+    patches = brain(12, 24, sigma=20.0)
+    assert check.obstacle(patches) == ""
+    frame = check.frame(patches)
+    snr = check.curves(check.measure(patches, frame).sum(axis=0), frame)["t1-snr"][0]
+    assert patches.labels is not None
+    truth = float(np.median(patches.images[:, 0][patches.labels > 0])) / 20.0
+    bias = rayleigh.std() / (1.4826 * float(np.median(np.abs(rayleigh.rvs(size=200_000, random_state=0) - rayleigh.median()))))
+    assert snr == pytest.approx(truth * bias, rel=0.03)
+
+
+def test_tissue_snr_is_median_over_standard_deviation() -> None:
+    check = CHECKS["tissue-snr"]
+    patches = brain(4, 16)
+    frame = check.frame(patches)
+    got = np.exp(check.measure(patches, frame)[0, 0, 2, 0])
+    assert patches.labels is not None
+    values = patches.images[0, 0][patches.labels[0] == 3].astype(float)
+    n = len(values)
+    assert got == pytest.approx(np.median(values) / (values.std() * np.sqrt(n / (n - 1))))
+
+
+@pytest.mark.parametrize(
+    ("name", "rank"),
+    [("white", 0), ("white-matter", 0), ("WM", 0), ("grey", 1), ("gray_matter", 1), ("gm", 1), ("CSF", 2), ("lesion", None)],
+)
+def test_tissues_are_known_by_their_usual_names(name: str, rank: int | None) -> None:
+    assert t1_rank(name) == rank
+
+
+def test_object_morphology_measures_an_ellipse() -> None:
+    y, x = np.mgrid[:64, :64]
+    label = (((y - 32) / 10) ** 2 + ((x - 32) / 20) ** 2 <= 1).astype(np.int32)
+    label[:5, :5] = 2  # touches the border: counted, not measured
+    patches = images_2d(np.zeros((1, 1, 64, 64)), label[None])
+    check = CHECKS["object-morphology"]
+    frame = check.frame(patches)
+    curves = check.curves(check.measure(patches, frame).sum(0), frame)
+    place = np.flatnonzero(curves["eccentricity"])
+    edges = curves["eccentricity-edges"]
+    assert edges[place[0]] <= np.sqrt(1 - 0.25) <= edges[place[0] + 1]
+    size = np.flatnonzero(curves["ln-size"])
+    assert curves["ln-size-edges"][size[0]] <= np.log(np.pi * 200) + 0.01
+    assert np.flatnonzero(curves["number"]).tolist() == [2]
