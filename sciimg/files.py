@@ -74,10 +74,11 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def hold(path: Path, patience_s: float = 5.0) -> Iterator[None]:
+def hold(path: Path, patience_s: float = 5.0, *, remove: bool = False) -> Iterator[None]:
     """Hold a lock file for the length of the block; the kernel releases it when the process ends, however it ends.
 
     Waits up to ``patience_s`` seconds, because the children of a killed run need a moment to notice that they are orphans.
+    With ``remove``, the file is gone after the block.
 
     Raises
     ------
@@ -86,24 +87,32 @@ def hold(path: Path, patience_s: float = 5.0) -> Iterator[None]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + patience_s
-    with path.open("a+") as stream:
-        while not _try_lock(stream):
-            if time.monotonic() > deadline:
-                stream.seek(0)
-                holder = stream.read().strip() or "another process"
-                message = f"One process at a time works here; {holder} holds {path.name}. Wait for it, or stop it."
-                raise BusyError(Problem(str(path.parent), "busy", message))
-            time.sleep(0.1)
+    while not (stream := _locked(path)):
+        if time.monotonic() > deadline:
+            holder = path.read_text().strip() if path.exists() else ""
+            message = f"One process at a time works here; {holder or 'another process'} holds {path.name}. Wait for it, or stop it."
+            raise BusyError(Problem(str(path.parent), "busy", message))
+        time.sleep(0.1)
+    with stream:
         _sign(stream)
-        yield
+        try:
+            yield
+        finally:
+            if remove:
+                path.unlink(missing_ok=True)
 
 
-def _try_lock(stream: TextIO) -> bool:
+def _locked(path: Path) -> TextIO | None:
+    """Return the lock file, locked, or None while another process has it (or has just removed it)."""
+    stream = path.open("a+")
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.exists() and path.stat().st_ino == os.fstat(stream.fileno()).st_ino:
+            return stream
     except BlockingIOError:
-        return False
-    return True
+        pass
+    stream.close()
+    return None
 
 
 def _sign(stream: TextIO) -> None:

@@ -148,7 +148,7 @@ def folder_digest(folder: Path) -> dict[str, Any]:
     """Return the digest of a folder's files by relative path, their number and their bytes; the ledger's own files do not count."""
     files: dict[str, Digest] = {}
     size = 0
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (LEDGER, _BEGUN)):
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (LEDGER, _BEGUN) and p.suffix != ".lock"):
         files[path.relative_to(folder).as_posix()] = digest_file(path)
         size += path.stat().st_size
     return {"digest": digest_of(files), "files": len(files), "bytes": size}

@@ -65,7 +65,7 @@ def write_volume(
         Kinds ``exists``, ``unknown-spacing``, ``mismatched-labels``, and whatever reading the image raises; nothing is left then.
     """
     if path.exists():
-        raise InputError(Problem(str(path), "exists", "A volume is written to a new place; this one is taken. Remove it or choose another."))
+        raise InputError(Problem(str(path), "exists", "A volume is written to a new place; this one is taken. Choose another."))
     spacing = _spacing_of(image)
     plain = _checked_labels(image, labels, label_kind)
     partial = path.with_name(f".{path.name}.partial")
@@ -91,16 +91,17 @@ def _write(
 ) -> Digest:
     scales = pyramid(image.axes, image.shape, spacing.values, levels)
     pixels = write_levels(path, image.axes, scales, image.dtype, image.read, halve_mean)
-    described = _describe(image, spacing, label_kind, attributes)
-    label_digests = None
+    label_digests, label_max = None, 0
     if labels is not None:
         axes = image.axes.replace("c", "")
         label_scales = pyramid(axes, labels.shape, spacing.values, len(scales))
         drawn = write_levels(path / "labels" / MASK, axes, label_scales, labels.dtype, lambda box: labels[box], halve_nearest)
-        label_digests = drawn.digests()
-        ome = {"version": VERSION, "multiscales": multiscales(MASK, axes, label_scales, spacing, "nearest")}
-        write_group(path / "labels" / MASK, {"ome": ome | {"image-label": {"source": {"image": "../../"}}}})
+        label_digests, label_max = drawn.digests(), int(max(drawn.high))
+        scaled = multiscales(MASK, axes, label_scales, spacing, "nearest")
+        source = {"source": {"image": "../../"}}
+        write_group(path / "labels" / MASK, {"ome": {"version": VERSION, "multiscales": scaled, "image-label": source}})
         write_group(path / "labels", {"ome": {"version": VERSION, "labels": [MASK]}})
+    described = _describe(image, spacing, label_kind if labels is not None else None, label_max, attributes)
     digest = content_digest(image.shape, image.dtype, pixels.digests(), label_digests, described)
     ome = {
         "version": VERSION,
@@ -111,7 +112,7 @@ def _write(
     return digest
 
 
-def _describe(image: Image, spacing: Spacing, label_kind: LabelKind | None, attributes: dict[str, Any]) -> dict[str, Any]:
+def _describe(image: Image, spacing: Spacing, label_kind: LabelKind | None, label_max: int, attributes: dict[str, Any]) -> dict[str, Any]:
     return {
         "version": 1,
         "axes": image.axes,
@@ -120,6 +121,7 @@ def _describe(image: Image, spacing: Spacing, label_kind: LabelKind | None, attr
         "affine_ras_mm": None if image.affine is None else [[float(v) for v in row] for row in image.affine],
         "acquisition": dict(image.acquisition),
         "label_kind": label_kind,
+        "label_max": label_max,
         "attributes": attributes,
     }
 
@@ -133,7 +135,9 @@ def content_digest(
 
 def _spacing_of(image: Image) -> Spacing:
     if image.spacing is None:
-        message = "Every image needs a spacing; this file gives none. State it with --spacing and --unit (`--unit pixel` where none is known)."
+        message = (
+            "Every image needs a spacing; this file gives none. State it with --spacing and --unit; `--unit pixel` says that none is known."
+        )
         raise InputError(Problem(image.source, "unknown-spacing", message))
     return image.spacing
 
@@ -262,6 +266,11 @@ class Volume:
         """What the numbers of the label image mean; None where there is none."""
         kind: LabelKind | None = self._own.get("label_kind")
         return kind
+
+    @property
+    def label_max(self) -> int:
+        """Largest number in the label image, 0 without one: for classes, how many there are."""
+        return int(self._own.get("label_max", 0))
 
     @property
     def digest(self) -> Digest | None:

@@ -1,0 +1,77 @@
+"""OME-Zarr 0.5 metadata: what other programs read. What OME-Zarr has no place for goes into the group attribute ``sciimg``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sciimg.records import pretty_json
+from sciimg.store.layout import Level
+from sciimg.types import SPATIAL, Channel, Spacing
+
+VERSION = "0.5"
+_TYPES = {"t": "time", "c": "channel"}
+_COLOURS = ("FFFFFF", "00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
+_KNOWN_COLOURS = {
+    "red": "FF0000",
+    "green": "00FF00",
+    "blue": "0000FF",
+    "dapi": "0000FF",
+    "hoechst": "0000FF",
+    "haematoxylin": "4040FF",
+    "dab": "A0522D",
+}
+
+
+def write_group(path: Path, attributes: dict[str, Any]) -> None:
+    """Write the ``zarr.json`` of a group; the folder is made where it is missing."""
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "zarr.json").write_bytes(pretty_json({"zarr_format": 3, "node_type": "group", "attributes": attributes}).encode())
+
+
+def multiscales(name: str, axes: str, levels: Sequence[Level], spacing: Spacing, method: str) -> list[dict[str, Any]]:
+    """Return the ``multiscales`` entry of an image; coarser levels are shifted by the half pixels that averaging moves them."""
+    return [
+        {
+            "name": name,
+            "axes": [_axis(a, spacing) for a in axes],
+            "datasets": [{"path": str(i), "coordinateTransformations": _transformations(axes, v, spacing)} for i, v in enumerate(levels)],
+            "type": method,
+        }
+    ]
+
+
+def _axis(name: str, spacing: Spacing) -> dict[str, str]:
+    if name in SPATIAL and spacing.unit != "pixel":  # "pixel" is no unit of length; viewers refuse it
+        return {"name": name, "type": "space", "unit": spacing.unit}
+    return {"name": name, "type": _TYPES.get(name, "space")}
+
+
+def _transformations(axes: str, level: Level, spacing: Spacing) -> list[dict[str, Any]]:
+    values = iter(spacing.values)
+    scale = [next(values) * f if a in SPATIAL else 1.0 for a, f in zip(axes, level.total, strict=True)]
+    steps: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
+    if max(level.total) > 1:
+        shift = [s / f * (f - 1) / 2 for s, f in zip(scale, level.total, strict=True)]
+        steps.append({"type": "translation", "translation": shift})
+    return steps
+
+
+def omero(channels: Sequence[Channel], windows: Sequence[tuple[float, float, float, float]]) -> dict[str, Any]:
+    """Return display settings.
+
+    Parameters
+    ----------
+    channels : sequence of Channel
+    windows : sequence of (min, max, start, end)
+        Range of the values in the image and the part of it to show, a channel.
+    """
+    settings = [
+        {
+            "label": channel.name,
+            "color": _KNOWN_COLOURS.get(channel.name.lower(), _COLOURS[i % len(_COLOURS)]),
+            "active": True,
+            "window": {"min": low, "max": high, "start": start, "end": end},
+        }
+        for i, (channel, (low, high, start, end)) in enumerate(zip(channels, windows, strict=True))
+    ]
+    return {"version": VERSION, "channels": settings, "rdefs": {"model": "greyscale" if len(settings) == 1 else "color"}}

@@ -1,0 +1,261 @@
+"""Zarr 3 arrays as files: chunks compressed by Blosc inside shards, written and read without a framework in between.
+
+A shard file holds its compressed chunks in C order, then an index of (offset, length) pairs of uint64 and its CRC-32C (Zarr
+``sharding_indexed``, index at the end). Chunks of zeros only are left out. Blosc is zstd-1 with byte shuffle and one block a chunk, several
+times faster to read and write than Zarr's default at a better ratio. Any Zarr 3 reader reads these files; arrays with other codecs are
+read here through zarr-python.
+"""
+
+import json
+import math
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, cached_property
+from itertools import product
+from pathlib import Path
+from typing import Any, TypeVar
+
+import google_crc32c
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from sciimg.errors import InputError, Problem
+from sciimg.store.layout import Layout, Shape, tiles
+
+Box = tuple[slice, ...]
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+_MISSING = 2**64 - 1  # offset and length of a chunk that is not stored
+_CRC_BYTES = 4
+_THREADED_BYTES = 4 * 2**20  # smaller pieces cost less than handing them to threads
+
+
+def array_metadata(axes: str, shape: Shape, dtype: np.dtype[Any], layout: Layout) -> dict[str, Any]:
+    """Return the ``zarr.json`` of an array."""
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": list(shape),
+        "data_type": dtype.name,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(layout.shard)}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": 0.0 if dtype.kind == "f" else 0,
+        "codecs": [_sharding(layout.chunk, dtype)],
+        "attributes": {},
+        "dimension_names": list(axes),
+    }
+
+
+def _sharding(chunk: Shape, dtype: np.dtype[Any]) -> dict[str, Any]:
+    blosc = {
+        "cname": "zstd",
+        "clevel": 1,
+        "shuffle": "shuffle",
+        "typesize": dtype.itemsize,
+        "blocksize": math.prod(chunk) * dtype.itemsize,
+    }
+    little = {"name": "bytes", "configuration": {"endian": "little"}} if dtype.itemsize > 1 else {"name": "bytes"}
+    return {
+        "name": "sharding_indexed",
+        "configuration": {
+            "chunk_shape": list(chunk),
+            "codecs": [little, {"name": "blosc", "configuration": blosc}],
+            "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
+            "index_location": "end",
+        },
+    }
+
+
+class ArrayWriter:
+    """Writes an array, whole shards at a time.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of the array; made here, with its ``zarr.json``.
+    """
+
+    def __init__(self, path: Path, axes: str, shape: Shape, dtype: np.dtype[Any], layout: Layout) -> None:
+        self.path, self.shape, self.dtype, self.layout = path, shape, dtype, layout
+        path.mkdir(parents=True)
+        (path / "zarr.json").write_bytes(json.dumps(array_metadata(axes, shape, dtype, layout), indent=1).encode())
+
+    def write(self, origin: Shape, block: NDArray[Any]) -> None:
+        """Write a block whose origin lies on the shard grid and which ends on it or at the end of the array."""
+        for box in tiles(block.shape, self.layout.shard):
+            place = "/".join(str((o + s.start) // n) for o, s, n in zip(origin, box, self.layout.shard, strict=True))
+            data = self._encode(block[box])
+            if data is not None:
+                file = self.path / "c" / place
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(data)
+
+    def _encode(self, block: NDArray[Any]) -> bytes | None:
+        """Return the bytes of a shard, or None where all of it is zero."""
+        chunk, shard = self.layout.chunk, self.layout.shard
+        grid = tuple(s // c for s, c in zip(shard, chunk, strict=True))
+        boxes = list(tiles(block.shape, chunk))
+        places = [tuple(s.start // c for s, c in zip(box, chunk, strict=True)) for box in boxes]
+        encoded = _each(lambda box: _encode_chunk(block[box], chunk), boxes, block.nbytes)
+        index = np.full((*grid, 2), _MISSING, dtype="<u8")
+        offset = 0
+        for place, data in zip(places, encoded, strict=True):
+            if data is not None:
+                index[place] = offset, len(data)
+                offset += len(data)
+        if not offset:
+            return None
+        tail = index.tobytes()
+        return b"".join([*(d for d in encoded if d is not None), tail, _crc(tail)])
+
+
+def _encode_chunk(piece: NDArray[Any], chunk: Shape) -> bytes | None:
+    if not piece.any() and not (piece.dtype.kind == "f" and np.signbit(piece).any()):
+        return None
+    if piece.shape != chunk:
+        whole = np.zeros(chunk, piece.dtype)
+        whole[tuple(slice(0, n) for n in piece.shape)] = piece
+        piece = whole
+    plain = np.ascontiguousarray(piece, dtype=piece.dtype.newbyteorder("<"))
+    settings = {"level": 1, "compressor": "zstd", "shuffle": "shuffle", "typesize": plain.itemsize, "blocksize": plain.nbytes}
+    return bytes(imagecodecs.blosc_encode(plain.data, numthreads=1, **settings))  # type: ignore[arg-type]
+
+
+class ArrayReader:
+    """Reads boxes of an array on disk; safe to use from several threads.
+
+    Raises
+    ------
+    InputError
+        Kind ``not-zarr`` where there is no array, ``corrupt`` where a shard does not hold what its index says.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            meta = json.loads((path / "zarr.json").read_bytes())
+            self.shape: Shape = tuple(meta["shape"])
+            self.dtype: np.dtype[Any] = np.dtype(meta["data_type"])
+            self.axes: tuple[str, ...] = tuple(meta.get("dimension_names") or ())
+            self._shard: Shape = tuple(meta["chunk_grid"]["configuration"]["chunk_shape"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(Problem(str(path), "not-zarr", f"A Zarr 3 array has a readable zarr.json; {error}.")) from error
+        self._chunk: Shape = _own_chunk(meta, self.dtype) or ()
+        self._indices: dict[Shape, NDArray[np.uint64] | None] = {}
+
+    @property
+    def chunk(self) -> Shape:
+        """Shape of the smallest piece that is read at once."""
+        return self._chunk or self._shard
+
+    def read(self, box: Box | None = None) -> NDArray[Any]:
+        """Return a box (everything by default) as a new C-contiguous array in native byte order."""
+        whole = _explicit(box, self.shape)
+        if not self._chunk:
+            return np.ascontiguousarray(self._foreign[whole])
+        out = np.empty(tuple(s.stop - s.start for s in whole), self.dtype)
+        if out.size:
+            spans = (range(s.start // c, -(-s.stop // c)) for s, c in zip(whole, self._chunk, strict=True))
+            _each(lambda place: self._copy(place, whole, out), list(product(*spans)), out.nbytes)
+        return out
+
+    def _copy(self, place: Shape, box: Box, out: NDArray[Any]) -> None:
+        """Copy what one chunk and the box share into the result."""
+        starts = [i * c for i, c in zip(place, self._chunk, strict=True)]
+        shared = [slice(max(b.start, s), min(b.stop, s + c)) for b, s, c in zip(box, starts, self._chunk, strict=True)]
+        into = tuple(slice(s.start - b.start, s.stop - b.start) for s, b in zip(shared, box, strict=True))
+        chunk = self._decode(place)
+        if chunk is None:
+            out[into] = 0
+        else:
+            out[into] = chunk[tuple(slice(s.start - a, s.stop - a) for s, a in zip(shared, starts, strict=True))]
+
+    def _decode(self, place: Shape) -> NDArray[Any] | None:
+        per_shard = [s // c for s, c in zip(self._shard, self._chunk, strict=True)]
+        shard = tuple(i // n for i, n in zip(place, per_shard, strict=True))
+        index = self._index(shard)
+        if index is None:
+            return None
+        offset, length = (int(v) for v in index[tuple(i % n for i, n in zip(place, per_shard, strict=True))])
+        if offset == _MISSING:
+            return None
+        file = self._file(shard)
+        try:
+            with file.open("rb") as stream:
+                data = imagecodecs.blosc_decode(os.pread(stream.fileno(), length, offset), numthreads=1)
+            return np.frombuffer(data, self.dtype.newbyteorder("<")).reshape(self._chunk)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise _corrupt(file, f"the chunk {place} cannot be decoded ({error})") from error
+
+    def _index(self, shard: Shape) -> NDArray[np.uint64] | None:
+        if shard not in self._indices:
+            self._indices[shard] = self._read_index(shard)
+        return self._indices[shard]
+
+    def _read_index(self, shard: Shape) -> NDArray[np.uint64] | None:
+        grid = [s // c for s, c in zip(self._shard, self._chunk, strict=True)]
+        length = math.prod(grid) * 16
+        file = self._file(shard)
+        try:
+            with file.open("rb") as stream:
+                size = os.fstat(stream.fileno()).st_size
+                tail = os.pread(stream.fileno(), length + _CRC_BYTES, max(0, size - length - _CRC_BYTES))
+        except FileNotFoundError:
+            return None
+        if len(tail) != length + _CRC_BYTES or _crc(tail[:-_CRC_BYTES]) != tail[-_CRC_BYTES:]:
+            raise _corrupt(file, "its index does not match its checksum")
+        return np.frombuffer(tail[:-_CRC_BYTES], "<u8").reshape(*grid, 2)
+
+    def _file(self, shard: Shape) -> Path:
+        return self.path / "c" / "/".join(map(str, shard))
+
+    @cached_property
+    def _foreign(self) -> Any:
+        import zarr
+
+        return zarr.open_array(self.path, mode="r")
+
+
+def _own_chunk(meta: dict[str, Any], dtype: np.dtype[Any]) -> Shape | None:
+    """Return the chunk shape if the array is laid out as :class:`ArrayWriter` does it, else None."""
+    try:
+        chunk = tuple(meta["codecs"][0]["configuration"]["chunk_shape"])
+    except (KeyError, IndexError, TypeError):
+        return None
+    key = {"name": "default", "configuration": {"separator": "/"}}
+    own = meta["codecs"] == [_sharding(chunk, dtype)] and meta["chunk_key_encoding"] == key and not meta["fill_value"]
+    return chunk if own else None
+
+
+def _explicit(box: Box | None, shape: Shape) -> Box:
+    if box is None:
+        return tuple(slice(0, n) for n in shape)
+    if len(box) != len(shape) or any(s.step not in (None, 1) for s in box):
+        raise ValueError(f"A box is one slice of step 1 for each axis of {shape}; got {box}.")
+    ranges = [s.indices(n) for s, n in zip(box, shape, strict=True)]
+    return tuple(slice(start, max(start, stop)) for start, stop, _ in ranges)
+
+
+def _crc(data: bytes) -> bytes:
+    return int(google_crc32c.value(data)).to_bytes(_CRC_BYTES, "little")
+
+
+def _corrupt(file: Path, what: str) -> InputError:
+    return InputError(Problem(str(file), "corrupt", f"A shard must hold the chunks that its index names; {what}. Get a fresh copy."))
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="sciimg-store")
+
+
+os.register_at_fork(after_in_child=_threads.cache_clear)  # a forked child has no threads
+
+
+def _each(work: Callable[[_T], _R], items: list[_T], nbytes: int) -> list[_R]:
+    """Return the results in order; in threads where the piece is large (the codecs release the interpreter lock)."""
+    if len(items) == 1 or nbytes < _THREADED_BYTES:
+        return [work(item) for item in items]
+    return list(_threads().map(work, items))

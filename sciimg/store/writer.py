@@ -1,0 +1,221 @@
+"""Building a collection: image by image beside its place, then renamed into it; a killed writer is continued by the next."""
+
+import json
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sciimg.errors import InputError, Problem
+from sciimg.files import hold, sync_directory, write_json
+from sciimg.io.image import Image
+from sciimg.records import Digest, Lineage
+from sciimg.store.catalogue import RESERVED, read_rows, write_catalogue
+from sciimg.store.volume import Volume, write_volume
+from sciimg.types import LabelKind
+
+CATALOGUE = "catalogue.parquet"
+ABOUT = "collection.json"
+IMAGES = "images"
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_LONGEST_ID = 200  # file names end at 255 bytes on most systems
+
+
+class CollectionWriter:
+    """Builds a collection beside its place and renames it into place at the end of the ``with`` block.
+
+    After an error or a kill, the images that are whole stay in ``.NAME.partial``; the next writer of the same collection finds them
+    with :meth:`has`. Images of an earlier attempt that are neither asked for nor added again are removed at the end, and all of them at
+    the beginning when that attempt was for another study.
+
+    Parameters
+    ----------
+    path : Path
+        Folder to make; must not exist.
+    synthetic : bool
+        Whether the images are synthetic; every image carries the mark.
+    study : Digest or None
+        The study under which the images are made.
+
+    Raises
+    ------
+    InputError
+        Kind ``exists`` when ``path`` is there already.
+    BusyError
+        When another process, which is named, writes the same collection.
+    """
+
+    def __init__(self, path: Path, *, synthetic: bool, study: Digest | None = None) -> None:
+        self.path = path
+        self.synthetic = synthetic
+        self.study = study
+        self._partial = path.with_name(f".{path.name}.partial")
+        self._rejected: dict[str, list[dict[str, str]]] = {}
+        self._kept: set[str] = set()
+        self._lock = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._lock.enter_context(hold(self.path.with_name(f".{self.path.name}.lock"), patience_s=1.0, remove=True))
+        try:
+            self._refuse_taken()
+            self._begin()
+        except BaseException:
+            self._lock.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with self._lock:
+            if error is None:
+                self._finish()
+
+    def has(self, id: str, *, sha256: Digest | None = None) -> bool:
+        """Whether this image is here already, whole (and, with ``sha256``, from the same source); an outdated one is removed."""
+        place = self._place(id)
+        if not place.exists():
+            return False
+        if sha256 is not None and Volume(place).attributes.get("sha256") != sha256:
+            shutil.rmtree(place)
+            return False
+        self._kept.add(id)
+        return True
+
+    def add(
+        self,
+        id: str,
+        image: Image,
+        *,
+        group: str,
+        conditions: Mapping[str, Any] | None = None,
+        labels: NDArray[Any] | None = None,
+        label_kind: LabelKind | None = None,
+        lineage: Lineage | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> Digest:
+        """Write one image; return its content digest.
+
+        Parameters
+        ----------
+        id : str
+            ASCII lower case, digits, ``.``, ``_``, ``-``; unique in the collection.
+        image : Image
+        group : str
+            The independent unit (subject, field) it belongs to.
+        conditions : mapping, optional
+            Columns of the catalogue: text, numbers, or None.
+        labels, label_kind
+            As in :func:`sciimg.store.write_volume`.
+        lineage : Lineage, optional
+            Of a synthetic image.
+        extra : mapping, optional
+            More columns; JSON lists and objects become JSON text there and stay what they are in the image's attributes.
+
+        Raises
+        ------
+        InputError
+            Kinds ``bad-id``, ``duplicate-id``, ``reserved-column``, and whatever reading and writing the image raises.
+        """
+        more = {**(extra or {}), **(conditions or {})}
+        self._check(id, more)
+        about = {
+            **(extra or {}),
+            "id": id,
+            "group": group,
+            "source": image.source,
+            "sha256": image.sha256,
+            "synthetic": self.synthetic,
+            "study": self.study,
+            "lineage": None if lineage is None else lineage.as_json(),
+            "conditions": dict(conditions or {}),
+        }
+        place = self._place(id)
+        if place.exists():  # left by an earlier attempt and not asked for
+            shutil.rmtree(place)
+        digest = write_volume(place, image, labels=labels, label_kind=label_kind, attributes=_plain(about))
+        self._kept.add(id)
+        return digest
+
+    def reject(self, source: str, problems: Sequence[Problem]) -> None:
+        """Record an input that was left out, and why."""
+        self._rejected.setdefault(source, []).extend(p.as_dict() for p in problems)
+
+    def _place(self, id: str) -> Path:
+        return self._partial / IMAGES / f"{id}.zarr"
+
+    def _check(self, id: str, more: Mapping[str, Any]) -> None:
+        problems = []
+        if not _ID.fullmatch(id) or len(id) > _LONGEST_ID:
+            message = f"An id is at most {_LONGEST_ID} of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit; got {id!r}."
+            problems.append(Problem(id, "bad-id", message))
+        if id in self._kept:
+            message = "Every image of a collection needs an id of its own; this one is taken. Rename one of the two files."
+            problems.append(Problem(id, "duplicate-id", message))
+        if taken := sorted(set(more) & RESERVED):
+            message = f"These columns have a meaning of their own in a catalogue: {', '.join(taken)}. Rename them in the table."
+            problems.append(Problem(id, "reserved-column", message))
+        if problems:
+            raise InputError(problems)
+
+    def _refuse_taken(self) -> None:
+        if self.path.exists():
+            message = "A collection is made once, and there is something here already. Choose another name or remove it."
+            raise InputError(Problem(str(self.path), "exists", message))
+
+    def _begin(self) -> None:
+        """Make the partial folder, or take over that of an attempt for the same study without what it left half done."""
+        mark = {"synthetic": self.synthetic, "study": self.study}
+        begun = self._partial / ABOUT
+        if self._partial.exists() and not (begun.exists() and _same(begun, mark)):
+            shutil.rmtree(self._partial)
+        (self._partial / IMAGES).mkdir(parents=True, exist_ok=True)
+        for half in (self._partial / IMAGES).glob(".*"):
+            shutil.rmtree(half)
+        if not begun.exists():
+            write_json(begun, mark)
+
+    def _finish(self) -> None:
+        for place in (self._partial / IMAGES).iterdir():
+            if place.name.removesuffix(".zarr") not in self._kept:
+                shutil.rmtree(place)
+        write_catalogue(self._partial / CATALOGUE, read_rows(self._partial / IMAGES))
+        about = {
+            "sciimg": 1,
+            "synthetic": self.synthetic,
+            "study": self.study,
+            "images": len(self._kept),
+            "rejected": [{"source": source, "problems": problems} for source, problems in sorted(self._rejected.items())],
+        }
+        write_json(self._partial / ABOUT, about)
+        self._partial.rename(self.path)
+        sync_directory(self.path.parent)
+
+
+def _same(begun: Path, mark: Mapping[str, Any]) -> bool:
+    try:
+        found = json.loads(begun.read_bytes())
+    except ValueError:
+        return False
+    return isinstance(found, dict) and all(found.get(k) == v for k, v in mark.items())
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON values: NumPy scalars and arrays as Python's own, NaN as None."""
+    match value:
+        case dict():
+            return {str(k): _plain(v) for k, v in value.items()}
+        case list() | tuple():
+            return [_plain(v) for v in value]
+        case np.ndarray():
+            return _plain(value.tolist())
+        case np.generic():
+            return _plain(value.item())
+        case float() if value != value:
+            return None
+        case _:
+            return value
