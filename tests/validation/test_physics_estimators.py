@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patchsets import images_2d
 from scipy.stats import rayleigh, wasserstein_distance
 from tissue import brain
 
@@ -13,7 +14,6 @@ from sciimg.validation.physics.noise_law import NoiseLaw, residual, sigma
 from sciimg.validation.physics.power_spectrum import PowerSpectrum
 from sciimg.validation.physics.snr import DIETRICH
 from sciimg.validation.physics.tissues import t1_rank
-from patchsets import images_2d
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(-2, 2), st.floats(0.5, 2))

@@ -55,8 +55,8 @@ class NoiseLaw(Check):
     name = "noise-law"
     estimator = (
         "per channel: product of second differences along every axis; standard deviation from the mean of the middle deciles of its "
-        "absolute value, which edges do not move, in 8 classes of the 3-pixel local mean; mean and spread of ln(sigma ratio) over the classes "
-        "that both sets reach"
+        "absolute value, which edges do not move, in 8 classes of the 3-pixel local mean; mean and spread of ln(sigma ratio) over "
+        "the classes that both sets reach"
     )
     unit = "natural logarithm of a ratio of standard deviations"
     source = "Immerkaer 1996, doi:10.1006/cviu.1996.0060; noise as a function of the mean: Foi et al. 2008, doi:10.1109/TIP.2008.2001399"
