@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training clean
+.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training faults clean
 
 env: $(STAMP)
 
@@ -48,3 +48,6 @@ bench-training: env
 
 clean:
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+faults: env
+	$(BIN)/python tests/faults/kill_and_resume.py protocols/smoke.yaml --kills 10
