@@ -22,7 +22,7 @@ DATASET_BUNDLE = "dataset.sigstore.json"
 FOLDER = "attestations"
 REPORTS = ("report.html", "report.pdf")
 DECISION_MEANING = "This decision follows from the signed evidence by the gates of the study, and I release it."
-_PREDICATE: dict[str, str] = {"decision": "urn:x-sciimg:attestation:decision:v1", "review": "urn:x-sciimg:attestation:review:v1"}
+_PREDICATE: dict[Role, str] = {"decision": "urn:x-sciimg:attestation:decision:v1", "review": "urn:x-sciimg:attestation:review:v1"}
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -105,7 +105,7 @@ def read_attestation(path: Path) -> Attestation:
             "An attestation is a decision or a review and says who (name and key), when (UTC) and what it means. Remove it or sign again."
         )
         raise AuditError(Problem(where, "malformed-attestation", message))
-    assert role in ("decision", "review")
+    assert role is not None
     assert time is not None
     assert isinstance(said, dict)
     return Attestation(bundle, role, str(texts[0]), time, str(texts[1]), said)

@@ -329,9 +329,7 @@ def _reports(case: _Case, result: Audit) -> Outcome:
                 message = f"It is not the report that was signed ({attestation.bundle.where}). Get the release again from its source."
                 problems.append(Problem(name, "changed", message))
     for name in sorted(set(here) - named):
-        message = (
-            "The signed decision does not name this report: anybody may have written it. Remove it, or sign the decision after rendering."
-        )
+        message = "The signed decision does not name this report: anybody may have written it. Remove it, or render before signing."
         problems.append(Problem(name, "unsigned-report", message))
     if "report.html" in here and payload not in _text_of(case.release / "report.html"):
         message = f"It does not cite the payload of this dataset ({payload}). It was rendered too early, or for another release."
