@@ -1,1 +1,1 @@
-"""Patches: splits by group, places, conditions, and pixels straight from a collection."""
+"""Patches: splits by group and their proof, places, conditions, and pixels straight from a collection."""

@@ -37,6 +37,10 @@ class Region:
     def extent(self) -> tuple[int, ...]:
         return tuple(b - a for a, b in zip(self.start, self.stop, strict=True))
 
+    def holds(self, shape: tuple[int, ...]) -> bool:
+        """Whether a patch of this shape fits."""
+        return all(n <= e for n, e in zip(shape, self.extent, strict=True))
+
     def group_of(self, location: PatchLocation) -> str:
         """Return the statistical group of a patch: the region's own, or the cell that holds the patch's centre."""
         if self.cell is None:
@@ -69,12 +73,12 @@ def from_table(table: pd.DataFrame, part: Part | None = None) -> list[Region]:
     rows = table if part is None else table[table["part"] == part]
     return [
         Region(
-            str(r.image),
-            r.part,
-            str(r.group),
-            tuple(json.loads(r.start)),
-            tuple(json.loads(r.stop)),
-            tuple(json.loads(r.cell)) if isinstance(r.cell, str) else None,
+            r["image"],
+            r["part"],
+            r["group"],
+            tuple(json.loads(r["start"])),
+            tuple(json.loads(r["stop"])),
+            tuple(json.loads(r["cell"])) if isinstance(r["cell"], str) else None,
         )
-        for r in rows.itertuples()
+        for r in rows.to_dict("records")
     ]

@@ -1,11 +1,9 @@
 """Patches straight from a collection: random ones for training, a grid for judges.
 
-A random patch is a function of (key, index) alone, whatever batch it is drawn in. Regions are decoded once and kept, up to a bound.
+A random patch is a function of (key, index) alone, whatever batch it is drawn in and whatever was drawn before.
 """
 
 import json
-import math
-from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -15,19 +13,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sciimg.errors import InputError, Problem
-from sciimg.patches.conditions import condition_table
+from sciimg.patches.cache import CACHE_BYTES, PixelCache, Pixels
+from sciimg.patches.conditions import columns_of, condition_problems, measure
 from sciimg.patches.location import PatchLocation
+from sciimg.patches.places import Key, Place, Places
 from sciimg.patches.regions import Region, from_table
 from sciimg.protocol.models import Condition
-from sciimg.randomness import generator
 from sciimg.store import Collection
 from sciimg.types import SPATIAL, LabelKind, Part, PatchSet, Spacing
 
-_CACHE_BYTES = 2**30
-_TRIES = 16  # random positions looked at for one patch with enough foreground; the fullest wins where none has enough
-
-Key = tuple[str | int, ...]
-Pixels = tuple[NDArray[Any], NDArray[np.int32] | None]
+_FINEST_STRIDE = 4  # a grid that must give more patches is refined down to this fraction of the patch
 
 
 class PatchSource:
@@ -36,20 +31,23 @@ class PatchSource:
     Parameters
     ----------
     collection : Collection
-        Of images with equal channels, spacing and dtype.
+        Of images with the same channels, dtype, spacing and kind of labels.
     regions : DataFrame
-        As made by :func:`sciimg.patches.split.make_split`.
+        As made by :func:`sciimg.patches.make_split`.
     part : {"train", "calibration", "holdout"}
     patch_shape : tuple of int
-        Along the spatial axes. Images that are smaller along an axis are padded there by reflection.
+        Along the spatial axes; two numbers cut single planes out of volumes. Images that are shorter along an axis are centred and
+        mirrored beyond their edges; column ``padded`` of the table gives the fraction of a patch that is such padding.
     conditions : sequence of Condition
     min_foreground : float
-        Least fraction of labelled pixels of a patch, as far as 16 random positions give it.
+        Least fraction of labelled pixels of a patch. A random patch tries 16 places and takes the fullest where none has enough.
+    cache_bytes : int
+        Bound of the decoded pixels that are kept.
 
     Raises
     ------
     InputError
-        Kinds ``empty-part``, ``dimensions``, ``mixed-images``.
+        Kinds ``empty-part``, ``dimensions``, ``mixed-images``, ``no-labels``, and those of the conditions.
     """
 
     def __init__(
@@ -60,211 +58,203 @@ class PatchSource:
         patch_shape: tuple[int, ...],
         conditions: Sequence[Condition] = (),
         min_foreground: float = 0.0,
+        *,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.collection = collection
         self.part = part
-        self.patch_shape = patch_shape
+        self.patch_shape = tuple(patch_shape)
         self.conditions = tuple(conditions)
         self.min_foreground = min_foreground
-        self.regions = from_table(regions, part)
-        self._rows = collection.catalogue.set_index("id", drop=False)
-        self._check()
-        first = collection.volume(self.regions[0].image)
+        self.regions: list[Region] = from_table(regions, part)
+        used = sorted({r.image for r in self.regions})
+        self._rows = collection.catalogue.set_index("id", drop=False).loc[used]
+        _check_images(self._rows, self.patch_shape, part)
+        first = collection.volume(used[0])
+        spacing = first.spacing
+        assert spacing is not None  # the writer of a collection sees to it
         self.channels: tuple[str, ...] = tuple(c.name for c in first.channels)
-        self.spacing: Spacing = first.spacing
+        self.spacing = Spacing(spacing.values[-len(self.patch_shape) :], spacing.unit)
         self.dtype: np.dtype[Any] = first.dtype
         self.label_kind: LabelKind | None = first.label_kind
-        self._cache: OrderedDict[int, Pixels] = OrderedDict()
-        self._cached_bytes = 0
+        self._check_conditions()
+        self._shape = (1,) * (len(spacing.values) - len(self.patch_shape)) + self.patch_shape
+        self._fits = [region.holds(self._shape) for region in self.regions]
+        self._cache = PixelCache(collection, cache_bytes)
+        self._padded: dict[int, tuple[tuple[int, ...], Pixels]] = {}
+        self._places = Places(self.regions, self._shape, self._foreground, min_foreground)
+        self._columns = {c: dict(zip(used, self._rows[c].tolist(), strict=True)) for c in columns_of(self.conditions)}
 
     @cached_property
     def classes(self) -> int:
-        """Largest class number in the whole collection (0 without classes)."""
-        return int(self._rows["label_max"].max()) if self.label_kind == "classes" else 0
+        """Largest class number in the whole collection; 0 where labels are not classes."""
+        return int(self.collection.catalogue["label_max"].max()) if self.label_kind == "classes" else 0
 
     @cached_property
     def attributes(self) -> dict[str, Any]:
-        """What the first image says of itself beyond its pixels (stains, acquisition)."""
+        """Acquisition metadata of the first image."""
         return self.collection.volume(self.regions[0].image).acquisition
 
     @cached_property
-    def _positions(self) -> NDArray[np.float64]:
-        """Cumulative share of possible patch positions by region: every position is equally likely."""
-        counts = [math.prod(max(1, e - p + 1) for e, p in zip(r.extent, self.patch_shape, strict=True)) for r in self.regions]
-        return np.asarray(np.cumsum(counts) / np.sum(counts))
+    def groups(self) -> tuple[str, ...]:
+        """The statistical groups that a grid of patches side by side has, sorted."""
+        return tuple(sorted({self._places.group(place) for place in self._places.grid(self._shape)}))
 
-    def location(self, key: Key, index: int) -> PatchLocation:
-        """Return the place of random patch ``index``; depends on key and index alone."""
-        return self._random(key, index)[1]
+    def location(self, seed_key: Key, index: int) -> PatchLocation:
+        """Return the place of random patch ``index``."""
+        return self._places.random(seed_key, index)[1]
 
-    def draw(self, key: Key, indices: Sequence[int]) -> PatchSet:
+    def draw(self, seed_key: Key, indices: Sequence[int]) -> PatchSet:
         """Return random patches.
 
         Parameters
         ----------
-        key : tuple of str or int
+        seed_key : tuple of str or int
             What the draw is for, e.g. (study digest, "train", recipe).
         indices : sequence of int
             Number of each patch.
         """
-        return self._patches([self._random(key, i) for i in indices])
+        return self._patches([self._places.random(seed_key, int(i)) for i in indices])
 
     def at(self, locations: Sequence[PatchLocation]) -> PatchSet:
-        """Return the patches at given places, each inside a region of this part."""
+        """Return the patches at given places, each inside a region of this part.
+
+        Raises
+        ------
+        InputError
+            Kind ``outside``.
+        """
         return self._patches([(self._region_of(location), location) for location in locations])
 
-    def grid(self, limit: int | None = None, stride: tuple[int, ...] | None = None, key: Key = ("grid",)) -> PatchSet:
-        """Return patches on a regular grid, spread evenly over groups.
+    def grid(self, limit: int | None = None, stride: tuple[int, ...] | None = None, seed_key: Key = ("grid",)) -> PatchSet:
+        """Return patches on a regular grid with enough foreground, spread evenly over the groups.
 
         Parameters
         ----------
         limit : int, optional
-            At most this many; the stride is halved (down to a quarter of the patch) until there are as many.
+            At most this many.
         stride : tuple of int, optional
-            Default: the patch's shape, so that patches do not overlap.
-        key : tuple
-            Decides which patches of a group are kept when there are more than ``limit``.
+            Distance of patches along the spatial axes. By default the patch's shape, so that patches do not overlap, halved down to a
+            quarter of it while there are fewer than ``limit``.
+        seed_key : tuple
+            Decides which patches are kept when there are more than ``limit``.
+
+        Raises
+        ------
+        InputError
+            Kind ``no-patches``.
         """
-        step = stride or self.patch_shape
-        places = self._grid(step)
-        while stride is None and limit is not None and len(places) < limit and all(s >= p / 2 for s, p in zip(step, self.patch_shape, strict=True)):
-            step = tuple(max(1, s // 2) for s in step)
-            places = self._grid(step)
+        places = self._grid(limit) if stride is None else self._places.grid((1,) * (len(self._shape) - len(stride)) + tuple(stride))
         if not places:
-            message = f"No patch of {self.patch_shape} with {self.min_foreground:.0%} foreground fits into {self.part}. Lower min_foreground."
+            message = (
+                f"The {self.part} part must hold a patch with {self.min_foreground:.1%} foreground; there is none. Lower min_foreground."
+            )
             raise InputError(Problem(self.part, "no-patches", message))
         if limit is not None and len(places) > limit:
-            places = self._evenly(places, limit, key)
+            places = self._places.evenly(places, limit, seed_key)
         return self._patches(places)
 
-    def groups(self) -> list[str]:
-        """Return the statistical groups of this part, as the grid sees them."""
-        return sorted({self.regions[n].group_of(place) for n, place in self._grid(self.patch_shape)})
-
-    # ------------------------------------------------------------ places
-
-    def _random(self, key: Key, index: int) -> tuple[int, PatchLocation]:
-        rng = generator(*key, index)
-        best: tuple[float, int, PatchLocation] | None = None
-        for _ in range(_TRIES if self.min_foreground > 0 else 1):
-            number = int(np.searchsorted(self._positions, rng.random(), side="right"))
-            number = min(number, len(self.regions) - 1)
-            region = self.regions[number]
-            room = [max(0, e - p) for e, p in zip(region.extent, self.patch_shape, strict=True)]
-            origin = tuple(s + int(rng.integers(0, r + 1)) for s, r in zip(region.start, room, strict=True))
-            place = PatchLocation(region.image, origin, self.patch_shape)
-            full = self._foreground(number, place) if self.min_foreground > 0 else 1.0
-            if best is None or full > best[0]:
-                best = (full, number, place)
-            if full >= self.min_foreground:
-                break
-        assert best is not None
-        return best[1], best[2]
-
-    def _grid(self, step: tuple[int, ...]) -> list[tuple[int, PatchLocation]]:
-        places = []
-        for number, region in enumerate(self.regions):
-            starts = []
-            for first, extent, patch, stride in zip(region.start, region.extent, self.patch_shape, step, strict=True):
-                room = max(0, extent - patch)
-                starts.append(sorted({*range(first, first + room + 1, stride)}))
-            for corner in np.ndindex(*(len(s) for s in starts)):
-                place = PatchLocation(region.image, tuple(s[i] for s, i in zip(starts, corner, strict=True)), self.patch_shape)
-                if self.min_foreground <= 0 or self._foreground(number, place) >= self.min_foreground:
-                    places.append((number, place))
+    def _grid(self, limit: int | None) -> list[Place]:
+        places: list[Place] = []
+        divisor = 1
+        while divisor <= _FINEST_STRIDE and (not places or len(places) < (limit or 0)):
+            places = self._places.grid(tuple(max(1, n // divisor) for n in self._shape))
+            divisor *= 2
         return places
-
-    def _evenly(self, places: list[tuple[int, PatchLocation]], limit: int, key: Key) -> list[tuple[int, PatchLocation]]:
-        """Take one patch a group in turn until there are ``limit``."""
-        by_group: dict[str, list[int]] = {}
-        for i, (number, place) in enumerate(places):
-            by_group.setdefault(self.regions[number].group_of(place), []).append(i)
-        queues = [[members[j] for j in generator(*key, g).permutation(len(members))] for g, members in sorted(by_group.items())]
-        chosen: list[int] = []
-        depth = 0
-        while len(chosen) < limit:
-            layer = [queue[depth] for queue in queues if depth < len(queue)]
-            if len(layer) > limit - len(chosen):  # a part of a layer: choose the groups by the key, not by name
-                keep = generator(*key, "last").permutation(len(layer))[: limit - len(chosen)]
-                layer = [layer[i] for i in sorted(keep)]
-            chosen += layer
-            depth += 1
-        return [places[i] for i in sorted(chosen)]
 
     def _region_of(self, location: PatchLocation) -> int:
         for number, region in enumerate(self.regions):
-            inside = all(
-                s <= o and (o + n <= t or o == s)
-                for o, n, s, t in zip(location.origin, location.shape, region.start, region.stop, strict=True)
-            )
-            if region.image == location.image and inside:
+            if region.image == location.image and location.shape == self._shape and _inside(location, region):
                 return number
-        message = f"The patch at {location.origin} is not inside a region of {self.part}."
+        message = f"A patch must lie inside a region of the part {self.part}; {location.shape} at {location.origin} does not."
         raise InputError(Problem(location.image, "outside", message))
 
-    # ------------------------------------------------------------ pixels
-
-    def _patches(self, places: Sequence[tuple[int, PatchLocation]]) -> PatchSet:
-        pixels = [self._read(number, place) for number, place in places]
-        images = np.stack([image for image, _ in pixels])
-        labels = np.stack([label for _, label in pixels if label is not None]) if self.label_kind is not None else None
-        rows = self._rows.loc[[place.image for _, place in places]].reset_index(drop=True)
-        table = condition_table(images, labels, self.channels, rows, self.conditions)
-        table.insert(0, "image", [place.image for _, place in places])
-        table.insert(1, "origin", [json.dumps(place.origin) for _, place in places])
-        groups = np.array([self.regions[number].group_of(place) for number, place in places])
+    def _patches(self, places: Sequence[Place]) -> PatchSet:
+        images = np.empty((len(places), len(self.channels), *self._shape), self.dtype)
+        labels = np.empty((len(places), *self._shape), np.int32) if self.label_kind else None
+        for i, place in enumerate(places):
+            pixels, mask = self._read(place)
+            images[i] = pixels
+            if labels is not None and mask is not None:
+                labels[i] = mask
+        images = images.reshape(len(places), len(self.channels), *self.patch_shape)
+        labels = None if labels is None else labels.reshape(len(places), *self.patch_shape)
+        groups = np.array([self._places.group(place) for place in places], dtype=object)
+        table = self._table(places, images, labels)
         return PatchSet(images, labels, groups, table, self.spacing, self.channels, self.label_kind, self.attributes)
 
-    def _foreground(self, number: int, place: PatchLocation) -> float:
-        labels = self._read(number, place)[1]
-        return 1.0 if labels is None else float(np.count_nonzero(labels) / labels.size)
+    def _table(self, places: Sequence[Place], images: NDArray[Any], labels: NDArray[np.int32] | None) -> pd.DataFrame:
+        names = [location.image for _, location in places]
+        looked_up = {column: [values[name] for name in names] for column, values in self._columns.items()}
+        return pd.DataFrame(
+            {
+                "image": names,
+                "origin": [json.dumps(location.origin) for _, location in places],
+                "padded": [0.0 if self._fits[number] else _padding(location, self.regions[number]) for number, location in places],
+                **measure(images, labels, self.channels, self.conditions, looked_up),
+            }
+        )
 
-    def _read(self, number: int, place: PatchLocation) -> Pixels:
-        images, labels = self._region(number)
-        start = self.regions[number].start
-        box = tuple(slice(o - s, o - s + n) for o, s, n in zip(place.origin, start, place.shape, strict=True))
-        return images[(slice(None), *box)], None if labels is None else labels[box]
+    def _foreground(self, place: Place) -> float:
+        labels = self._read(place)[1]
+        assert labels is not None
+        return float(np.count_nonzero(labels)) / labels.size
 
-    def _region(self, number: int) -> Pixels:
-        """Return a region's pixels as (C, [Z,] Y, X), padded to hold a patch; decoded once while it stays in the cache."""
-        if number in self._cache:
-            self._cache.move_to_end(number)
-            return self._cache[number]
+    def _read(self, place: Place) -> Pixels:
+        number, location = place
+        if not self._fits[number]:
+            first, (pixels, labels) = self._padded.get(number) or self._pad(number)
+            box = tuple(slice(o - f, o - f + n) for o, f, n in zip(location.origin, first, self._shape, strict=True))
+            return pixels[(slice(None), *box)], None if labels is None else labels[box]
+        return self._cache.read(location.image, location.box)
+
+    def _pad(self, number: int) -> tuple[tuple[int, ...], Pixels]:
+        """Return where a mirrored region begins, and its pixels; such regions are smaller than a patch along some axis, so all are kept."""
         region = self.regions[number]
-        volume = self.collection.volume(region.image)
-        box = tuple(slice(a, b) for a, b in zip(region.start, region.stop, strict=True))
-        images = volume.read((slice(None), *box)) if "c" in volume.axes else volume.read(box)[None]
-        labels = volume.read_labels(box)
-        short = [max(0, p - e) for p, e in zip(self.patch_shape, region.extent, strict=True)]
-        if any(short):
-            images = np.pad(images, [(0, 0), *((0, n) for n in short)], mode="symmetric")
-            labels = None if labels is None else np.pad(labels, [(0, n) for n in short], mode="symmetric")
-        self._cache[number] = (images, labels)
-        self._cached_bytes += _size((images, labels))
-        while self._cached_bytes > _CACHE_BYTES and len(self._cache) > 1:
-            self._cached_bytes -= _size(self._cache.popitem(last=False)[1])
-        return images, labels
+        pixels, labels = self._cache.read(region.image, tuple(slice(a, b) for a, b in zip(region.start, region.stop, strict=True)))
+        short = [max(0, p - e) for p, e in zip(self._shape, region.extent, strict=True)]
+        pad = [(n // 2, n - n // 2) for n in short]
+        wide = np.pad(pixels, [(0, 0), *pad], mode="symmetric")
+        mask = None if labels is None else np.pad(labels, pad, mode="symmetric")
+        self._padded[number] = tuple(s - before for s, (before, _) in zip(region.start, pad, strict=True)), (wide, mask)
+        return self._padded[number]
 
-    def _check(self) -> None:
-        if not self.regions:
-            raise InputError(Problem(self.part, "empty-part", f"The split puts nothing into {self.part}. Add images or change the fractions."))
-        used = self._rows.loc[sorted({r.image for r in self.regions})]
-        problems = []
-        for axes in used["axes"].unique():
-            spatial = [a for a in axes if a in SPATIAL]
-            if "t" in axes or len(spatial) != len(self.patch_shape):
-                message = f"Patches of {len(self.patch_shape)} dimensions cannot be cut from images with axes {axes!r}. Change patches.shape."
-                problems.append(Problem(str(used.loc[used["axes"] == axes, "id"].iloc[0]), "dimensions", message))
-        for column in ("channels", "dtype", "spacing", "unit"):
-            if used[column].nunique() > 1:
-                values = "; ".join(f"{v} ({n})" for v, n in used[column].value_counts().items())
-                message = f"All images must have the same {column}; there are {values}. Use `prepare`, or one source a kind."
-                problems.append(Problem(str(self.collection.path), "mixed-images", message))
-        if used["label_kind"].isna().any() and used["label_kind"].notna().any():
-            problems.append(Problem(str(self.collection.path), "mixed-images", "Some images have labels and some have none."))
+    def _check_conditions(self) -> None:
+        problems = condition_problems(self.conditions, self.channels, self.label_kind is not None, self._rows)
+        if self.min_foreground > 0 and self.label_kind is None:
+            message = "A least foreground is measured on label images, and the collection has none. Set patches.min_foreground to 0."
+            problems.append(Problem("patches.min_foreground", "no-labels", message))
         if problems:
             raise InputError(problems)
 
 
-def _size(pixels: Pixels) -> int:
-    return pixels[0].nbytes + (0 if pixels[1] is None else pixels[1].nbytes)
+def _check_images(rows: pd.DataFrame, patch_shape: tuple[int, ...], part: str) -> None:
+    if rows.empty:
+        raise InputError(Problem(part, "empty-part", f"Every part needs images; {part} has none. Add images or change the fractions."))
+    problems = []
+    for axes, same in rows.groupby("axes", sort=True):
+        dims = sum(a in SPATIAL for a in str(axes))
+        if "t" in str(axes) or dims < len(patch_shape):
+            message = (
+                f"A patch of {len(patch_shape)} dimensions is cut from images with as many spatial axes and no time; {len(same)} image(s) "
+                f"have the axes {axes}. Change patches.shape or split the series into images."
+            )
+            problems.append(Problem(str(same["id"].iloc[0]), "dimensions", message))
+    for column in ("channels", "dtype", "spacing", "unit", "label_kind"):
+        found = rows[column].fillna("none").value_counts().sort_index()
+        if len(found) > 1:
+            shown = "; ".join(f"{value} ({count})" for value, count in found.items())
+            message = f"All images that are cut into patches must have the same {column}; there are {shown}. Use one source a kind."
+            problems.append(Problem(part, "mixed-images", message))
+    if problems:
+        raise InputError(problems)
+
+
+def _inside(location: PatchLocation, region: Region) -> bool:
+    """Whether a patch lies in the region; along an axis where the region is shorter, whether it is centred there."""
+    ends = zip(location.origin, location.shape, region.start, region.extent, strict=True)
+    return all(s <= o and o + n <= s + e if e >= n else o == s - (n - e) // 2 for o, n, s, e in ends)
+
+
+def _padding(location: PatchLocation, region: Region) -> float:
+    return 1.0 - float(np.prod([min(n, e) / n for n, e in zip(location.shape, region.extent, strict=True)]))

@@ -1,12 +1,13 @@
-"""Train, calibration and holdout, by whole groups or by strips of one image with a guard gap."""
+"""Train, calibration and holdout: by whole groups, or by strips of each image with a guard gap."""
 
 import json
 import math
+from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from sciimg.errors import InputError, Problem
+from sciimg.patches.location import PatchLocation
 from sciimg.patches.regions import Region, to_table
 from sciimg.protocol.models import Split, SplitByBlocks, SplitByColumn
 from sciimg.randomness import generator
@@ -23,7 +24,7 @@ def make_split(collection: Collection, split: Split, patch_shape: tuple[int, ...
     split : Split
         As in the study; the assignment depends on it and on the names of the groups, on nothing else.
     patch_shape : tuple of int
-        Every region must hold at least one patch (by columns: smaller images are padded when they are read).
+        Along the last spatial axes. Every strip must hold a patch; by columns, images that are smaller are padded when they are read.
 
     Returns
     -------
@@ -33,7 +34,7 @@ def make_split(collection: Collection, split: Split, patch_shape: tuple[int, ...
     Raises
     ------
     InputError
-        Kinds ``unknown-column``, ``no-group``, ``too-few-groups``, ``too-small``.
+        Kinds ``unknown-column``, ``no-group``, ``too-few-groups``, ``axes``, ``too-small``.
     """
     match split:
         case SplitByColumn():
@@ -42,64 +43,99 @@ def make_split(collection: Collection, split: Split, patch_shape: tuple[int, ...
             return to_table(_by_blocks(collection, split, patch_shape))
 
 
+def group_of(region: Region, location: PatchLocation) -> str:
+    """Return the statistical group of a patch of a region."""
+    return region.group_of(location)
+
+
+# ---------------------------------------------------------------- by column
+
+
 def _by_column(collection: Collection, split: SplitByColumn) -> list[Region]:
     table = collection.catalogue
-    for name in (split.column, split.stratify):
-        if name is not None and name not in table:
-            message = f"The split needs a column {name!r}; the catalogue has: {', '.join(table.columns)}. Give it in the source's table."
-            raise InputError(Problem(str(collection.path), "unknown-column", message))
-    if table[split.column].isna().any():
-        missing = ", ".join(table.loc[table[split.column].isna(), "id"].head(5))
-        message = f"Every image needs a {split.unit} in column {split.column!r}; these have none: {missing}."
-        raise InputError(Problem(str(collection.path), "no-group", message))
-    parts: dict[str, Part] = {}
-    strata = table[split.stratify].astype(str) if split.stratify else pd.Series("", index=table.index)
+    _check_columns(collection, split)
     groups = table[split.column].astype(str)
-    majority = strata.groupby(groups).agg(lambda s: sorted(s.mode())[0])
-    for stratum in sorted(majority.unique()):
-        parts |= _assign(sorted(majority.index[majority == stratum]), split, str(stratum))
-    if missing_parts := set(PARTS) - set(parts.values()):
-        message = f"{len(parts)} groups are too few for three parts (no {', '.join(sorted(missing_parts))}); at least 3 are needed."
+    parts = _parts_of_groups(groups, table[split.stratify].astype(str) if split.stratify else None, split)
+    if missing := [part for part in PARTS if part not in parts.values()]:
+        message = (
+            f"Every part needs a whole {split.unit}, and three parts need at least 3; there are {len(parts)}, and none is left "
+            f"for {', '.join(missing)}. Add images, or split by blocks."
+        )
         raise InputError(Problem(str(collection.path), "too-few-groups", message))
-    regions = []
-    for row, group in zip(table.itertuples(), groups, strict=True):
-        extent = _extent(str(row.axes), str(row.shape))
-        regions.append(Region(str(row.id), parts[group], group, (0,) * len(extent), extent))
-    return regions
+    extents = [_extent(axes, shape) for axes, shape in zip(table["axes"], table["shape"], strict=True)]
+    return [
+        Region(id, parts[group], group, (0,) * len(extent), extent) for id, group, extent in zip(table["id"], groups, extents, strict=True)
+    ]
 
 
-def _assign(groups: list[str], split: SplitByColumn, stratum: str) -> dict[str, Part]:
-    order = generator("split", split.column, stratum, json.dumps(groups)).permutation(len(groups))
-    shuffled = [groups[i] for i in order]
+def _check_columns(collection: Collection, split: SplitByColumn) -> None:
+    table = collection.catalogue
+    problems = []
+    for name in (split.column, split.stratify):
+        if name is None:
+            continue
+        if name not in table:
+            message = f"The split needs a column {name!r}; the catalogue has {', '.join(table.columns)}. Give it in the source's table."
+            problems.append(Problem("split", "unknown-column", message))
+        elif table[name].isna().any():
+            empty = ", ".join(table.loc[table[name].isna(), "id"].head(5))
+            message = f"Every image needs a value in column {name!r}, which the split reads; these have none: {empty}. Fill it in."
+            problems.append(Problem("split", "no-group", message))
+    if problems:
+        raise InputError(problems)
+
+
+def _parts_of_groups(groups: "pd.Series[str]", strata: "pd.Series[str] | None", split: SplitByColumn) -> dict[str, Part]:
+    """Return the part of every group; inside each stratum (that of most of a group's images) the fractions are kept."""
+    if strata is None:
+        return _assign(sorted(groups.unique()), split, "")
+    usual = {str(group): sorted(same.mode())[0] for group, same in strata.groupby(groups)}
+    parts: dict[str, Part] = {}
+    for stratum in sorted(set(usual.values())):
+        parts |= _assign(sorted(g for g, s in usual.items() if s == stratum), split, stratum)
+    return parts
+
+
+def _assign(groups: Sequence[str], split: SplitByColumn, stratum: str) -> dict[str, Part]:
+    order = generator("split", split.column, stratum, json.dumps(list(groups))).permutation(len(groups))
     holdout = max(1, round(split.holdout * len(groups))) if len(groups) > 1 else 0
     calibration = max(1, round(split.calibration * len(groups))) if len(groups) > 2 else 0
-    named: list[Part] = ["holdout"] * holdout + ["calibration"] * calibration
-    return dict(zip(shuffled, named + ["train"] * (len(groups) - len(named)), strict=True))
+    named: list[Part] = [*["holdout"] * holdout, *["calibration"] * calibration]  # type: ignore[list-item]
+    named = named[: len(groups) - 1]  # the training part is never empty
+    return dict(zip([groups[i] for i in order], [*named, *["train"] * (len(groups) - len(named))], strict=True))
+
+
+# ---------------------------------------------------------------- by blocks
 
 
 def _by_blocks(collection: Collection, split: SplitByBlocks, patch_shape: tuple[int, ...]) -> list[Region]:
     regions: list[Region] = []
     problems: list[Problem] = []
-    for row in collection.catalogue.itertuples():
-        spatial = [a for a in str(row.axes) if a in SPATIAL]
-        extent = _extent(str(row.axes), str(row.shape))
-        if split.axis not in spatial or len(split.cell) != len(spatial):
-            message = f"The split is along {split.axis!r} with cells {split.cell}; this image has the axes {''.join(spatial)}."
-            problems.append(Problem(str(row.id), "axes", message))
+    table = collection.catalogue
+    for id, axes, shape in zip(table["id"], table["axes"], table["shape"], strict=True):
+        spatial = "".join(a for a in axes if a in SPATIAL)
+        if split.axis not in spatial or len(split.cell) != len(spatial) or len(patch_shape) > len(spatial):
+            message = (
+                f"A split along {split.axis!r} with cells of {len(split.cell)} and patches of {len(patch_shape)} dimensions needs such "
+                f"axes; the image has {spatial}. Change split or patches."
+            )
+            problems.append(Problem(id, "axes", message))
             continue
-        along = spatial.index(split.axis)
-        cell = tuple(n if c is None else c for c, n in zip(split.cell, extent, strict=True))
-        for part, (first, last) in strips(extent[along], split).items():
-            start, stop = [0] * len(extent), list(extent)
-            start[along], stop[along] = first, last
-            if any(b - a < p for a, b, p in zip(start, stop, patch_shape, strict=True)):
-                size = [b - a for a, b in zip(start, stop, strict=True)]
-                message = f"The {part} strip is {size} pixels; a patch of {patch_shape} does not fit. Use smaller patches or larger fractions."
-                problems.append(Problem(str(row.id), "too-small", message))
-            local = tuple(min(c, b - a) for c, a, b in zip(cell, start, stop, strict=True))
-            regions.append(Region(str(row.id), part, "", tuple(start), tuple(stop), local))
+        found = _image_strips(id, _extent(axes, shape), spatial.index(split.axis), split)
+        problems += _too_small(found, patch_shape)
+        regions += found
     if problems:
         raise InputError(problems)
+    return regions
+
+
+def _image_strips(id: str, extent: tuple[int, ...], along: int, split: SplitByBlocks) -> list[Region]:
+    regions = []
+    for part, (first, last) in strips(extent[along], split).items():
+        start = tuple(first if i == along else 0 for i in range(len(extent)))
+        stop = tuple(last if i == along else n for i, n in enumerate(extent))
+        cell = tuple(b - a if c is None else min(c, b - a) for c, a, b in zip(split.cell, start, stop, strict=True))
+        regions.append(Region(id, part, "", start, stop, cell))
     return regions
 
 
@@ -109,21 +145,20 @@ def strips(length: int, split: SplitByBlocks) -> dict[Part, tuple[int, int]]:
     holdout, calibration = math.floor(usable * split.holdout), math.floor(usable * split.calibration)
     train = usable - holdout - calibration
     first = train + split.guard_px
-    return {
-        "train": (0, train),
-        "calibration": (first, first + calibration),
-        "holdout": (first + calibration + split.guard_px, length),
-    }
+    return {"train": (0, train), "calibration": (first, first + calibration), "holdout": (length - holdout, length)}
+
+
+def _too_small(regions: Sequence[Region], patch_shape: tuple[int, ...]) -> list[Problem]:
+    problems = []
+    for region in regions:
+        if not all(e >= p for e, p in zip(region.extent[-len(patch_shape) :], patch_shape, strict=True)):
+            message = (
+                f"Every strip must hold a patch of {list(patch_shape)} pixels; the {region.part} strip is {list(region.extent)}. Use "
+                "smaller patches, a smaller guard, or larger fractions."
+            )
+            problems.append(Problem(region.image, "too-small", message))
+    return problems
 
 
 def _extent(axes: str, shape: str) -> tuple[int, ...]:
     return tuple(int(n) for a, n in zip(axes, json.loads(shape), strict=True) if a in SPATIAL)
-
-
-def part_fractions(regions: pd.DataFrame) -> dict[str, float]:
-    """Return the share of pixels of each part."""
-    size = {part: 0.0 for part in PARTS}
-    for row in regions.itertuples():
-        size[str(row.part)] += float(np.prod(np.subtract(json.loads(str(row.stop)), json.loads(str(row.start)))))
-    total = sum(size.values())
-    return {part: value / total for part, value in size.items()}
