@@ -32,6 +32,15 @@ class Schedule(Settings):
     checkpoint_every: int = Field(default=200, gt=0)
 
 
+class Training(Schedule):
+    """How the process is trained, and how training data are drawn."""
+
+    threads: int = Field(default=1, gt=0, description="Intra-op threads; part of the recipe because their number changes the last bits.")
+    symmetries: Literal["none", "flips", "all"] = Field(default="all", description="Flips, or flips and exchanges of like axes.")
+    tell_symmetry: bool = Field(default=False, description="Tell the networks which symmetry was applied, so that it does not leak.")
+    held_out_patches: int = Field(default=96, gt=0)
+
+
 # ---------------------------------------------------------------- spaces
 
 
@@ -45,11 +54,17 @@ class KLSpace(Settings):
     """A convolutional autoencoder with a Gaussian bottleneck (Rombach et al. 2022); per-channel latent mean and std."""
 
     kind: Literal["kl"] = "kl"
-    factor: Literal[2, 4, 8] = 2
     latent_channels: int = Field(default=4, gt=0)
-    widths: tuple[int, ...] = (32, 64)
-    kl_weight: float = Field(default=1e-4, ge=0)
+    widths: tuple[int, ...] = Field(default=(64,), description="One width for each halving of the grid.")
+    blocks: int = Field(default=1, gt=0)
+    kl_weight: float = Field(default=1e-5, ge=0)
+    gradient_weight: float = Field(default=0.5, ge=0, description="Weight of the L1 error of finite differences.")
+    residual: bool = Field(default=True, description="Draw the part that the latent leaves undetermined from its calibrated noise law.")
     training: Schedule
+
+    @property
+    def factor(self) -> int:
+        return int(2 ** len(self.widths))
 
 
 SpaceSettings = Annotated[PixelSpace | KLSpace, Field(discriminator="kind")]
@@ -90,7 +105,8 @@ class UNetBackbone(Settings):
 
     kind: Literal["unet"] = "unet"
     widths: tuple[int, ...] = (64, 128)
-    blocks: int = Field(default=2, gt=0)
+    blocks: tuple[int, ...] = Field(default=(2, 2), description="Residual blocks a level, on the way down and again on the way up.")
+    features: int = Field(default=128, gt=0, description="Length of the vector that carries time, scalars and classes.")
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 

@@ -16,7 +16,7 @@ Rules that make training repeat bit by bit and resume exactly:
 * every random draw inside ``loss`` comes from ``batch.generator`` (torch) — seeded by (key, phase, step) — or, for layers such as dropout,
   from the default torch generator, which the loop seeds in the same way; nothing else is random and nothing is kept between steps
   except in parameters and *registered buffers* of the modules (an adaptive augmentation strength is a buffer);
-* what a phase has to measure once before it starts (latent statistics) it measures in ``prepare`` and keeps in buffers;
+* what a phase has to measure once (latent statistics) it measures in ``prepare`` or ``finish`` and keeps in buffers;
 * modules hold float32 weights; the loop runs ``loss`` under bf16 autocast when the recipe asks for it. A phase that needs float32 for a part (a
   double backward of R1/R2) switches it off there: ``with torch.autocast("cpu", enabled=False)``.
 
@@ -30,10 +30,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from sciimg.augmenters.backbones.layers import space_to_depth
 from sciimg.augmenters.settings import SamplerSettings, Schedule
 from sciimg.randomness import seed_of
 
@@ -73,12 +75,9 @@ class Condition:
         return Condition(self.maps * keep.view(spatial), self.vector * keep, self.keep * keep)
 
     def resized(self, shape: Sequence[int]) -> Condition:
-        """Return the maps at a coarser grid (area average), for a process that lives in a smaller space."""
-        if tuple(self.maps.shape[2:]) == tuple(shape):
-            return self
-        factor = tuple(old // new for old, new in zip(self.maps.shape[2:], shape, strict=True))
-        pool = nn.functional.avg_pool3d if len(factor) == 3 else nn.functional.avg_pool2d
-        return replace(self, maps=pool(self.maps, factor))
+        """Return the maps on a coarser grid, for a process that lives in a smaller space: folded into channels, nothing lost."""
+        factor = self.maps.shape[-1] // shape[-1]
+        return self if factor == 1 else replace(self, maps=space_to_depth(self.maps, factor))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +144,9 @@ class Phase(ABC):
     def prepare(self, batch: Batch) -> None:  # noqa: B027 — optional
         """Measure once, on one large batch and before the first step, what the phase needs (kept in buffers)."""
 
+    def finish(self, batch: Batch) -> None:  # noqa: B027 — optional
+        """The same after the last step, with the weights that are kept."""
+
 
 class Noise:
     """Standard normal noise that belongs to samples, not to batches: sample ``i`` draws from its own generator.
@@ -175,13 +177,18 @@ class Space(nn.Module, ABC):
     def shape(self, image_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return (channels, [z,] y, x) of a point for images of shape (C, [Z,] Y, X)."""
 
-    @abstractmethod
-    def encode(self, images: Tensor, condition: Condition) -> Tensor:
-        """Map images into the space, deterministically."""
+    @property
+    def multiple(self) -> int:
+        """Spatial sizes of images must be multiples of this (times the process's own ``multiple``); the system pads and crops."""
+        return 1
 
     @abstractmethod
-    def decode(self, points: Tensor, condition: Condition, noise: Noise | None = None) -> Tensor:
-        """Map points of the space to images."""
+    def encode(self, images: Tensor) -> Tensor:
+        """Map images into the space, deterministically and without gradients."""
+
+    @abstractmethod
+    def decode(self, points: Tensor, noise: Noise | None = None) -> Tensor:
+        """Map points of the space to images; with ``noise``, draw also what the space leaves undetermined (fine texture)."""
 
     def phases(self) -> tuple[Phase, ...]:
         return ()
@@ -190,6 +197,11 @@ class Space(nn.Module, ABC):
 class Process(nn.Module, ABC):
     """How noise becomes data, inside a space."""
 
+    @property
+    def multiple(self) -> int:
+        """Sizes of the space's grid must be multiples of this."""
+        return 1
+
     @abstractmethod
     def phases(self) -> tuple[Phase, ...]:
         """Return what has to be trained, in order. ``Batch.images`` are images: the phase encodes them itself when the space asks for it."""
@@ -197,6 +209,63 @@ class Process(nn.Module, ABC):
     @abstractmethod
     def sample(self, condition: Condition, noise: Noise, shape: tuple[int, ...], settings: SamplerSettings) -> Tensor:
         """Return points of the space, shape (N, \\*shape), for the N conditions."""
+
+
+class System(nn.Module):
+    """A recipe built for images of one shape: any size is padded to what the networks need and cropped back exactly.
+
+    Parameters
+    ----------
+    space, process : Module
+    shape : tuple of int
+        (C, [Z,] Y, X) of the images.
+    """
+
+    def __init__(self, space: Space, process: Process, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.space, self.process, self.image_shape = space, process, shape
+        self.padded_shape = padded_shape(shape, space.multiple * process.multiple)
+
+    def phases(self) -> tuple[Phase, ...]:
+        return (*self.space.phases(), *self.process.phases())
+
+    def pad(self, x: Tensor) -> Tensor:
+        """Repeat the border up to the padded shape; x has shape (N, any, [Z,] Y, X)."""
+        short = [new - old for new, old in zip(self.padded_shape[1:], x.shape[2:], strict=True)]
+        if not any(short) or x.shape[1] == 0:
+            return x if not any(short) else x.new_zeros((*x.shape[:2], *self.padded_shape[1:]))
+        sides = [side for n in reversed(short) for side in (n // 2, n - n // 2)]
+        return nn.functional.pad(x, sides, mode="replicate")
+
+    def crop(self, x: Tensor) -> Tensor:
+        """Undo :meth:`pad`."""
+        starts = [(new - old) // 2 for new, old in zip(self.padded_shape[1:], self.image_shape[1:], strict=True)]
+        return x[(..., *(slice(a, a + n) for a, n in zip(starts, self.image_shape[1:], strict=True)))]
+
+    def pad_condition(self, condition: Condition) -> Condition:
+        return replace(condition, maps=self.pad(condition.maps))
+
+    @torch.no_grad()
+    def sample(self, condition: Condition, noise: Noise, settings: SamplerSettings) -> Tensor:
+        """Return normalised images (N, C, [Z,] Y, X) for N conditions on the grid of the images."""
+        told = self.pad_condition(condition)
+        points = self.process.sample(told, noise, self.space.shape(self.padded_shape), settings)
+        return self.crop(self.space.decode(points, noise))
+
+    @torch.no_grad()
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """Return what the space keeps of normalised images (N, C, [Z,] Y, X)."""
+        return self.crop(self.space.decode(self.space.encode(self.pad(images))))
+
+
+def padded_shape(shape: tuple[int, ...], multiple: int) -> tuple[int, ...]:
+    """Round the spatial sizes of (C, [Z,] Y, X) up to a multiple."""
+    return (shape[0], *(-(-size // multiple) * multiple for size in shape[1:]))
+
+
+def autocast(precision: Literal["bf16", "fp32"], device: str = "cpu") -> torch.autocast:
+    """Return the context in which networks run."""
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
 def count_parameters(module: nn.Module) -> int:

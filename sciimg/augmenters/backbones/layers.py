@@ -1,0 +1,142 @@
+"""Building blocks that are the same code in 2D and 3D.
+
+Chosen by measurement on CPU under bf16 autocast: tensors travel channels-last (matrix units want it), normalisation is over one group
+(``GroupNorm(1)``: its backward pass is several times faster channels-last than that of many groups), skips are added, not
+concatenated, and resolution changes are folded into channels (space to depth), so that no convolution runs on a finer grid than needed.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+Norm = nn.GroupNorm
+
+
+def memory_format(dims: int) -> torch.memory_format:
+    return torch.channels_last if dims == 2 else torch.channels_last_3d
+
+
+def conv(dims: int, inputs: int, outputs: int, kernel: int = 3, *, zero: bool = False, gain: float = 1.0) -> nn.Module:
+    """Return a same-size convolution; ``zero`` starts it at zero so that a residual branch begins as the identity."""
+    layer: nn.Conv2d | nn.Conv3d = (nn.Conv2d if dims == 2 else nn.Conv3d)(inputs, outputs, kernel, padding=kernel // 2)
+    with torch.no_grad():
+        if zero:
+            layer.weight.zero_()
+        else:
+            fan_in = inputs * kernel**dims
+            layer.weight.normal_(0.0, gain / math.sqrt(fan_in))
+        if layer.bias is not None:
+            layer.bias.zero_()
+    return layer
+
+
+def norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(1, channels, eps=1e-5)
+
+
+def space_to_depth(x: Tensor, factor: int) -> Tensor:
+    """Fold each block of ``factor`` samples an axis into channels; exact, and undone by :func:`depth_to_space`.
+
+    (N, C, [Z,] Y, X) → (N, factor^dims · C, [Z/f,] Y/f, X/f); one copy when ``x`` is channels-last.
+    """
+    if factor == 1:
+        return x
+    dims = x.ndim - 2
+    n, *shape, c = x.movedim(1, -1).shape
+    blocks = x.movedim(1, -1).reshape([n] + [part for size in shape for part in (size // factor, factor)] + [c])
+    order = [0] + [1 + 2 * axis for axis in range(dims)] + [2 + 2 * axis for axis in range(dims)] + [1 + 2 * dims]
+    return blocks.permute(order).reshape(n, *(size // factor for size in shape), c * factor**dims).movedim(-1, 1)
+
+
+def depth_to_space(x: Tensor, factor: int) -> Tensor:
+    """Undo :func:`space_to_depth`."""
+    if factor == 1:
+        return x
+    dims = x.ndim - 2
+    n, *shape, c = x.movedim(1, -1).shape
+    channels = c // factor**dims
+    blocks = x.movedim(1, -1).reshape([n, *shape] + [factor] * dims + [channels])
+    order = [0] + [part for axis in range(dims) for part in (1 + axis, 1 + dims + axis)] + [1 + 2 * dims]
+    return blocks.permute(order).reshape(n, *(size * factor for size in shape), channels).movedim(-1, 1)
+
+
+class FourierTime(nn.Module):
+    """Features of a time in [0, 1]: cosines and sines at geometrically spaced frequencies."""
+
+    frequencies: Tensor
+
+    def __init__(self, features: int = 64, top: float = 64.0) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", math.pi * torch.logspace(-1, math.log2(top), features // 2, base=2.0), persistent=False)
+
+    def forward(self, time: Tensor) -> Tensor:
+        angle = time.float()[:, None] * self.frequencies
+        return torch.cat([angle.cos(), angle.sin()], dim=1)
+
+
+class Embedding(nn.Module):
+    """One vector from the time and from what is told about the sample: (N,), (N, V), (N, 1) → (N, features)."""
+
+    def __init__(self, vector: int, features: int, *, timed: bool = True) -> None:
+        super().__init__()
+        self.time = FourierTime() if timed else None
+        inputs = vector + 1 + (64 if timed else 0)
+        self.mlp = nn.Sequential(nn.Linear(inputs, features), nn.SiLU(), nn.Linear(features, features), nn.SiLU())
+
+    def forward(self, vector: Tensor, keep: Tensor, time: Tensor | None = None) -> Tensor:
+        parts = [vector, keep] if self.time is None or time is None else [self.time(time), vector, keep]
+        out: Tensor = self.mlp(torch.cat(parts, dim=1))
+        return out
+
+
+class Block(nn.Module):
+    """Residual block; when ``embedding`` > 0 a vector scales and shifts it between its convolutions (FiLM, Perez et al. 2018)."""
+
+    def __init__(self, dims: int, inputs: int, outputs: int, *, embedding: int = 0, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.norm1, self.conv1 = norm(inputs), conv(dims, inputs, outputs)
+        self.norm2, self.conv2 = norm(outputs), conv(dims, outputs, outputs, zero=True)
+        self.skip = nn.Identity() if inputs == outputs else conv(dims, inputs, outputs, 1)
+        self.film = nn.Linear(embedding, 2 * outputs) if embedding else None
+        self.act, self.dropout = nn.SiLU(), nn.Dropout(dropout)
+        if self.film is not None:
+            nn.init.normal_(self.film.weight, 0.0, 0.3 / math.sqrt(embedding))
+            nn.init.zeros_(self.film.bias)
+
+    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
+        h = self.norm2(self.conv1(self.act(self.norm1(x))))
+        if self.film is not None and embedding is not None:
+            scale, shift = self.film(embedding).view(len(x), -1, *([1] * (x.ndim - 2))).chunk(2, dim=1)
+            h = h * (1 + scale) + shift
+        out: Tensor = self.skip(x) + self.conv2(self.dropout(self.act(h)))
+        return out
+
+
+class Down(nn.Module):
+    """Halve the grid: a convolution over disjoint blocks of two samples an axis."""
+
+    def __init__(self, dims: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = (nn.Conv2d if dims == 2 else nn.Conv3d)(inputs, outputs, 2, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.conv(x)
+        return out
+
+
+class Up(nn.Module):
+    """Double the grid: 1x1 convolution, then depth to space."""
+
+    def __init__(self, dims: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = conv(dims, inputs, outputs * 2**dims, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return depth_to_space(self.conv(x), 2)
+
+
+def spatial(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the spatial part of (N, C, [Z,] Y, X)."""
+    return tuple(shape[2:])

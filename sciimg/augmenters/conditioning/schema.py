@@ -1,0 +1,143 @@
+"""What a model was told while it learned: the conditions, their ranges and categories. Written beside the weights; no torch here."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import Field
+
+from sciimg.augmenters.settings import Settings
+from sciimg.errors import InputError, Problem
+from sciimg.protocol.models import ClassCondition, Condition, MaskCondition, ScalarCondition
+from sciimg.types import LabelKind, PatchSet
+
+_BEYOND = 0.1  # share of the trained range by which a scalar may leave it
+
+
+class ScalarRange(Settings):
+    """A scalar condition as seen in training."""
+
+    name: str
+    mean: float
+    std: float
+    low: float
+    high: float
+
+
+class Categories(Settings):
+    """A class condition as seen in training."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+class MaskSchema(Settings):
+    """The label image as seen in training; ``classes`` is the largest class number (0 for instances)."""
+
+    name: str
+    kind: LabelKind
+    classes: int = 0
+
+    @property
+    def maps(self) -> int:
+        """Foreground and inner boundary for instances; one channel a class otherwise."""
+        return 2 if self.kind == "instances" else self.classes
+
+
+class ConditionSchema(Settings):
+    """Everything needed to turn labels and a table into tensors, and to refuse what was never seen."""
+
+    mask: MaskSchema | None = None
+    scalars: tuple[ScalarRange, ...] = ()
+    classes: tuple[Categories, ...] = ()
+    symmetry: int = Field(default=0, description="Length of the augmentation label.")
+
+    @property
+    def maps(self) -> int:
+        return self.mask.maps if self.mask else 0
+
+    @property
+    def vector(self) -> int:
+        return len(self.scalars) + sum(len(c.values) for c in self.classes) + self.symmetry
+
+    def check(self, labels: NDArray[np.int32] | None, table: pd.DataFrame) -> None:
+        """Refuse conditions that the model does not know.
+
+        Raises
+        ------
+        InputError
+            Kinds ``no-mask``, ``unseen-class``, ``missing-condition``, ``out-of-range``.
+        """
+        problems = [*self._mask_problems(labels)]
+        for name in [c.name for c in (*self.scalars, *self.classes)]:
+            if name not in table:
+                problems.append(Problem(name, "missing-condition", f"The model was trained with condition {name!r}; give a value for it."))
+        for scalar in self.scalars:
+            if scalar.name in table:
+                problems += _range_problems(scalar, table[scalar.name].to_numpy(dtype=float))
+        for category in self.classes:
+            if category.name in table:
+                unseen = sorted(set(table[category.name].astype(str)) - set(category.values))
+                if unseen:
+                    message = f"Values {unseen} were never seen in training; the model knows {list(category.values)}."
+                    problems.append(Problem(category.name, "unseen-class", message))
+        if problems:
+            raise InputError(problems)
+
+    def _mask_problems(self, labels: NDArray[np.int32] | None) -> list[Problem]:
+        if self.mask is None:
+            return []
+        if labels is None:
+            return [Problem(self.mask.name, "no-mask", "The model is conditioned on a mask; give one for each sample (--mask).")]
+        top = int(labels.max(initial=0))
+        if self.mask.kind == "classes" and (top > self.mask.classes or int(labels.min(initial=0)) < 0):
+            message = f"The mask has class {top}; the model was trained with classes 0 to {self.mask.classes}."
+            return [Problem(self.mask.name, "unseen-class", message)]
+        return []
+
+
+def _range_problems(scalar: ScalarRange, values: NDArray[np.float64]) -> list[Problem]:
+    margin = _BEYOND * (scalar.high - scalar.low)
+    wrong = values[~((values >= scalar.low - margin) & (values <= scalar.high + margin))]  # NaN is wrong too
+    if not wrong.size:
+        return []
+    message = f"Value {wrong[0]:g} was never seen in training ({scalar.low:g} to {scalar.high:g}); {wrong.size} values are outside. Choose inside."
+    return [Problem(scalar.name, "out-of-range", message)]
+
+
+def learn_schema(patches: PatchSet, conditions: tuple[Condition, ...], classes: int, symmetry: int) -> ConditionSchema:
+    """Return the schema of a training sample.
+
+    Parameters
+    ----------
+    patches : PatchSet
+        A representative draw of the training part.
+    conditions : tuple of Condition
+        As in the study.
+    classes : int
+        Largest class number of the labels (0 for instances).
+    symmetry : int
+        Length of the augmentation label.
+    """
+    mask: MaskSchema | None = None
+    scalars: list[ScalarRange] = []
+    categories: list[Categories] = []
+    problems: list[Problem] = []
+    for condition in conditions:
+        match condition:
+            case MaskCondition(name=name):
+                if patches.labels is None or patches.label_kind is None:
+                    problems.append(Problem(name, "no-labels", "A mask condition needs labels in the collection; ingest with labels."))
+                else:
+                    mask = MaskSchema(name=name, kind=patches.label_kind, classes=classes)
+            case ScalarCondition(name=name):
+                values = patches.table[name].to_numpy(dtype=float)
+                if not np.isfinite(values).all() or values.std() == 0:
+                    problems.append(Problem(name, "constant-condition", "A scalar condition needs finite, varying values in the training part."))
+                else:
+                    mean, std, low, high = (float(f(values)) for f in (np.mean, np.std, np.min, np.max))
+                    scalars.append(ScalarRange(name=name, mean=mean, std=std, low=low, high=high))
+            case ClassCondition(name=name):
+                categories.append(Categories(name=name, values=tuple(sorted(set(patches.table[name].astype(str))))))
+    if problems:
+        raise InputError(problems)
+    return ConditionSchema(mask=mask, scalars=tuple(scalars), classes=tuple(categories), symmetry=symmetry)

@@ -1,0 +1,98 @@
+"""A convolutional autoencoder with a Gaussian bottleneck; latents are standardised per channel."""
+
+import torch
+from torch import Tensor
+
+from sciimg.augmenters.backbones.autoencoder import Decoder, Encoder
+from sciimg.augmenters.settings import KLSpace
+from sciimg.augmenters.spaces.residual import ResidualNoise
+from sciimg.augmenters.system import Batch, Noise, Phase, Player, Space, autocast
+
+
+class KLAutoencoder(Space):
+    """Rombach et al. 2022, arXiv:2112.10752, section 3.1, with an L1 + gradient loss in place of learned perceptual ones.
+
+    Parameters
+    ----------
+    settings : KLSpace
+    shape : tuple of int
+        (C, [Z,] Y, X) of the images, padded to multiples of the factor.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, settings: KLSpace, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        dims, channels, latent = len(shape) - 1, shape[0], settings.latent_channels
+        self.settings = settings
+        self.encoder = Encoder(dims, channels, 2 * latent, settings.widths, settings.blocks)
+        self.decoder = Decoder(dims, latent, channels, settings.widths, settings.blocks)
+        self.residual = ResidualNoise(shape) if settings.residual else None
+        self.register_buffer("mean", torch.zeros(1, latent, *([1] * dims)))
+        self.register_buffer("std", torch.ones(1, latent, *([1] * dims)))
+
+    @property
+    def multiple(self) -> int:
+        return self.settings.factor
+
+    def shape(self, image_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (self.settings.latent_channels, *(size // self.settings.factor for size in image_shape[1:]))
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log variance of the latent."""
+        mean, log_variance = self.encoder(images).chunk(2, dim=1)
+        return mean, log_variance.clamp(-14.0, 4.0)
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> Tensor:
+        with autocast(self.settings.training.precision):
+            return (self.posterior(images)[0] - self.mean) / self.std
+
+    @torch.no_grad()
+    def decode(self, points: Tensor, noise: Noise | None = None) -> Tensor:
+        with autocast(self.settings.training.precision):
+            images: Tensor = self.decoder(points * self.std + self.mean)
+        return images if noise is None or self.residual is None else self.residual(images, noise)
+
+    def phases(self) -> tuple[Phase, ...]:
+        return (_Reconstruction(self),)
+
+
+class _Reconstruction(Phase):
+    """L1 of values and of finite differences, and a light KL term."""
+
+    name = "autoencoder"
+
+    def __init__(self, space: KLAutoencoder) -> None:
+        self.space, self.settings, self.schedule = space, space.settings, space.settings.training
+
+    def players(self) -> tuple[Player, ...]:
+        return (Player("autoencoder", (self.space.encoder, self.space.decoder), self.schedule),)
+
+    def loss(self, player: str, batch: Batch) -> dict[str, Tensor]:
+        mean, log_variance = self.space.posterior(batch.images)
+        latent = mean + torch.randn(mean.shape, generator=batch.generator) * (0.5 * log_variance).exp()
+        error = self._error(self.space.decoder(latent), batch.images)
+        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()  # Kingma & Welling 2014, appendix B
+        return {"loss": error + self.settings.kl_weight * kl, "error": error, "kl": kl}
+
+    def held_out(self, batch: Batch) -> Tensor:
+        return self._error(self.space.decoder(self.space.posterior(batch.images)[0]), batch.images)
+
+    @torch.no_grad()
+    def finish(self, batch: Batch) -> None:
+        """Measure latent mean and standard deviation per channel, and the law of the residual."""
+        space, axes = self.space, (0, *range(2, batch.images.ndim))
+        with autocast(self.schedule.precision):
+            latent = torch.cat([space.posterior(part)[0] for part in batch.images.split(16)])
+            decoded = torch.cat([space.decoder(part) for part in latent.split(16)])
+        space.mean.copy_(latent.mean(axes, keepdim=True))
+        space.std.copy_(latent.std(axes, keepdim=True).clamp_min(1e-6))
+        if space.residual is not None:
+            space.residual.calibrate(batch.images, decoded)
+
+    def _error(self, decoded: Tensor, images: Tensor) -> Tensor:
+        error = decoded - images
+        slopes = sum((torch.diff(error, dim=axis).abs().mean() for axis in range(2, error.ndim)), start=torch.zeros(()))
+        return error.abs().mean() + self.settings.gradient_weight * slopes
