@@ -134,6 +134,10 @@ class Image:
         """Return the image with more noticed."""
         return replace(self, problems=(*self.problems, *problems))
 
+    def recorded(self, step: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the acquisition with one more preparation step on record."""
+        return dict(self.acquisition) | {"preparation": [*self.acquisition.get("preparation", []), dict(step)]}
+
     def _explicit(self, box: Box | None) -> Box:
         if box is None:
             return tuple(slice(0, n) for n in self.shape)

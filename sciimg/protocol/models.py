@@ -76,14 +76,14 @@ class SegmentNuclei(Model):
 
     kind: Literal["segment-nuclei"]
     channel: str
-    subtract: str | None = Field(default=None, description="A channel that is dark in nuclei and bright around them, e.g. a membrane stain.")
+    subtract: str | None = Field(default=None, description="A channel that is dark in nuclei and bright around them (membranes).")
     subtract_weight: float = Field(default=0.5, ge=0)
     sigma_px: float = Field(default=1.5, ge=0)
     window_px: int = Field(default=51, ge=3, description="Odd width of the neighbourhood whose weighted mean is the local threshold.")
     offset: float = Field(default=0.0, description="How far above the local threshold a nucleus must be.")
     floor: float = Field(default=0.3, description="What the channel itself must reach, wherever it is.")
     split_depth: float = Field(default=0.6, ge=0, description="Two peaks are two nuclei when the saddle between is this much lower, in px.")
-    split_intensity: float = Field(default=6.0, ge=0, description="How many px of depth the whole intensity range counts in that.")
+    split_intensity: float = Field(default=10.0, ge=0, description="How many px of depth the whole intensity range counts in that.")
     smooth_px: int = Field(default=2, ge=0, description="Radius of the opening that rounds every nucleus.")
     min_area_px: int = Field(default=40, ge=1)
 

@@ -135,7 +135,7 @@ def test_a_comparator_alone_is_no_study() -> None:
 
 
 def test_labels_are_asked_for_where_they_are_needed() -> None:
-    text = edited("    labels:\n      kind: segment-nuclei\n      channel: haematoxylin\n", "")
+    text = edited(TISSUE[TISSUE.index("    labels:\n") : TISSUE.index("split:\n")], "")
     text = edited("  shape: [64, 64]\nconditions", "  shape: [64, 64]\n  min_foreground: 0.1\nconditions", text)
     places = [p.where.split(": ", 1)[1] for p in problems(text) if p.kind == "needs-labels"]
     assert places == ["patches.min_foreground", "conditions[0]", "validation.physics[3]", "validation.downstream"]

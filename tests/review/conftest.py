@@ -13,7 +13,7 @@ def _patches(images, name):
 
 @pytest.fixture(scope="session")
 def tissue():
-    """Real optical densities (offset 0.2, scale 10000) of colon tissue as two stains, 64 patches of 32 x 32; the second half plays the synthetic part."""
+    """Real optical densities (offset 0.2, scale 10000) of colon tissue as two stains, 64 patches of 32 x 32; half play synthetic."""
     density = -np.log10(np.maximum(data.immunohistochemistry()[..., [0, 2]], 1) / 255.0)
     image = np.rint(10000 * (density + 0.2)).astype(np.uint16).transpose(2, 0, 1)
     cut = np.stack([image[:, y : y + 32, x : x + 32] for y in range(0, 256, 32) for x in range(0, 256, 32)])
