@@ -4,39 +4,153 @@ Each ``_work`` function is glue: it names the folders that a stage reads and wri
 imported inside, because a stage should load only what it needs.
 """
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sciimg.files import write_json
 from sciimg.protocol.models import RecipePlan, Study
-from sciimg.stages.ledger import Run, Stage
+from sciimg.stages.ledger import Run, Stage, environment, log
 
 COLLECTION = Path("ingest/collection")
 REGIONS = Path("split/regions.parquet")
 
 
 def plan(study: Study) -> dict[str, Stage]:
-    """Return the stages of a study by name, in an order in which they can run."""
+    """Return the stages of a study by name, in an order in which they can run.
+
+    Of the heavy stages that are ready at the same time the earlier ones begin first, so training stands before what is quicker.
+    """
     recipes = [r.name for r in study.recipes]
-    trained = [f"train-{r}" for r in recipes]
-    validated = [f"validate-{r}" for r in recipes]
     stages = [
-        Stage("ingest", (), _ingest, parameters=_sources),
+        Stage("ingest", (), _ingest, parameters=_source_files),
         Stage("split", ("ingest",), _split),
         *(Stage(f"train-{r.name}", ("ingest", "split"), partial(_train, r), heavy=True) for r in study.recipes),
         Stage("baseline", ("ingest", "split"), _baseline, heavy=True),
         Stage("verify", (), _verify, parameters=_this_machine, heavy=True),
-        *(Stage(f"generate-{r}", ("ingest", "split", f"train-{r}"), partial(_generate, r), heavy=True) for r in recipes),
-        *(
-            Stage(f"validate-{r}", ("ingest", "split", "baseline", f"generate-{r}"), partial(_validate, r), heavy=True)
-            for r in recipes
-        ),
-        Stage("review", tuple(f"generate-{r}" for r in recipes), _review),
-        Stage("decide", ("split", "verify", "review", *validated), _decide),
-        Stage("release", ("ingest", *trained, "decide"), _release, parameters=_signer),
+        *(Stage(f"generate-{r.name}", ("ingest", "split", f"train-{r.name}"), partial(_generate, r), heavy=True) for r in study.recipes),
+        *(Stage(f"validate-{r}", ("ingest", "split", "baseline", f"generate-{r}"), partial(_validate, r), heavy=True) for r in recipes),
+        Stage("decide", ("split", "verify", *(f"validate-{r}" for r in recipes)), _decide),
+        Stage("release", ("ingest", *(f"{s}-{r}" for r in recipes for s in ("train", "generate")), "decide"), _release, parameters=_signer),
     ]
     return {stage.name: stage for stage in stages}
 
 
-def _recipe(study: Study, name: str) -> RecipePlan:
-    return next(r for r in study.recipes if r.name == name)
+# ---------------------------------------------------------------- what a stage depends on beyond the study and earlier stages
+
+
+def _source_files(run: Run) -> Any:
+    """Digest of every file that the study's sources name: changed images are other inputs."""
+    from sciimg.stages.ingest import source_digests
+
+    return source_digests(run.loaded)
+
+
+def _this_machine(run: Run) -> Any:
+    return environment()
+
+
+def _signer(run: Run) -> Any:
+    from sciimg.provenance.keys import own_key
+
+    return own_key().id
+
+
+# ---------------------------------------------------------------- what a stage does
+
+
+def _ingest(run: Run, out: Path) -> None:
+    from sciimg.stages.ingest import ingest_study
+
+    write_json(out / "rejected.json", ingest_study(run.loaded, out / "collection")["rejected"])
+
+
+def _split(run: Run, out: Path) -> None:
+    from sciimg.stages.split import split_collection
+
+    split_collection(run.loaded.study, run.path / COLLECTION, out)
+
+
+def _verify(run: Run, out: Path) -> None:
+    from sciimg.stages.verify import verify_machine
+
+    write_json(out / "evidence.json", verify_machine())
+
+
+def _train(recipe: RecipePlan, run: Run, out: Path) -> None:
+    from sciimg.stages.train import train_recipe
+
+    train_recipe(run.loaded.study, recipe, run.path / COLLECTION, run.path / REGIONS, out / "model", log)
+
+
+def _generate(recipe: RecipePlan, run: Run, out: Path) -> None:
+    from sciimg.stages.generate import generate_recipe
+
+    model = run.folder(f"train-{recipe.name}") / "model"
+    generate_recipe(run.loaded.study, recipe, model, run.path / COLLECTION, run.path / REGIONS, out)
+
+
+def _baseline(run: Run, out: Path) -> None:
+    from sciimg.stages.baseline import baseline
+
+    baseline(run.loaded.study, real=run.path / COLLECTION, regions=run.path / REGIONS, out=out)
+
+
+def _validate(recipe: str, run: Run, out: Path) -> None:
+    from sciimg.stages.validate import validate
+
+    made = run.folder(f"generate-{recipe}")
+    validate(
+        run.loaded.study,
+        real=run.path / COLLECTION,
+        regions=run.path / REGIONS,
+        synthetic=made / "synthetic",
+        paired=_if_there(made / "paired"),
+        reconstruction=_if_there(made / "reconstruction"),
+        made_baseline=run.folder("baseline"),
+        out=out,
+    )
+
+
+def _decide(run: Run, out: Path) -> None:
+    from sciimg.decision import collect, decide
+
+    recipes, common = collect({stage: json.loads(path.read_text()) for stage, path in _evidence(run).items()})
+    write_json(out / "decision.json", decide(run.loaded.study, recipes, common).as_json())
+
+
+def _release(run: Run, out: Path) -> None:
+    from sciimg.provenance.keys import own_key
+    from sciimg.provenance.release import publish
+    from sciimg.records import Decision, Digest
+    from sciimg.report.build import report_of_run, write_report
+
+    release = out / "release"
+    decision = Decision.model_validate_json((run.folder("decide") / "decision.json").read_text())
+
+    def render(place: Path, payload: Digest) -> None:
+        write_report(report_of_run(run.path, place), place)
+
+    publish(
+        release,
+        own_key(),
+        study=run.loaded,
+        decision=decision,
+        evidence=_evidence(run),
+        synthetic=run.folder(f"generate-{decision.released}") / "synthetic" if decision.released else None,
+        stages={name: entry for name in plan(run.loaded.study) if (entry := run.ledger(name))},
+        environment=environment(),
+        rejected=json.loads((run.folder("ingest") / "rejected.json").read_text()),
+        render=render,
+    )
+
+
+def _evidence(run: Run) -> dict[str, Path]:
+    """Return the evidence files that the decision reads, by stage."""
+    stages = ["split", "verify", *(f"validate-{r.name}" for r in run.loaded.study.recipes)]
+    return {stage: run.folder(stage) / "evidence.json" for stage in stages}
+
+
+def _if_there(path: Path) -> Path | None:
+    return path if path.exists() else None

@@ -1,0 +1,210 @@
+"""Real images into a collection: every input is read, prepared and labelled, or left out with its reasons; the others go on."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sciimg.errors import InputError, Problem
+from sciimg.files import write_json
+from sciimg.io.derive import LabelImage, label_index, make_labels, prepare
+from sciimg.io.expand import PACKAGE, expand, is_zarr
+from sciimg.io.faults import refuse
+from sciimg.io.image import Image
+from sciimg.io.labels import PIXELS
+from sciimg.io.names import slug, stem, unique_ids
+from sciimg.io.open import open_image
+from sciimg.io.spacing import AGREE, in_known_unit
+from sciimg.io.tables import Rows, Value, read_table
+from sciimg.protocol import LoadedStudy, Study
+from sciimg.protocol.models import Source, SplitByColumn
+from sciimg.records import Digest, digest_file
+from sciimg.store import Collection, CollectionWriter, Volume
+from sciimg.store.catalogue import RESERVED
+from sciimg.types import Channel, Spacing
+
+COLLECTION = "collection"
+REJECTED = "rejected.json"
+Made = tuple[Image, LabelImage | None]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image to be.
+
+    ``make`` opens, prepares and labels it; everything that may go wrong happens there, as an :class:`InputError`.
+    """
+
+    shown: str
+    id: str
+    group: str
+    make: Callable[[], Made]
+    conditions: Mapping[str, Value] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+Rejected = list[tuple[str, tuple[Problem, ...]]]
+
+
+def ingest_files(
+    sources: Sequence[Path],
+    out: Path,
+    *,
+    spacing: Spacing | None = None,
+    override: bool = False,
+    axes: str | None = None,
+    on_error: str = "quarantine",
+) -> dict[str, Any]:
+    """Read files, folders, OME-Zarr images and collections into a new collection.
+
+    Parameters
+    ----------
+    sources : sequence of Path
+        As the user typed them; globs and ``package:NAME/path`` are understood.
+    out : Path
+        The collection; must not exist.
+    spacing, override, axes
+        As in :func:`sciimg.io.open_image`.
+    on_error : "quarantine" or "stop"
+        Leave bad inputs out, or write nothing when there is one.
+
+    Returns
+    -------
+    dict
+        ``{"images": [...], "rejected": [...]}`` of DESIGN.
+
+    Raises
+    ------
+    InputError
+        Every problem, when no input can be read or ``on_error`` is ``"stop"``; nothing is written then.
+    """
+    if on_error not in ("quarantine", "stop"):
+        raise refuse("--on-error", "bad-value", f"It must be quarantine or stop; got {on_error!r}.")
+    found, rejected = _found(sources)
+
+    def item(path: Path, id: str) -> Item:
+        def make() -> Made:
+            with _also(path):
+                return _opened(path, spacing, override, axes), None
+
+        return Item(str(path), id, id, make)
+
+    files = [p for p in found if not (p / "collection.json").exists()]
+    items = [item(path, id) for path, id in zip(files, unique_ids(files, _digest), strict=True)]
+    for path in found:
+        if path not in files:
+            items += _members(path)
+    _write(_distinct(items), rejected, out, study=None, stop=on_error == "stop", resume=False)
+    return summary(out)
+
+
+def ingest_study(loaded: LoadedStudy, out: Path) -> dict[str, Any]:
+    """Read the sources of a study into ``out/collection``; what was left out goes to ``out/rejected.json`` as well.
+
+    Parameters
+    ----------
+    loaded : LoadedStudy
+    out : Path
+        The stage's folder; what an interrupted attempt for the same study left in it is continued.
+
+    Returns
+    -------
+    dict
+        As :func:`ingest_files`.
+
+    Raises
+    ------
+    InputError
+        Every problem, when a source, table or label folder is not there at all or no image is left.
+    """
+    place = out / COLLECTION
+    if not place.exists():
+        items, rejected = _study_items(loaded)
+        _write(items, rejected, place, study=loaded.study.digest, stop=False, resume=True)
+    value = summary(place)
+    write_json(out / REJECTED, {"rejected": value["rejected"]})
+    return value
+
+
+def summary(path: Path) -> dict[str, Any]:
+    """Return the JSON of DESIGN for a finished collection; ``problems`` of an image are what was noticed and did no harm."""
+    collection = Collection(path)
+    same = ("id", "source", "axes", "dtype", "unit", "sha256")
+    images = [
+        {key: row[key] for key in same} | {key: json.loads(row[key]) for key in ("shape", "spacing", "channels")} | _noticed(row)
+        for row in collection.catalogue.to_dict("records")
+    ]
+    return {"images": images, "rejected": collection.rejected}
+
+
+def parse_spacing(text: str | None, unit: str | None) -> Spacing | None:
+    """Return the spacing that ``--spacing`` and ``--unit`` mean; ``--unit pixel`` alone says that no physical size is known.
+
+    Raises
+    ------
+    InputError
+        Kind ``bad-spacing``.
+    """
+    if text is None and unit is None:
+        return None
+    if text is None:
+        if unit == "pixel":
+            return PIXELS
+        raise refuse("--unit", "bad-spacing", f"A unit needs a number; got --unit {unit} alone. Add --spacing Z,Y,X (or one value).")
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise refuse("--spacing", "bad-spacing", f"Spacing is Z,Y,X or one value; got {text!r}.") from None
+    if len(values) > 3 or not all(0 < v < float("inf") for v in values):
+        raise refuse("--spacing", "bad-spacing", f"Spacing is up to three numbers > 0; got {text!r}.")
+    if unit == "pixel":
+        return Spacing(tuple(values), "pixel")
+    known = [in_known_unit(v, unit) for v in values]
+    if unit is None or None in known:
+        message = f"--spacing needs --unit nanometer, micrometer, millimeter or pixel; got {unit or 'none'}."
+        raise refuse("--unit", "bad-spacing", message)
+    return Spacing(tuple(k[0] for k in known if k), next(k[1] for k in known if k))
+
+
+# ---------------------------------------------------------------- writing
+
+
+def _write(items: Sequence[Item], rejected: Rejected, out: Path, *, study: Digest | None, stop: bool, resume: bool) -> None:
+    """Write what can be read; with nothing to keep, or ``stop`` and a rejection, leave nothing and raise every problem."""
+    with CollectionWriter(out, synthetic=False, study=study) as writer:
+        kept = 0
+        for item in items:
+            try:
+                kept += _add(writer, item, resume)
+            except InputError as error:
+                rejected.append((item.shown, error.problems))
+            if stop and rejected:
+                break
+        if rejected and (stop or not kept):
+            writer.discard()
+            raise InputError([p for _, problems in rejected for p in problems])
+        for shown, problems in rejected:
+            writer.reject(shown, problems)
+
+
+def _add(writer: CollectionWriter, item: Item, resume: bool) -> bool:
+    if resume and writer.has(item.id):  # the study and the place are the same: so were the inputs, or the ledger would have begun anew
+        return True
+    image, labels = item.make()
+    extra = dict(item.extra)
+    if image.problems:
+        extra["problems"] = [p.as_dict() for p in image.problems]
+    if labels is not None:
+        extra["labels"] = dict(labels.parameters)
+    writer.add(
+        item.id,
+        replace(image, source=item.shown),
+        group=item.group,
+        conditions=item.conditions,
+        labels=None if labels is None else labels.pixels,
+        label_kind=None if labels is None else labels.kind,
+        extra=extra,
+    )
+    return True

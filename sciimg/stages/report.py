@@ -1,0 +1,23 @@
+"""Render a run, or a study before any run."""
+
+from pathlib import Path
+from typing import Any
+
+
+def report_command(path: Path, *, plan: bool, out: Path | None) -> dict[str, Any]:
+    """Write ``report.html`` and ``report.pdf`` (``plan.*`` with ``plan``); return the files.
+
+    Parameters
+    ----------
+    path : Path
+        A run folder; with ``plan``, a study file.
+    out : Path, optional
+        Default: the current folder.
+    """
+    from sciimg.protocol import load_study
+    from sciimg.report.build import plan_of_study, report_of_run, write_report
+
+    model = plan_of_study(load_study(path).study) if plan or path.suffix in (".yaml", ".yml") else report_of_run(path)
+    folder = out or Path()
+    folder.mkdir(parents=True, exist_ok=True)
+    return {"files": [str(f) for f in write_report(model, folder)]}

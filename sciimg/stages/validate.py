@@ -1,0 +1,308 @@
+"""Judge one synthetic collection by a study's checks: every metric, with its reason where there is no number, and the report's pictures.
+
+evidence.json   {"metrics": [...]}
+gallery.npz     see :mod:`sciimg.validation.gallery`
+parts/          what is done so far; a killed stage goes on with the next part
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sciimg.files import write_json
+from sciimg.patches.conditions import condition_table
+from sciimg.protocol.models import ClassCondition, MaskCondition, ScalarCondition, Study
+from sciimg.randomness import generator
+from sciimg.records import Metric, digest_of
+from sciimg.stages.baseline import EVIDENCE, SEGMENTER, baseline, baseline_parts
+from sciimg.stages.parts import CATALOGUE, Arrays, Parts, file_keys
+from sciimg.types import PatchSet
+from sciimg.validation import gallery
+from sciimg.validation.features.space import fit_space
+from sciimg.validation.features.wavelets import scattering
+from sciimg.validation.material import RealData, real_data, synthetic_set
+from sciimg.validation.outcome import faults_of
+from sciimg.validation.physics import obstacle_between
+
+Found = tuple[list[Metric], Arrays]
+
+GALLERY = "gallery.npz"
+
+
+def validate(
+    study: Study,
+    *,
+    real: Path,
+    regions: Path | None,
+    synthetic: Path,
+    paired: Path | None = None,
+    reconstruction: Path | None = None,
+    made_baseline: Path | None = None,
+    train: Path | None = None,
+    out: Path,
+) -> list[Metric]:
+    """Judge a synthetic collection and write ``evidence.json`` and ``gallery.npz``.
+
+    Parameters
+    ----------
+    real : Path
+        Collection of real images.
+    regions : Path or None
+        ``regions.parquet`` of the split; without it REAL is all holdout.
+    synthetic : Path
+        The collection to judge, whoever made it.
+    paired : Path, optional
+        Samples made for conditions of the holdout, with columns ``real_image`` and ``real_origin``.
+    reconstruction : Path, optional
+        What an autoencoder keeps of holdout patches, with the same columns.
+    made_baseline : Path, optional
+        Folder of :func:`sciimg.stages.baseline.baseline`; made inside ``out`` where it is not given.
+    train : Path, optional
+        Collection of real training images, where they are not part of ``real``.
+    out : Path
+        Folder to fill; parts of an interrupted attempt are kept.
+    """
+    import pandas as pd
+
+    folder = made_baseline or out / "baseline"
+    if made_baseline is None:
+        baseline(study, real=real, regions=regions, train=train, out=folder)
+    collections = (real, synthetic, paired, reconstruction, train)
+    files = file_keys(*(None if c is None else c / CATALOGUE for c in collections), regions, folder / EVIDENCE, folder / SEGMENTER)
+    parts = Parts(out, digest_of([study.digest, files]))
+    table = None if regions is None else pd.read_parquet(regions)
+    kept = baseline_parts(study, real=real, regions=regions, train=train, folder=folder)
+    judge = _Judge(study, real_data(study, real, table, train=train), synthetic, paired, reconstruction, folder, kept, parts)
+    metrics = [metric for name, compute in judge.plan() for metric in parts.metrics(name, compute)]
+    _no_name_twice(metrics)
+    write_json(out / EVIDENCE, {"metrics": [m.as_json() for m in metrics]})
+    gallery.write_arrays(out / GALLERY, parts.arrays)
+    return metrics
+
+
+def validate_command(study: Path, real: Path, synthetic: Path, train: Path | None, out: Path) -> dict[str, Any]:
+    """Judge a collection from the command line; return the metrics as JSON."""
+    from sciimg.protocol import load_study
+
+    metrics = validate(load_study(study).study, real=real, regions=None, synthetic=synthetic, train=train, out=out)
+    return {"metrics": [m.as_json() for m in metrics]}
+
+
+def _no_name_twice(metrics: list[Metric]) -> None:
+    names = [m.name for m in metrics]
+    if twice := sorted({n for n in names if names.count(n) > 1}):
+        raise AssertionError(f"Metrics carry one name each; twice: {', '.join(twice)}")
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Everything that the parts look at, read when the first part asks for it."""
+
+    study: Study
+    real: RealData
+    synthetic_path: Path
+    paired_path: Path | None
+    reconstruction_path: Path | None
+    baseline: Path
+    kept: Parts  # of the baseline
+    parts: Parts
+
+    def plan(self) -> list[tuple[str, Callable[[], Found]]]:
+        """Return the parts in the order in which they are made."""
+        checks = [(f"physics-{name}", lambda name=name: self.physics(name)) for name in self.study.validation.physics]
+        return [
+            ("pictures", self.pictures),
+            *checks,
+            ("fidelity", self.fidelity),
+            ("conditions", self.conditions),
+            ("pairs", self.pairs),
+            ("downstream", self.downstream),
+        ]
+
+    # ------------------------------------------------------------ material
+
+    @property
+    def rounds(self) -> int:
+        return self.study.validation.bootstrap
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return self.real.key
+
+    @cached_property
+    def synthetic(self) -> PatchSet | None:
+        return synthetic_set(self.study, self.synthetic_path)
+
+    @cached_property
+    def judged(self) -> PatchSet | None:
+        """As many synthetic samples as the study asks for, drawn by the key."""
+        return _some(self.synthetic, self.study.validation.samples, (*self.key, "judged"))
+
+    @cached_property
+    def paired(self) -> PatchSet | None:
+        return _some(synthetic_set(self.study, self.paired_path), self.study.validation.samples, (*self.key, "paired"))
+
+    @cached_property
+    def reconstruction(self) -> PatchSet | None:
+        return _some(synthetic_set(self.study, self.reconstruction_path), self.study.validation.samples, (*self.key, "reconstruction"))
+
+    @cached_property
+    def segmenter(self) -> Any:
+        from sciimg.validation.segmentation import Segmenter
+
+        path = self.baseline / SEGMENTER
+        return Segmenter.load(path) if path.exists() else None
+
+    @cached_property
+    def real_images(self) -> Any:
+        from sciimg.validation.physics import RealImages
+
+        segment = None if self.segmenter is None else self.segmenter.segment
+        return RealImages(self.real.holdout, self.real.calibration, self.real.train, segment)
+
+    # ------------------------------------------------------------ parts
+
+    def pictures(self) -> Found:
+        arrays: dict[str, Any] = dict(gallery.describe(self.real.holdout))
+        for name, patches in (("real", self.real.holdout), ("synthetic", self.judged)):
+            if patches is None or faults_of(patches, name):
+                continue
+            shown = patches.take(gallery.chosen(patches, (*self.key, name)))
+            read_back = self.segmenter.segment(shown) if self.segmenter is not None else None
+            arrays |= gallery.samples(name, shown, read_back)
+        return [], arrays
+
+    def physics(self, name: str) -> Found:
+        from sciimg.validation.physics import CHECKS, calibrate, curves, effect
+
+        if name not in CHECKS:
+            reason = f"there is no check of this name; there are: {', '.join(CHECKS)}"
+            return [Metric.undefined(f"{name}_effect", reason, higher_is_better=False)], {}
+        ready = calibrate(CHECKS[name], self.real_images, bootstrap=self.rounds, key=(*self.key, "physics"))
+        metrics = [effect(ready, self.judged, name=f"{name}_effect")]
+        if self.paired is not None:
+            metrics.append(effect(ready, self.paired, name=f"{name}_effect_paired", paired=True))
+        arrays = {} if isinstance(ready, str) else gallery.physics(name, curves(ready, self.judged))
+        return metrics, arrays
+
+    def fidelity(self) -> Found:
+        from sciimg.validation.fidelity import mask_fidelity
+
+        if not any(isinstance(c, MaskCondition) for c in self.study.conditions):
+            return [], {}
+        about: dict[str, Any] = {"bootstrap": self.rounds, "key": (*self.key, "fidelity")}
+        metrics = mask_fidelity(self.segmenter, self.real.holdout, self.judged, **about)
+        if self.paired is not None:
+            metrics += mask_fidelity(self.segmenter, self.real.holdout, self.paired, suffix="_paired", **about)
+        return metrics, {}
+
+    def conditions(self) -> Found:
+        metrics: list[Metric] = []
+        for condition in self.study.conditions:
+            match condition:
+                case MaskCondition():
+                    continue
+                case ScalarCondition():
+                    metrics += self._scalar(condition)
+                case ClassCondition():
+                    metrics += self._class(condition)
+        return metrics, {}
+
+    def pairs(self) -> Found:
+        from sciimg.validation.pair import pair_metrics
+
+        metrics: list[Metric] = []
+        arrays: dict[str, Any] = {}
+        for name, test in (("paired", self.paired), ("reconstruction", self.reconstruction)):
+            if test is None:
+                continue
+            real = self.real.at(test)
+            found = pair_metrics(real, test, _data_range(real), rounds=self.rounds, key=(*self.key, name))
+            metrics += [m.model_copy(update={"name": f"{name}_{m.name}"}) for m in found]
+            if real.images.shape == test.images.shape and not faults_of(test, name):
+                arrays |= gallery.pairs(name, real, test, self.key)
+        return metrics, arrays
+
+    def downstream(self) -> Found:
+        from sciimg.validation.downstream import BASELINE_ARMS, RECIPE_ARMS, downstream_metrics, names, obstacle, run_arm
+
+        plan, train, holdout = self.study.validation.downstream, self.real.train_tiles, self.real.holdout_tiles
+        if plan is None:
+            return [], {}
+        reason = "there are no real training images" if train is None else obstacle(train, holdout, self.synthetic, with_synthetic=True)
+        if reason or train is None:
+            return [Metric.undefined(name, reason, higher_is_better=True) for name in names(holdout.label_kind)], {}
+        results = {}
+        for arm in (*BASELINE_ARMS, *RECIPE_ARMS):
+            for seed in range(plan.seeds):
+                compute = partial(run_arm, arm, seed, plan, train=train, holdout=holdout, synthetic=self.synthetic, key=self.key)
+                place = self.kept if arm in BASELINE_ARMS else self.parts
+                results[arm, seed] = place.value(f"downstream-{arm}-{seed}", compute)
+        ceiling = _ceiling(self.baseline)
+        about: dict[str, Any] = {"kind": holdout.label_kind, "bootstrap": self.rounds, "key": (*self.key, "downstream"), "ceiling": ceiling}
+        return downstream_metrics(results, plan, **about), {}
+
+    def _scalar(self, condition: ScalarCondition) -> list[Metric]:
+        from sciimg.validation.obedience import scalar_obedience, undefined_scalar
+
+        name, judged, holdout = condition.name, self.judged, self.real.holdout
+        if condition.measure == "column":
+            return undefined_scalar(name, "a value from a table cannot be measured on an image")
+        if judged is None or (reason := faults_of(judged, "synthetic")):
+            return undefined_scalar(name, "no synthetic images" if judged is None else reason)
+        if name not in judged.table:
+            return undefined_scalar(name, f"the synthetic images do not say which {name} they were asked for")
+        if condition.measure == "foreground-fraction" and self.segmenter is None:
+            return undefined_scalar(name, "no independent segmenter was trained for this study")
+        on_real = (holdout.table[name].to_numpy(float), self._measured(condition, holdout))
+        requested = judged.table[name].to_numpy(float)
+        spread = float(on_real[0].std())
+        about: dict[str, Any] = {"real_spread": spread, "bootstrap": self.rounds, "key": (*self.key, "condition"), "on_real": on_real}
+        return scalar_obedience(name, requested, self._measured(condition, judged), judged.groups, **about)
+
+    def _class(self, condition: ClassCondition) -> list[Metric]:
+        from sciimg.validation.obedience import class_obedience, undefined_class
+
+        name, judged, train, holdout = condition.name, self.judged, self.real.train, self.real.holdout
+        if train is None:
+            return undefined_class(name, "there are no real training images")
+        if judged is None or (reason := obstacle_between(holdout, judged)):
+            return undefined_class(name, "no synthetic images" if judged is None else reason)
+        if name not in judged.table:
+            return undefined_class(name, f"the synthetic images do not say which {name} they were asked for")
+        space = fit_space("scattering", scattering, train)
+        read = [(space.transform(p), p.table[name].astype(str).to_numpy(dtype=object)) for p in (train, holdout, judged)]
+        about: dict[str, Any] = {"features": space.name, "bootstrap": self.rounds, "key": (*self.key, "condition")}
+        return class_obedience(name, train=read[0], holdout=(*read[1], holdout.groups), synthetic=(*read[2], judged.groups), **about)
+
+    def _measured(self, condition: ScalarCondition, patches: PatchSet) -> NDArray[np.float64]:
+        """Measure a scalar as the study defines it; a fraction of foreground is that which the independent segmenter finds."""
+        seen = self.segmenter.segment(patches) if condition.measure == "foreground-fraction" else patches
+        table = condition_table(seen, (condition,), seen.table)
+        return table[condition.name].to_numpy(float)
+
+
+def _some(patches: PatchSet | None, limit: int, key: tuple[str, ...]) -> PatchSet | None:
+    """Return at most ``limit`` samples, drawn by the key, in their own order."""
+    if patches is None or len(patches) <= limit:
+        return patches
+    return patches.take(np.sort(generator(*key).permutation(len(patches))[:limit]))
+
+
+def _ceiling(folder: Path) -> float | None:
+    """Return the Dice of the segmenter that was trained on the whole real training part."""
+    metrics = json.loads((folder / EVIDENCE).read_text(encoding="utf-8"))["metrics"]
+    return next((m["value"] for m in metrics if m["name"] == "segmenter-dice"), None)
+
+
+def _data_range(real: PatchSet) -> float:
+    """Return the width of the scale on which pairs are compared: 0.1 to 99.9 % of the real intensities, widest channel."""
+    axes = (0, *range(2, real.images.ndim))
+    low, high = np.quantile(real.images, [0.001, 0.999], axis=axes)
+    return float(np.max(high - low)) or 1.0
