@@ -58,7 +58,7 @@ def study_flow(study_file: str, workdir: str = "runs", slots: int = 2, engine_na
         futures: dict[str, Any] = {}
         for name, stage in stages.items():
             futures[name] = stage_task.with_options(name=name, task_run_name=name).submit(
-                str(run.path), name, free, runner, wait_for=[futures[n] for n in stage.needs]
+                str(run.path), name, free, runner, return_state=False, wait_for=[futures[n] for n in stage.needs]
             )
         wait(list(futures.values()))
         failed = [future.state.result(raise_on_failure=False) for future in futures.values() if future.state.is_failed()]
