@@ -104,7 +104,7 @@ def _range_problems(scalar: ScalarRange, values: NDArray[np.float64]) -> list[Pr
     return [Problem(scalar.name, "out-of-range", message)]
 
 
-def learn_schema(patches: PatchSet, conditions: tuple[Condition, ...], classes: int, symmetry: int) -> ConditionSchema:
+def learn_schema(patches: PatchSet, conditions: tuple[Condition, ...], symmetry: int) -> ConditionSchema:
     """Return the schema of a training sample.
 
     Parameters
@@ -113,8 +113,6 @@ def learn_schema(patches: PatchSet, conditions: tuple[Condition, ...], classes: 
         A representative draw of the training part.
     conditions : tuple of Condition
         As in the study.
-    classes : int
-        Largest class number of the labels (0 for instances).
     symmetry : int
         Length of the augmentation label.
     """
@@ -128,7 +126,7 @@ def learn_schema(patches: PatchSet, conditions: tuple[Condition, ...], classes: 
                 if patches.labels is None or patches.label_kind is None:
                     problems.append(Problem(name, "no-labels", "A mask condition needs labels in the collection; ingest with labels."))
                 else:
-                    mask = MaskSchema(name=name, kind=patches.label_kind, classes=classes)
+                    mask = MaskSchema(name=name, kind=patches.label_kind, classes=int(patches.labels.max()) if patches.label_kind == "classes" else 0)
             case ScalarCondition(name=name):
                 values = patches.table[name].to_numpy(dtype=float)
                 if not np.isfinite(values).all() or values.std() == 0:

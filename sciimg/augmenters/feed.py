@@ -1,0 +1,84 @@
+"""Training data as batches: patches drawn by (key, phase, step), transformed by a recorded symmetry, normalised, padded."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from sciimg.augmenters.conditioning.encoder import encode_condition
+from sciimg.augmenters.conditioning.schema import ConditionSchema
+from sciimg.augmenters.conditioning.symmetry import Element, labels_of
+from sciimg.augmenters.intensity import IntensityScale
+from sciimg.augmenters.system import Batch, Condition, System
+from sciimg.randomness import generator, seed_of
+from sciimg.types import PatchSet
+
+Key = tuple[str | int, ...]
+
+
+class Patches(Protocol):
+    """What training needs of a :class:`sciimg.patches.source.PatchSource`."""
+
+    patch_shape: tuple[int, ...]
+
+    def draw(self, key: Key, indices: Sequence[int]) -> PatchSet: ...
+
+    def grid(self, limit: int | None = None) -> PatchSet: ...
+
+
+class Feed:
+    """Batches of one source for one system.
+
+    Parameters
+    ----------
+    source : Patches
+    schema : ConditionSchema
+    scale : IntensityScale
+    system : System
+        Knows the padded shape.
+    elements : tuple of Element
+        Symmetries to draw from; the identity is the first.
+    told : bool
+        Whether the network is told which one was drawn.
+    key : tuple of str or int
+        Every draw depends on it.
+    """
+
+    def __init__(
+        self, source: Patches, schema: ConditionSchema, scale: IntensityScale, system: System, elements: tuple[Element, ...], told: bool, key: Key
+    ) -> None:
+        self.source, self.schema, self.scale, self.system = source, schema, scale, system
+        self.elements, self.told, self.key = elements, told, key
+
+    def batch(self, phase: str, step: int, steps: int, size: int) -> Batch:
+        """Return the training batch of a step: a function of (key, phase, step) alone."""
+        patches = self.source.draw((*self.key, phase), range(step * size, (step + 1) * size))
+        chosen = generator(*self.key, phase, "symmetry", step).integers(0, len(self.elements), len(patches))
+        return self._batch(transformed(patches, self.elements, chosen), chosen, self.torch_generator(phase, step), step, steps)
+
+    def fixed(self, patches: PatchSet, size: int) -> Iterator[Batch]:
+        """Yield patches as they are, in batches whose generators are the same at every call."""
+        for start in range(0, len(patches), size):
+            part = patches.take(np.arange(start, min(start + size, len(patches))))
+            yield self._batch(part, np.zeros(len(part), np.int64), self.torch_generator("held-out", start), 0, 1)
+
+    def torch_generator(self, *name: str | int) -> torch.Generator:
+        return torch.Generator().manual_seed(seed_of(*self.key, *name))
+
+    def _batch(self, patches: PatchSet, chosen: "np.ndarray[tuple[int], np.dtype[np.int64]]", noise: torch.Generator, step: int, steps: int) -> Batch:
+        images = self.system.pad(torch.from_numpy(self.scale.forward(patches.images)))
+        told = labels_of(chosen, self.elements, self.told)
+        condition: Condition = encode_condition(self.schema, patches.labels, patches.table, patches.images.shape[2:], told)
+        return Batch(images, self.system.pad_condition(condition), noise, step, steps)
+
+
+def transformed(patches: PatchSet, elements: tuple[Element, ...], chosen: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> PatchSet:
+    """Return the patches with one symmetry each; tables and groups stay."""
+    if len(elements) == 1:
+        return patches
+    images = np.stack([elements[k].apply(image) for k, image in zip(chosen, patches.images, strict=True)])
+    labels = patches.labels
+    if labels is not None:
+        labels = np.stack([elements[k].apply(label) for k, label in zip(chosen, labels, strict=True)]).astype(np.int32, copy=False)
+    return PatchSet(images, labels, patches.groups, patches.table, patches.spacing, patches.channels, patches.label_kind, patches.attributes)

@@ -1,0 +1,198 @@
+"""The one training loop: phases in order, players in turn, held-out looks, early stop, checkpoints."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sciimg.augmenters import checkpoint
+from sciimg.augmenters.checkpoint import State, prefixed, under
+from sciimg.augmenters.feed import Feed
+from sciimg.augmenters.optimisation import Trainer
+from sciimg.augmenters.system import Batch, Phase, System, autocast
+from sciimg.errors import Problem, TrainingFailedError
+from sciimg.randomness import seed_of
+from sciimg.types import PatchSet
+
+Progress = Callable[[str, int, int, dict[str, float]], None]
+_MEASURED = 256  # patches that a phase may measure before or after it
+_MEASURED_PIXELS = 2**23
+
+
+class Loop:
+    """Trains one system.
+
+    Parameters
+    ----------
+    system : System
+    feed : Feed
+        Of the training part.
+    held_out : PatchSet
+        Of the calibration part; early stopping follows the loss there.
+    folder : Path
+        Where checkpoints go.
+    state : State
+    tensors : dict
+        Of the checkpoint that training goes on from; empty for a fresh start.
+    progress : callable, optional
+        ``progress(phase, step, steps, values)`` after every step.
+    """
+
+    def __init__(
+        self, system: System, feed: Feed, held_out: PatchSet, folder: Path, state: State, tensors: dict[str, Tensor], progress: Progress | None
+    ) -> None:
+        self.system, self.feed, self.held_out, self.folder, self.state = system, feed, held_out, folder, state
+        self.progress = progress
+        self._restored = tensors
+        if tensors:
+            system.load_state_dict(under("system", tensors))
+
+    def run(self) -> State:
+        """Train what is not trained yet; the system ends with the weights to keep."""
+        phases = self.system.phases()
+        for number in range(self.state.phase, len(phases)):
+            _Run(self, phases[number]).train()
+            self.state.phase, self.state.step, self.state.best, self.state.stale = number + 1, 0, None, 0
+            checkpoint.save(self.folder, self.state, prefixed("system", self.system.state_dict()))
+            self._restored = {}
+        return self.state
+
+    def take_restored(self) -> dict[str, Tensor]:
+        """Return the optimisers' part of the checkpoint once; empty when the phase starts afresh."""
+        tensors, self._restored = self._restored, {}
+        return tensors if self.state.step else {}
+
+
+class _Run:
+    """One phase under way."""
+
+    def __init__(self, loop: Loop, phase: Phase) -> None:
+        self.loop, self.phase, self.state, self.schedule = loop, phase, loop.state, phase.schedule
+        self.trainers = [Trainer(player, self.schedule.steps) for player in phase.players()]
+        self.best: list[list[Tensor]] = []
+        self.curves = self.state.curves.setdefault(phase.name, {})
+
+    def train(self) -> None:
+        self._begin()
+        steps = self.schedule.steps
+        while self.state.step < steps and not self._stopped():
+            self._move(self.state.step)
+            self.state.step += 1
+            if self.state.step % self.schedule.held_out_every == 0 or self.state.step == steps:
+                self._look()
+            if self.state.step % self.schedule.checkpoint_every == 0 and self.state.step < steps:
+                self._save()
+        self.state.done[self.phase.name] = self.state.step
+        for trainer, weights in zip(self.trainers, self.best or [t.average for t in self.trainers], strict=True):
+            trainer.load_weights(weights)
+        self.loop.system.eval()
+        with torch.no_grad():
+            self.phase.finish(self._measured("finish"))
+
+    def _begin(self) -> None:
+        restored = self.loop.take_restored()
+        if not restored:
+            with torch.no_grad():
+                self.phase.prepare(self._measured("prepare"))
+            return
+        for trainer in self.trainers:
+            trainer.restore(under(trainer.player.name, restored))
+        if self.state.best is not None:
+            self.best = [list(self._indexed(under(f"best.{t.player.name}", restored))) for t in self.trainers]
+
+    def _move(self, step: int) -> None:
+        """Let every player take one step."""
+        batch = self.loop.feed.batch(self.phase.name, step, self.schedule.steps, self.schedule.batch)
+        values: dict[str, float] = {}
+        self.loop.system.train()
+        for trainer in self.trainers:
+            name = trainer.player.name
+            self._only(trainer)
+            seed = seed_of(*self.loop.feed.key, self.phase.name, name, step)
+            torch.manual_seed(seed)  # dropout draws from the default generator; training runs inside fork_rng
+            mine = Batch(batch.images, batch.condition, torch.Generator().manual_seed(seed), step, self.schedule.steps)
+            with autocast(self.schedule.precision):
+                losses = self.phase.loss(name, mine)
+            losses["loss"].backward()  # type: ignore[no-untyped-call]
+            norm = trainer.step(step)
+            values |= {f"{name}.{quantity}": float(value.detach()) for quantity, value in losses.items()} | {f"{name}.gradient": norm}
+        if not all(math.isfinite(value) for value in values.values()):
+            self._fail(step, values)
+        for quantity, value in values.items():
+            self.curves.setdefault(quantity, []).append(value)
+        if self.loop.progress is not None:
+            self.loop.progress(self.phase.name, step + 1, self.schedule.steps, values)
+
+    def _only(self, mover: Trainer) -> None:
+        if len(self.trainers) > 1:
+            for trainer in self.trainers:
+                for p in trainer.parameters:
+                    p.requires_grad_(trainer is mover)
+
+    @torch.no_grad()
+    def _look(self) -> None:
+        """Measure the averaged weights on the held-out patches; remember the best."""
+        for trainer in self.trainers:
+            trainer.swap()
+        self.loop.system.eval()
+        total = torch.zeros((), dtype=torch.float64)
+        for batch in self.loop.feed.fixed(self.loop.held_out, self.schedule.batch):
+            with autocast(self.schedule.precision):
+                loss = self.phase.held_out(batch)
+            if loss is None:
+                total = torch.full((), torch.nan)
+                break
+            total += loss.double() * len(batch.images) / len(self.loop.held_out)
+        value = float(total)
+        if math.isfinite(value):
+            self.curves.setdefault("held-out", []).append(value)
+            self.curves.setdefault("held-out.step", []).append(float(self.state.step))
+            self.state.stale += 1
+            if self.state.best is None or value < self.state.best:
+                self.state.best, self.state.stale = value, 0
+                self.best = [[p.detach().clone() for p in t.parameters] for t in self.trainers]
+        for trainer in self.trainers:
+            trainer.swap()
+
+    def _stopped(self) -> bool:
+        return self.schedule.patience is not None and self.state.stale >= self.schedule.patience
+
+    def _save(self) -> None:
+        checkpoint.save(self.loop.folder, self.state, self._tensors())
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = prefixed("system", self.loop.system.state_dict())
+        for trainer in self.trainers:
+            tensors |= prefixed(trainer.player.name, trainer.state())
+        for trainer, weights in zip(self.trainers, self.best, strict=False):
+            tensors |= {f"best.{trainer.player.name}.{i}": value for i, value in enumerate(weights)}
+        return tensors
+
+    def _fail(self, step: int, values: dict[str, float]) -> None:
+        """Keep the best weights beside the checkpoint and say what happened."""
+        from safetensors.torch import save_file
+
+        if self.best:
+            for trainer, weights in zip(self.trainers, self.best, strict=True):
+                trainer.load_weights(weights)
+            kept = {name: value.contiguous() for name, value in self.loop.system.state_dict().items()}
+            save_file(kept, self.loop.folder / "best.safetensors")
+        wrong = ", ".join(name for name, value in values.items() if not math.isfinite(value))
+        where = f"the best weights so far (held-out loss {self.state.best:.4g}) are in best.safetensors" if self.best else "no good weights were reached"
+        message = (
+            f"Training diverged in phase {self.phase.name!r} at step {step + 1}: {wrong} is not finite; {where}. "
+            "Lower training.learning_rate, or set training.precision to fp32."
+        )
+        raise TrainingFailedError(Problem(str(self.loop.folder), "diverged", message))
+
+    def _measured(self, name: str) -> Batch:
+        """Return one large training batch."""
+        pixels = math.prod(self.loop.system.padded_shape)
+        size = max(8, min(_MEASURED, _MEASURED_PIXELS // pixels))
+        return self.loop.feed.batch(f"{self.phase.name}.{name}", 0, 1, size)
+
+    @staticmethod
+    def _indexed(tensors: dict[str, Tensor]) -> list[Tensor]:
+        return [tensors[str(i)] for i in range(len(tensors))]

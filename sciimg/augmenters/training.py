@@ -1,0 +1,159 @@
+"""Train a recipe on patches and write the model folder: weights, description, curves; resumed exactly after a crash."""
+
+import math
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sciimg.augmenters import checkpoint
+from sciimg.augmenters.build import build
+from sciimg.augmenters.checkpoint import Curves, State
+from sciimg.augmenters.conditioning.schema import ConditionSchema, learn_schema
+from sciimg.augmenters.conditioning.symmetry import label_length, symmetry_group
+from sciimg.augmenters.feed import Feed, Patches
+from sciimg.augmenters.intensity import IntensityScale, learn_scale
+from sciimg.augmenters.loop import Loop, Progress
+from sciimg.augmenters.model_file import ModelCard, write_model
+from sciimg.augmenters.recipes import Recipe
+from sciimg.augmenters.system import System, count_parameters
+from sciimg.errors import InputError, Problem
+from sciimg.files import sync_directory
+from sciimg.protocol.models import Condition
+from sciimg.randomness import seed_of
+from sciimg.records import digest_of
+from sciimg.types import PatchSet
+
+_SURVEY = 512  # random training patches on which ranges and scales are learned
+_SURVEY_PIXELS = 2**25
+_FEWEST = 4  # places that do not overlap; fewer cannot be learned from, only copied
+
+
+def fit(
+    recipe: Recipe,
+    source: Patches,
+    held_out: Patches,
+    conditions: tuple[Condition, ...],
+    *,
+    key: tuple[str, ...],
+    out: Path,
+    provenance: dict[str, Any],
+    progress: Progress | None = None,
+) -> None:
+    """Train and write a model folder, whole or not at all.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        For the dimensions of the patches (:func:`sciimg.augmenters.recipes.get_recipe`).
+    source, held_out : Patches
+        The training part, and the part that early stopping looks at; never the holdout.
+    conditions : tuple of Condition
+        As in the study.
+    key : tuple of str
+        Every random draw depends on it, e.g. (study digest, "train", name).
+    out : Path
+        The model folder. While training runs, ``.NAME.partial`` beside it holds the checkpoint; the same call resumes from there
+        and gives the same bytes as an undisturbed one.
+    provenance : dict
+        JSON to keep in the model: study digest, digest of the training collection.
+    progress : callable, optional
+        ``progress(phase, step, steps, values)`` after every step.
+
+    Raises
+    ------
+    InputError
+        Too few or constant images, conditions that the data do not have.
+    TrainingFailedError
+        The loss is no longer finite; the best weights are kept beside the checkpoint.
+    """
+    survey = _survey(source, key)
+    scale = learn_scale(survey.images, survey.channels)
+    elements = symmetry_group(recipe.training.symmetries, source.patch_shape, survey.spacing.values[-len(source.patch_shape) :])
+    told = recipe.training.tell_symmetry
+    schema = learn_schema(survey, conditions, label_length(elements, told))
+    shape = (survey.images.shape[1], *source.patch_shape)
+    card = _card(recipe, schema, scale, survey, shape, provenance)
+    identity = digest_of([card.model_dump(mode="json"), list(key)])
+    partial = out.with_name(f".{out.name}.partial")
+    with _one_world(recipe.training.threads):
+        torch.manual_seed(seed_of(*key, "weights"))
+        system = build(recipe, schema, shape)
+        state, tensors = _resumed(partial, identity)
+        feed = Feed(source, schema, scale, system, elements, told, key)
+        state = Loop(system, feed, held_out.grid(limit=recipe.training.held_out_patches), partial, state, tensors, progress).run()
+    _write(partial, out, system, card, state)
+
+
+def _survey(source: Patches, key: tuple[str, ...]) -> PatchSet:
+    places = len(source.grid(limit=_FEWEST))
+    if places < _FEWEST:
+        message = f"The training part holds {places} patches of {source.patch_shape}; at least {_FEWEST} are needed. Add images, or use smaller patches."
+        raise InputError(Problem("train", "too-few-images", message))
+    size = max(32, min(_SURVEY, _SURVEY_PIXELS // math.prod(source.patch_shape)))
+    return source.draw((*key, "survey"), range(size))
+
+
+def _card(
+    recipe: Recipe, schema: ConditionSchema, scale: IntensityScale, survey: PatchSet, shape: tuple[int, ...], provenance: dict[str, Any]
+) -> ModelCard:
+    return ModelCard(
+        recipe=recipe,
+        shape=shape,
+        conditions=schema,
+        intensity=scale,
+        spacing=survey.spacing.values,
+        unit=survey.spacing.unit,
+        label_kind=survey.label_kind,
+        attributes=dict(survey.attributes),
+        provenance=provenance,
+        versions={name: version(name) for name in ("sciimg", "torch", "numpy")},
+    )
+
+
+def _resumed(partial: Path, identity: str) -> tuple[State, dict[str, torch.Tensor]]:
+    found = checkpoint.load(partial, identity) if partial.exists() else None
+    if found is not None:
+        return found
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    return State(identity=identity), {}
+
+
+@contextmanager
+def _one_world(threads: int) -> Iterator[None]:
+    """Run with a set number of threads and leave torch's global state as it was."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _write(partial: Path, out: Path, system: System, card: ModelCard, state: State) -> None:
+    """Turn the checkpoint folder into the model folder."""
+    parameters = {name: count_parameters(module) for name, module in system.named_children()}
+    write_model(partial, system, card.model_copy(update={"steps": state.done, "parameters": parameters}), _summary(state.curves))
+    for leftover in (checkpoint.NAME, "best.safetensors"):
+        (partial / leftover).unlink(missing_ok=True)
+    if out.exists():
+        shutil.rmtree(out)
+    partial.replace(out)
+    sync_directory(out.parent)
+
+
+def _summary(curves: Curves) -> dict[str, dict[str, list[float]]]:
+    """Return the curves with losses averaged over ten steps: small enough to keep as evidence."""
+    out: dict[str, dict[str, list[float]]] = {}
+    for phase, quantities in curves.items():
+        out[phase] = {}
+        for name, values in quantities.items():
+            kept = values if name.startswith("held-out") else [sum(v) / len(v) for v in (values[i : i + 10] for i in range(0, len(values), 10))]
+            out[phase][name] = [float(f"{value:.6g}") for value in kept]
+    return out
