@@ -36,6 +36,11 @@ def members(folder: Path) -> list[Path]:
     return found
 
 
+def digest_series(folder: Path) -> Digest:
+    """Return one digest over the names and digests of the files of a series."""
+    return digest_of({file.name: digest_file(file) for file in members(folder)})
+
+
 def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
     """Return a file or a series as a lazy image: ``[t][c][z]yx``.
 
@@ -60,7 +65,7 @@ def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
         spacing=spacing,
         channels=default_channels(first.samples, colour=True),
         source=path.name,
-        hash=lambda: _digest(path, files),
+        hash=lambda: digest_series(path) if path.is_dir() else digest_file(path),
         affine=geometry.affine,
         acquisition=acquisition_of(first),
         problems=(*notes, *more, *_note_inverted(first, path)),
@@ -119,10 +124,6 @@ def _final_dtype(stack: list[list[Frame]]) -> np.dtype[Any]:
 
 def _stated(geometry: Geometry) -> Stated:
     return Stated.of({axis: (value, "mm") for axis, value in geometry.spacing_mm.items()})
-
-
-def _digest(path: Path, files: list[Path]) -> Digest:
-    return digest_file(path) if path.is_file() else digest_of({file.name: digest_file(file) for file in files})
 
 
 def _note_inverted(frame: Frame, path: Path) -> tuple[Problem, ...]:

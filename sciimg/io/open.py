@@ -9,6 +9,7 @@ from sciimg.io import dicom, gz, nifti, npy, png, tiff
 from sciimg.io.faults import refuse
 from sciimg.io.image import MEMORY_LIMIT, Image
 from sciimg.io.spacing import Wishes
+from sciimg.records import Digest, digest_file
 from sciimg.types import Spacing
 
 
@@ -75,6 +76,11 @@ def recognise(path: Path) -> Format | None:
     with path.open("rb") as stream:
         head = stream.read(_HEAD_BYTES)
     return next((f for f in FORMATS if f.module.sniff(head, path)), None)
+
+
+def digest_source(path: Path) -> Digest:
+    """Return the SHA-256 of a file, or of the names and digests of the files of a DICOM series."""
+    return dicom.digest_series(path) if path.is_dir() else digest_file(path)
 
 
 def extension(path: Path) -> str:

@@ -66,7 +66,8 @@ class Rows:
 
     def without_image(self, used: Iterable[str]) -> tuple[Problem, ...]:
         """Return what to say of rows that no image belongs to."""
-        lines = sorted(line for key, line in self.lines.items() if key in self.values and key not in set(used))
+        taken = set(used)
+        lines = sorted(line for key, line in self.lines.items() if key in self.values and key not in taken)
         if not lines:
             return ()
         some = ", ".join(map(str, lines[:_SHOWN])) + (" …" if len(lines) > _SHOWN else "")

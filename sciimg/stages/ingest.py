@@ -1,51 +1,28 @@
 """Real images into a collection: every input is read, prepared and labelled, or left out with its reasons; the others go on."""
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sciimg.errors import InputError, Problem
+from sciimg.errors import InputError
 from sciimg.files import write_json
-from sciimg.io.derive import LabelImage, label_index, make_labels, prepare
-from sciimg.io.expand import PACKAGE, expand, is_zarr
+from sciimg.io.expand import is_zarr
 from sciimg.io.faults import refuse
-from sciimg.io.image import Image
 from sciimg.io.labels import PIXELS
-from sciimg.io.names import slug, stem, unique_ids
-from sciimg.io.open import open_image
-from sciimg.io.spacing import AGREE, in_known_unit
-from sciimg.io.tables import Rows, Value, read_table
-from sciimg.protocol import LoadedStudy, Study
-from sciimg.protocol.models import Source, SplitByColumn
-from sciimg.records import Digest, digest_file
-from sciimg.store import Collection, CollectionWriter, Volume
-from sciimg.store.catalogue import RESERVED
-from sciimg.types import Channel, Spacing
+from sciimg.io.names import unique_ids
+from sciimg.io.open import digest_source
+from sciimg.io.spacing import in_known_unit
+from sciimg.protocol import LoadedStudy
+from sciimg.records import Digest
+from sciimg.stages.items import Item, Rejected, file_item, find, stored_items
+from sciimg.stages.sources import study_items
+from sciimg.store import Collection, CollectionWriter
+from sciimg.types import Spacing
 
 COLLECTION = "collection"
 REJECTED = "rejected.json"
-Made = tuple[Image, LabelImage | None]
-
-
-@dataclass(frozen=True)
-class Item:
-    """One image to be.
-
-    ``make`` opens, prepares and labels it; everything that may go wrong happens there, as an :class:`InputError`.
-    """
-
-    shown: str
-    id: str
-    group: str
-    make: Callable[[], Made]
-    conditions: Mapping[str, Value] = field(default_factory=dict)
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-Rejected = list[tuple[str, tuple[Problem, ...]]]
 
 
 def ingest_files(
@@ -82,21 +59,14 @@ def ingest_files(
     """
     if on_error not in ("quarantine", "stop"):
         raise refuse("--on-error", "bad-value", f"It must be quarantine or stop; got {on_error!r}.")
-    found, rejected = _found(sources)
-
-    def item(path: Path, id: str) -> Item:
-        def make() -> Made:
-            with _also(path):
-                return _opened(path, spacing, override, axes), None
-
-        return Item(str(path), id, id, make)
-
-    files = [p for p in found if not (p / "collection.json").exists()]
-    items = [item(path, id) for path, id in zip(files, unique_ids(files, _digest), strict=True)]
+    found, rejected = find(sources)
+    files = [path for path in found if not is_zarr(path)]
+    ids = unique_ids(files, digest_source)
+    items = [file_item(path, id, spacing, override, axes) for path, id in zip(files, ids, strict=True)]
     for path in found:
         if path not in files:
-            items += _members(path)
-    _write(_distinct(items), rejected, out, study=None, stop=on_error == "stop", resume=False)
+            items += stored_items(path, rejected, {i.id for i in items})
+    _write(items, rejected, out, study=None, stop=on_error == "stop", resume=False)
     return summary(out)
 
 
@@ -121,7 +91,7 @@ def ingest_study(loaded: LoadedStudy, out: Path) -> dict[str, Any]:
     """
     place = out / COLLECTION
     if not place.exists():
-        items, rejected = _study_items(loaded)
+        items, rejected = study_items(loaded)
         _write(items, rejected, place, study=loaded.study.digest, stop=False, resume=True)
     value = summary(place)
     write_json(out / REJECTED, {"rejected": value["rejected"]})
@@ -190,7 +160,7 @@ def _write(items: Sequence[Item], rejected: Rejected, out: Path, *, study: Diges
 
 
 def _add(writer: CollectionWriter, item: Item, resume: bool) -> bool:
-    if resume and writer.has(item.id):  # the study and the place are the same: so were the inputs, or the ledger would have begun anew
+    if resume and writer.has(item.id, sha256=item.digest()):
         return True
     image, labels = item.make()
     extra = dict(item.extra)
@@ -208,3 +178,8 @@ def _add(writer: CollectionWriter, item: Item, resume: bool) -> bool:
         extra=extra,
     )
     return True
+
+
+def _noticed(row: Mapping[Any, Any]) -> dict[str, Any]:
+    text = row.get("problems")
+    return {"problems": json.loads(text) if isinstance(text, str) else []}

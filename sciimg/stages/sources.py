@@ -1,35 +1,242 @@
-"""The files that a study's sources name, by content."""
+"""The images that a study names: files, rows of tables, labels, groups and conditions brought together, contradictions kept by image."""
 
-from collections.abc import Iterator
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-from sciimg.io.expand import expand
-from sciimg.protocol import LoadedStudy
-from sciimg.protocol.models import LabelFiles, Source, TissueMaps
-from sciimg.records import Digest, digest_file, digest_of
+from sciimg.errors import InputError, Problem
+from sciimg.io.derive import label_index, make_labels, prepare
+from sciimg.io.expand import PACKAGE, expand
+from sciimg.io.image import Image
+from sciimg.io.labels import PIXELS, Index
+from sciimg.io.names import stem, unique_ids
+from sciimg.io.open import digest_source, open_image
+from sciimg.io.spacing import AGREE
+from sciimg.io.tables import Rows, Value, read_table
+from sciimg.protocol import LoadedStudy, Study
+from sciimg.protocol.models import Source, SplitByColumn
+from sciimg.stages.items import Item, Made, Rejected, every_problem
+from sciimg.store.catalogue import RESERVED
+from sciimg.types import Channel, Spacing
+
+_OWN = RESERVED | {"labels", "problems", "dataset"}  # columns that ingest and the store fill themselves
 
 
-def source_digests(loaded: LoadedStudy) -> dict[str, Digest]:
-    """Return one digest a source, over the names and bytes of its images, labels and table: changed files are other inputs."""
-    digests = {}
-    for source in loaded.study.sources:
-        files: dict[str, Digest] = {}
-        for uri in _uris(source):
-            for place in expand(uri, loaded.folder):
-                for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
-                    if path.is_file():
-                        files[f"{uri}:{path.name}" if path == place else f"{uri}:{path.relative_to(place).as_posix()}"] = digest_file(path)
-        digests[source.name] = digest_of(files)
-    return digests
+@dataclass(frozen=True)
+class Found:
+    """What a source turned out to be: its images, its table, its label files."""
+
+    source: Source
+    paths: tuple[Path, ...]
+    rows: Rows | None
+    index: Index
 
 
-def _uris(source: Source) -> Iterator[str]:
-    yield source.uri
-    if source.table is not None:
-        yield source.table.uri
-    match source.labels:
-        case LabelFiles(uri=uri):
-            yield uri
-        case TissueMaps(maps=maps):
-            yield from maps.values()
-        case _:
-            return
+@dataclass(frozen=True)
+class Candidate:
+    """One image of a source with its row, opened but not read."""
+
+    found: Found
+    path: Path
+    shown: str
+    key: str | None
+    image: Image
+
+    @property
+    def values(self) -> Mapping[str, Value]:
+        rows = self.found.rows
+        return rows.values[self.key] if rows is not None and self.key is not None else {}
+
+
+def study_items(loaded: LoadedStudy) -> tuple[list[Item], Rejected]:
+    """Return the images of a study, ready to be made, and what is left out.
+
+    Raises
+    ------
+    InputError
+        Every problem of every source, table and label folder that cannot be used at all.
+    """
+    found = _find_all(loaded)
+    rejected: Rejected = []
+    candidates = [c for f in found for c in _candidates(f, loaded.folder, rejected)]
+    candidates = _like_most(candidates, loaded.study, rejected)
+    ids = unique_ids([c.path for c in candidates], digest_source)
+    standard: dict[str, Any] = {}  # what the first image is like after preparation; the others must be like it
+    items = []
+    for candidate, id in zip(candidates, ids, strict=True):
+        try:
+            group = _group(candidate, loaded.study, id, len(found) > 1)
+        except InputError as error:
+            rejected.append((candidate.shown, error.problems))
+            continue
+        items.append(
+            Item(
+                candidate.shown,
+                id,
+                group,
+                partial(digest_source, candidate.path),
+                partial(_make, candidate, loaded.folder, standard),
+                {_column(name): value for name, value in candidate.values.items()},
+                {"dataset": candidate.found.source.name},
+            )
+        )
+    return items, rejected
+
+
+def _find_all(loaded: LoadedStudy) -> list[Found]:
+    found, problems = [], []
+    for number, source in enumerate(loaded.study.sources):
+        try:
+            paths = tuple(expand(source.uri, loaded.folder))
+            rows = read_table(source.table, loaded.folder) if source.table else None
+            index = label_index(source.labels, loaded.folder) if source.labels else {}
+            found.append(Found(source, paths, rows, index))
+        except InputError as error:
+            problems += [Problem(p.where, p.kind, f"{p.message} (sources[{number}], {source.name!r})") for p in error.problems]
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+def _candidates(found: Found, folder: Path, rejected: Rejected) -> Iterator[Candidate]:
+    """Yield the images that have a row (or need none) and open; note the others and the rows that no image belongs to."""
+    rows = found.rows
+    keys = {path: rows.key_of(path) if rows else None for path in found.paths}
+    shared = {key for key, count in Counter(k for k in keys.values() if k is not None).items() if count > 1}
+    for path, key in keys.items():
+        if rows is not None and key in rows.excluded:
+            continue
+        shown = _shown(path, found.source, folder)
+        problems = _row_problems(rows, key, key in shared, path)
+        try:
+            if problems:
+                raise InputError(problems)
+            with every_problem(path):
+                image = open_image(path, spacing=_given(found.source), axes=found.source.axes)
+            yield Candidate(found, path, shown, key, image)
+        except InputError as error:
+            rejected.append((shown, _as_shown(error.problems, path, shown)))
+    if rows is not None:
+        if lonely := rows.without_image(k for k in keys.values() if k):
+            rejected.append((rows.name, lonely))
+        if nameless := rows.problems.get(""):
+            rejected.append((rows.name, nameless))
+
+
+def _row_problems(rows: Rows | None, key: str | None, shared: bool, path: Path) -> tuple[Problem, ...]:
+    if rows is None:
+        return ()
+    if key is None:
+        message = f"Every image must have a row in {rows.name}; none has the key {stem(path)!r}. Add the row or remove the image."
+        return (Problem(path.name, "no-row", message),)
+    if shared:
+        message = f"One row means one image; the key {key!r} fits several. Use keys that are paths, e.g. {path.parent.name}/{path.name}."
+        return (Problem(path.name, "ambiguous-row", message),)
+    return rows.problems.get(key, ())
+
+
+def _like_most(candidates: list[Candidate], study: Study, rejected: Rejected) -> list[Candidate]:
+    """Return the images that have the study's dimensions and the spacing of most; a collection of mixed scales answers no question."""
+    fitting = []
+    axes = "zyx" if study.dims == 3 else "yx"
+    for candidate in candidates:
+        if candidate.image.axes.replace("c", "") == axes:
+            fitting.append(candidate)
+            continue
+        message = (
+            f"The study's samples have {study.dims} dimensions (patches.shape), so its images have axes [c]{axes}; this one has "
+            f"{candidate.image.axes!r}. Split it, or choose another patch shape."
+        )
+        rejected.append((candidate.shown, (Problem(candidate.shown, "wrong-axes", message),)))
+    if not fitting:
+        return []
+    usual = Counter(_scale(c.image) for c in fitting).most_common(1)[0][0]
+    same = [c for c in fitting if _agree(_scale(c.image), usual)]
+    for candidate in fitting:
+        if candidate not in same:
+            own = _words(_scale(candidate.image))
+            message = f"All images of a study share one spacing, here {_words(usual)}; this one has {own}. Resample it."
+            rejected.append((candidate.shown, (Problem(candidate.shown, "other-spacing", message),)))
+    return same
+
+
+Scale = tuple[str, tuple[float, ...]]
+
+
+def _scale(image: Image) -> Scale:
+    assert image.spacing is not None  # settled on opening
+    return image.spacing.unit, tuple(round(v, 6) for v in image.spacing.values)
+
+
+def _agree(one: Scale, other: Scale) -> bool:
+    return one[0] == other[0] and all(abs(a / b - 1) <= AGREE for a, b in zip(one[1], other[1], strict=True))
+
+
+def _words(scale: Scale) -> str:
+    return f"{' x '.join(f'{v:g}' for v in scale[1])} {scale[0]}"
+
+
+def _make(candidate: Candidate, folder: Path, standard: dict[str, Any]) -> Made:
+    """Prepare and label one image; refuse one that is not like the first."""
+    source = candidate.found.source
+    try:
+        image = prepare(candidate.image, source.prepare)
+        if source.channels is not None:
+            image = replace(image, channels=tuple(Channel(name) for name in source.channels))
+        _refuse_unlike(image, standard)
+        labels = None
+        if source.labels is not None:
+            labels = make_labels(image, source.labels, name=stem(candidate.path), folder=folder, index=candidate.found.index)
+    except InputError as error:
+        raise InputError(_as_shown(error.problems, candidate.path, candidate.shown)) from error
+    return image, labels
+
+
+def _refuse_unlike(image: Image, standard: dict[str, Any]) -> None:
+    own = {"channels": image.channel_names, "pixel type": image.dtype.name}
+    if not standard:
+        standard.update(own)
+    for what, value in own.items():
+        if value != standard[what]:
+            hint = "Add a `rescale` step to bring them to one type." if what == "pixel type" else "Give them names with `channels`."
+            message = f"All images of a study must have the same {what}; the first has {standard[what]}, this one {value}. {hint}"
+            raise InputError(Problem(image.source, f"other-{what.replace(' ', '-')}", message))
+
+
+def _group(candidate: Candidate, study: Study, id: str, several: bool) -> str:
+    """Return the independent unit an image belongs to; names of different sources stay apart."""
+    split = study.split
+    if not isinstance(split, SplitByColumn) or split.column == "id":
+        return id
+    value = candidate.values.get(split.column)
+    if value is None:
+        columns = ", ".join(candidate.values) or "none"
+        message = f"Every image must belong to a {split.unit}; column {split.column!r} is empty or missing for it (columns: {columns})."
+        raise InputError(Problem(candidate.shown, "no-group", message))
+    return f"{candidate.found.source.name}/{value}" if several else str(value)
+
+
+def _column(name: str) -> str:
+    """Return a table's column under a name that the catalogue does not use itself."""
+    return f"table_{name}" if name in _OWN else name
+
+
+def _given(source: Source) -> Spacing | None:
+    if source.spacing is not None and source.unit is not None:
+        return Spacing(source.spacing, source.unit)
+    return PIXELS if source.unit == "pixel" else None
+
+
+def _shown(path: Path, source: Source, folder: Path) -> str:
+    """Return a path as it may stand in a release: relative to the study, or inside its package."""
+    if source.uri.startswith(PACKAGE):
+        return source.uri
+    return Path(os.path.relpath(path, folder)).as_posix()
+
+
+def _as_shown(problems: Sequence[Problem], path: Path, shown: str) -> tuple[Problem, ...]:
+    return tuple(replace(p, where=p.where.replace(str(path), shown)) for p in problems)

@@ -145,6 +145,10 @@ class CollectionWriter:
         """Record an input that was left out, and why."""
         self._rejected.setdefault(source, []).extend(p.as_dict() for p in problems)
 
+    def discard(self) -> None:
+        """Remove what was written so far; raise an error in the ``with`` block after it, and nothing is left."""
+        shutil.rmtree(self._partial)
+
     def _place(self, id: str) -> Path:
         return self._partial / IMAGES / f"{id}.zarr"
 
