@@ -1,0 +1,125 @@
+"""From a run, or from a study alone, to the report as data."""
+
+from pathlib import Path
+
+from sciimg.protocol import Study
+from sciimg.report.evidence import Evidence, read_run
+from sciimg.report.model import ReportModel, Section, Tone, Verdict
+from sciimg.report.sections import asked, closing, done, judged, pictures
+from sciimg.report.words import count, listed, sentence, text
+
+REASONS = 8  # reasons of the decision that stand beside the verdict; the rest is in the section on gates
+
+
+def report_of_run(run: Path, release: Path | None = None) -> ReportModel:
+    """Return the audit report of a run folder, finished or not.
+
+    Parameters
+    ----------
+    run : Path
+        ``runs/<study>-<digest8>``.
+    release : Path, optional
+        Release folder whose signature is cited; default: the run's own.
+    """
+    return report_of_evidence(read_run(run, release))
+
+
+def report_of_evidence(evidence: Evidence) -> ReportModel:
+    """Return the audit report of evidence, wherever it came from."""
+    study, show = evidence.study, pictures.show_of(evidence)
+    measured = judged.measurements(
+        evidence,
+        {
+            "physics": lambda: judged.physics(evidence),
+            "copies": lambda: [pictures.neighbours(recipe, show) for recipe in evidence.recipes],
+        },
+    )
+    sections = (
+        asked.question(study),
+        done.section(evidence, show),
+        pictures.section(evidence, show),
+        judged.gates(evidence),
+        Section(name="measured", title="What was measured", parts=tuple(measured)),
+        judged.use(evidence),
+        closing.machinery(evidence),
+        closing.review(evidence),
+        closing.conclusions(evidence),
+        closing.limits(evidence),
+        closing.checking(evidence),
+        closing.appendix(evidence),
+    )
+    return ReportModel(
+        kind="report",
+        title=study.title,
+        subtitle=sentence(study.question),
+        study=study.name,
+        digest=study.digest,
+        date=study.registered,
+        verdict=verdict(evidence),
+        sections=sections,
+        colophon=text("colophon"),
+    )
+
+
+def plan_of_study(study: Study) -> ReportModel:
+    """Return the study itself as the document that is registered before any run."""
+    release, recipes, gates = study.release, listed(r.name for r in study.recipes), count(len(study.gates), "gate")
+    return ReportModel(
+        kind="plan",
+        title=study.title,
+        subtitle=sentence(study.question),
+        study=study.name,
+        digest=study.digest,
+        date=study.registered,
+        verdict=Verdict(
+            word="Registered, not run",
+            tone="note",
+            sentence=f"This plan fixes the data, the split, {recipes} and {gates} before any result exists.",
+            reasons=(),
+            summary=(("Dataset", f"{release.dataset_id} {release.version}"), ("Licence", release.licence), ("Creator", release.creator)),
+        ),
+        sections=(asked.question(study), asked.method(study), asked.bars(study)),
+        colophon=text("plan-colophon"),
+    )
+
+
+def verdict(evidence: Evidence) -> Verdict:
+    """Return the verdict in one sentence, with the reasons that the decision gave."""
+    study, decision = evidence.study, evidence.decision
+    release = study.release
+    summary = [("Dataset", f"{release.dataset_id} {release.version}"), ("Licence", release.licence), ("Creator", release.creator)]
+    if decision is None:
+        said = "This run has not come to a decision: what follows is what is known so far, and nothing may be released."
+        return Verdict(word="Undecided", tone="open", sentence=said, reasons=(), summary=tuple(summary))
+    failed, unclear = (sum(r.outcome == o for r in decision.gates) for o in ("failed", "inconclusive"))
+    gates = count(len(study.gates), "gate")
+    summary.append(("Gate results", judged.tally(evidence)))
+    tone: Tone
+    match decision.decision:
+        case "accepted":
+            tone = "good"
+            said = (
+                f"Samples of recipe {decision.released} met all {gates}. They may be used for what the study names, and for nothing else."
+            )
+        case "refused":
+            tone = "bad"
+            said = f"No recipe met all {gates} of the study: {count(failed, 'gate result')} failed. No image is released."
+        case "inconclusive":
+            tone = "open"
+            said = f"The evidence does not decide: {count(unclear, 'gate result')} straddled the bar or waits. No image is released."
+    reasons = list(decision.reasons[:REASONS])
+    if more := len(decision.reasons) - len(reasons):
+        reasons.append(f"… and {more} more, under Gates.")
+    return Verdict(word=decision.decision.capitalize(), tone=tone, sentence=said, reasons=tuple(reasons), summary=tuple(summary))
+
+
+def write_report(report: ReportModel, out: Path) -> list[Path]:
+    """Write ``report.html`` and ``report.pdf`` (of a plan: ``plan.html``, ``plan.pdf``) into a folder; return their paths."""
+    from sciimg.files import write_bytes
+    from sciimg.report import html, pdf
+
+    stem = "plan" if report.kind == "plan" else "report"
+    paths = [out / f"{stem}.html", out / f"{stem}.pdf"]
+    write_bytes(paths[0], html.render(report))
+    write_bytes(paths[1], pdf.render(report))
+    return paths

@@ -1,0 +1,217 @@
+"""What a run folder holds, read into plain values. Whatever is missing or unreadable is named, so that the report can say so.
+
+Nothing is computed here and nothing is required but the study: a run that was interrupted, or refused, is reported like any other.
+"""
+
+import json
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from sciimg.errors import InputError, Problem, SciimgError
+from sciimg.protocol import Study, load_study
+from sciimg.protocol.models import RecipePlan
+from sciimg.provenance.dsse import parse_bundle
+from sciimg.records import Check, Decision, Metric, digest_file
+from sciimg.review.score import ReviewScore
+
+Gallery = Mapping[str, NDArray[Any]]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A piece of evidence that should be in the run and is not."""
+
+    what: str
+    why: str
+
+
+@dataclass(frozen=True)
+class RecipeEvidence:
+    """What was recorded of one recipe."""
+
+    plan: RecipePlan
+    metrics: tuple[Metric, ...] = ()
+    gallery: Gallery = field(default_factory=dict)
+    curves: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    absent: tuple[Absent, ...] = ()
+
+
+@dataclass(frozen=True)
+class Release:
+    """What the signature of a release says. ``key_id`` is the SHA-256 of the public key's file, as ``sha256sum signer.pub`` prints it."""
+
+    payload_digest: str
+    files: int
+    key_id: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that a report is made from."""
+
+    study: Study
+    decision: Decision | None = None
+    recipes: tuple[RecipeEvidence, ...] = ()
+    common: tuple[Metric, ...] = ()
+    checks: tuple[Check, ...] = ()
+    images: tuple[Mapping[str, Any], ...] = ()
+    rejected: tuple[Mapping[str, Any], ...] = ()
+    regions: tuple[Mapping[str, Any], ...] = ()
+    review: ReviewScore | None = None
+    release: Release | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    collection: Path | None = None
+    absent: tuple[Absent, ...] = ()
+
+
+def read_run(run: Path, release: Path | None = None) -> Evidence:
+    """Read a run folder.
+
+    Parameters
+    ----------
+    run : Path
+        ``runs/<study>-<digest8>``.
+    release : Path, optional
+        The release folder whose signature is cited; default: the run's own, where there is one.
+
+    Raises
+    ------
+    InputError
+        If it is not a run folder.
+    StudyError
+        If its study cannot be read.
+    """
+    study_file = run / "study.yaml"
+    if not study_file.is_file():
+        message = "A run folder holds study.yaml; this one does not. Give a folder below runs/, or a study file with --plan."
+        raise InputError(Problem(str(run), "not-a-run", message))
+    study = load_study(study_file).study
+    reader = _Reader()
+    split = reader.json(run / "split/evidence.json", "evidence of the split")
+    verify = reader.json(run / "verify/evidence.json", "closed-form tests of the machinery")
+    decision = reader.json(run / "decide/decision.json", "decision")
+    score = reader.json(run / "review/score.json", "")
+    return Evidence(
+        study=study,
+        decision=reader.parse("decision", lambda: Decision.model_validate(decision)) if decision else None,
+        recipes=tuple(_recipe(run, plan) for plan in study.recipes),
+        common=tuple(reader.metrics(split, "evidence of the split")),
+        checks=tuple(reader.checks([split, verify])),
+        images=tuple(reader.table(run / "ingest/collection/catalogue.parquet", "catalogue of the real images")),
+        rejected=tuple(_rejected(run, reader)),
+        regions=tuple(reader.table(run / "split/regions.parquet", "split")),
+        review=reader.parse("score of the review", lambda: ReviewScore.model_validate(score)) if score else None,
+        release=_release(release or run / "release/release", reader),
+        environment=_environment(run),
+        collection=run / "ingest/collection" if (run / "ingest/collection").is_dir() else None,
+        absent=tuple(reader.absent),
+    )
+
+
+class _Reader:
+    """Reads files, and keeps a list of what could not be read."""
+
+    def __init__(self) -> None:
+        self.absent: list[Absent] = []
+
+    def json(self, path: Path, what: str) -> dict[str, Any]:
+        """Return a JSON object, or an empty one; ``what`` names it among the absent unless it is empty (an optional file)."""
+        if not path.exists():
+            if what:
+                self.absent.append(Absent(what, f"{path.parent.name}/{path.name} is not in the run."))
+            return {}
+        value = self.parse(what or path.name, lambda: json.loads(path.read_text(encoding="utf-8")))
+        return value if isinstance(value, dict) else {}
+
+    def parse(self, what: str, read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except (OSError, ValueError, ValidationError, zipfile.BadZipFile, SciimgError) as error:
+            self.absent.append(Absent(what, f"It cannot be read: {str(error).splitlines()[0]}"))
+            return None
+
+    def table(self, path: Path, what: str) -> list[dict[str, Any]]:
+        import pandas as pd
+
+        if not path.exists():
+            self.absent.append(Absent(what, f"{path.parent.name}/{path.name} is not in the run."))
+            return []
+        rows = self.parse(what, lambda: pd.read_parquet(path).to_dict("records"))
+        return [{str(k): v for k, v in row.items()} for row in rows or []]
+
+    def metrics(self, value: Mapping[str, Any], what: str) -> list[Metric]:
+        entries = value.get("metrics", [])
+        return [m for e in entries if (m := self.parse(f"{what}: {e.get('name', '?')}", lambda e=e: Metric.model_validate(e)))]  # type: ignore[misc]
+
+    def checks(self, values: Sequence[Mapping[str, Any]]) -> list[Check]:
+        entries = [e for value in values for e in value.get("checks", [])]
+        return [c for e in entries if (c := self.parse(f"test {e.get('name', '?')}", lambda e=e: Check.model_validate(e)))]  # type: ignore[misc]
+
+
+def _recipe(run: Path, plan: RecipePlan) -> RecipeEvidence:
+    reader = _Reader()
+    folder = run / f"validate-{plan.name}"
+    evidence = reader.json(folder / "evidence.json", f"measurements of {plan.name}")
+    gallery: Gallery = {}
+    if (folder / "gallery.npz").exists():
+        gallery = reader.parse(f"pictures of {plan.name}", lambda: _arrays(folder / "gallery.npz")) or {}
+    else:
+        reader.absent.append(Absent(f"pictures of {plan.name}", f"validate-{plan.name}/gallery.npz is not in the run."))
+    model = run / f"train-{plan.name}/model"
+    return RecipeEvidence(
+        plan=plan,
+        metrics=tuple(reader.metrics(evidence, f"measurement of {plan.name}")),
+        gallery=gallery,
+        curves=reader.json(model / "curves.json", f"training curves of {plan.name}"),
+        model=reader.json(model / "model.json", f"description of the model of {plan.name}"),
+        absent=tuple(reader.absent),
+    )
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    with np.load(path, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+def _rejected(run: Path, reader: _Reader) -> list[Mapping[str, Any]]:
+    path = run / "ingest/rejected.json"
+    if not path.exists():
+        return []
+    value = reader.parse("list of rejected inputs", lambda: json.loads(path.read_text(encoding="utf-8")))
+    entries = value.get("rejected", []) if isinstance(value, dict) else value
+    return list(entries or [])
+
+
+def _release(folder: Path, reader: _Reader) -> Release | None:
+    """Return what the bundle beside a dataset says; a run that has not been released has none."""
+    bundle_file, key_file = folder / "dataset.sigstore.json", folder / "signer.pub"
+    if not bundle_file.exists():
+        return None
+    bundle = reader.parse("signature of the release", lambda: parse_bundle(bundle_file.read_bytes(), bundle_file.name))
+    if bundle is None:
+        return None
+    return Release(
+        payload_digest=bundle.payload_digest.removeprefix("sha256:"),
+        files=len(bundle.predicate.get("resources", [])),
+        key_id=digest_file(key_file).removeprefix("sha256:") if key_file.exists() else "",
+    )
+
+
+def _environment(run: Path) -> dict[str, str]:
+    """Return versions that the numbers depend on, from the first stage that recorded them; machine and clock stay out."""
+    for path in sorted(run.glob("*/stage.json")):
+        try:
+            entry = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            continue
+        return {k: str(v) for k, v in entry.get("environment", {}).items() if k not in ("platform", "machine")}
+    return {}

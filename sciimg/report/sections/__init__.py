@@ -1,0 +1,1 @@
+"""The sections of a report: each module turns evidence into blocks, and nothing else."""

@@ -1,0 +1,107 @@
+"""What was asked, before any result: the question, the uses, the limits and the bars, from the study alone."""
+
+from sciimg.protocol.models import Gate, SplitByBlocks, SplitByColumn, Study
+from sciimg.report.model import Block, Column, Facts, Notice, Section, Table
+from sciimg.report.words import caption, count, listed, number, plain, sentence
+
+
+def question(study: Study) -> Section:
+    """Return the section that a reader needs before any number."""
+    return Section(
+        name="question",
+        title="What was asked",
+        blocks=(
+            Facts(rows=(("Question", sentence(study.question)), ("Meant for", sentence(study.context_of_use)))),
+            Notice(tone="bad", title="Not to be used for", text=" ".join(sentence(use) for use in study.excluded_uses)),
+            Notice(tone="open", title="Limits stated before any result", text=" ".join(sentence(limit) for limit in study.limits)),
+            Facts(
+                rows=(("Registered", study.registered.isoformat()), ("Study digest", study.digest)),
+                code=("Study digest",),
+            ),
+        ),
+    )
+
+
+def method(study: Study) -> Section:
+    """Return what the study says will be done: data, split, recipes, generation, checks."""
+    blocks: list[Block] = [_sources(study), Facts(rows=(("Split", split_words(study)), ("Sample", _sample(study)))), recipes(study)]
+    blocks.append(Facts(rows=(("Generated", _generation(study)), ("Judged on", _judged(study)), ("Expert review", review_words(study)))))
+    return Section(name="method", title="What will be done", blocks=tuple(blocks))
+
+
+def bars(study: Study) -> Section:
+    """Return every bar of the study with how it was derived."""
+    rows = tuple((gate.name, caption(gate.metric).title, rule_words(gate), sentence(gate.why)) for gate in study.gates)
+    table = Table(
+        caption="Gates", columns=tuple(Column(title=t) for t in ("Gate", "Measures", "Must be", "How the bound was derived")), rows=rows
+    )
+    n = count(len(study.gates), "gate")
+    return Section(
+        name="bars",
+        title="Where the bar stands",
+        lead=f"{n}, fixed in advance. Every gate must be passed; a metric that cannot be computed fails its gate.",
+        blocks=(table,),
+    )
+
+
+def rule_words(gate: Gate) -> str:
+    """Return a gate's rule without the metric's name."""
+    what = {"interval": "95 % interval", "value": "value"}[gate.judged_on]
+    bounds = [f"{sign} {number(bound)}" for sign, bound in (("≥", gate.at_least), ("≤", gate.at_most)) if bound is not None]
+    return f"{what} {' and '.join(bounds)}"
+
+
+def split_words(study: Study) -> str:
+    """Say how the data are divided."""
+    match study.split:
+        case SplitByColumn(unit=unit, column=column, calibration=c, holdout=h):
+            return f"whole {unit}s (column {column!r}): {c:.0%} for calibration, {h:.0%} held out, the rest for training"
+        case SplitByBlocks(axis=axis, guard_px=guard, calibration=c, holdout=h):
+            return f"strips of each image along {axis}, {guard} px apart: {c:.0%} for calibration, {h:.0%} held out, the rest for training"
+
+
+def recipes(study: Study) -> Table:
+    """Return the recipes with their options."""
+    rows = tuple((r.name, r.recipe, r.role, plain(r.options) if r.options else "as published with sciimg") for r in study.recipes)
+    return Table(caption="Recipes", columns=tuple(Column(title=t) for t in ("Name", "Recipe", "Role", "Options")), rows=rows)
+
+
+def review_words(study: Study) -> str:
+    """Say which reader study is planned."""
+    plan = study.review
+    if not plan.readers:
+        return "none was asked for; nothing here says what an expert would see"
+    readers, items = count(plan.readers, "blinded reader"), count(plan.items, "item")
+    return f"{readers}, {items} each, {plan.repeats:.0%} repeated, {plan.catch_pairs} catch pairs"
+
+
+def _sources(study: Study) -> Table:
+    columns = tuple(Column(title=t) for t in ("Source", "Modality", "Licence", "Citation", "Preparation", "Labels"))
+    rows = tuple(
+        (s.name, s.modality, s.licence, s.citation, listed(p.kind for p in s.prepare) or "none", s.labels.kind if s.labels else "none")
+        for s in study.sources
+    )
+    return Table(caption="Real images", columns=columns, rows=rows)
+
+
+def _sample(study: Study) -> str:
+    shape = " × ".join(map(str, study.patches.shape))
+    conditions = listed(f"{c.name} ({c.kind})" for c in study.conditions)
+    return f"{shape} pixels, conditioned on {conditions}" if conditions else f"{shape} pixels, unconditional"
+
+
+def _generation(study: Study) -> str:
+    plan = study.generate
+    extras = [f"sampler {plan.sampler}"] * bool(plan.sampler) + [f"{plan.steps} steps"] * bool(plan.steps)
+    return ", ".join([f"{plan.count} samples a recipe", *extras, f"seed {plan.seed}"])
+
+
+def _judged(study: Study) -> str:
+    plan = study.validation
+    parts = [f"{plan.samples} real holdout and synthetic samples", f"{plan.bootstrap} bootstrap rounds by group"]
+    if plan.physics:
+        parts.append(f"physics checks {listed(plan.physics)}")
+    if plan.downstream:
+        d = plan.downstream
+        parts.append(f"a segmenter trained on {d.annotated_images} annotated images under {d.seeds} seeds, {d.steps} steps each")
+    return "; ".join(parts)

@@ -1,0 +1,176 @@
+"""What follows and what does not: machinery, groups, limits, how to check everything with other people's tools, and the appendix."""
+
+from collections.abc import Sequence
+
+from sciimg.protocol.models import SplitByBlocks
+from sciimg.provenance.dsse import PAYLOAD_TYPE
+from sciimg.records import Check
+from sciimg.report.evidence import Evidence
+from sciimg.report.model import Block, Bullets, Column, Commands, Facts, Missing, Notice, Outcome, Prose, Section, Table
+from sciimg.report.sections.asked import review_words
+from sciimg.report.sections.done import group_numbers
+from sciimg.report.sections.judged import family_table
+from sciimg.report.words import caption, count, estimate, interval, listed, number, sentence, text
+from sciimg.review.score import ReviewScore
+from sciimg.review.statistics import binomial_interval
+
+MODEL_SIGNING = "model_signing verify key dataset --signature dataset.sigstore.json --public_key signer.pub --no-ignore-git-paths"
+
+
+def machinery(evidence: Evidence) -> Section:
+    """Return the closed-form tests, failed ones first, and the proofs of the split."""
+    checks = sorted(evidence.checks, key=lambda c: (c.passed, c.name))
+    failed = sum(not c.passed for c in checks)
+    blocks: list[Block] = []
+    if not checks:
+        blocks.append(
+            Missing(what="closed-form tests", why=next((a.why for a in evidence.absent if "tests" in a.what), "None is in the run."))
+        )
+    elif failed:
+        blocks.append(Notice(tone="bad", title=f"{count(failed, 'test')} failed", text=text("tests-failed")))
+    if evidence.common:
+        rows = tuple((caption(m.name).title, estimate(m), f"{m.n} {m.unit_of_n}" if m.n is not None else "–") for m in evidence.common)
+        columns = tuple(Column(title=t) for t in ("Of the whole study", "Value", "n"))
+        blocks.append(Table(caption="Split and study", columns=columns, rows=rows, compact=True))
+    if checks:
+        blocks.append(_tests(checks))
+    lead = text("tests-lead", tests=count(len(checks), "test"), failed=failed or "none") if checks else ""
+    return Section(name="machinery", title="Do the tools work?", lead=lead, blocks=tuple(blocks))
+
+
+def _tests(checks: Sequence[Check]) -> Table:
+    outcomes: list[Outcome] = ["passed" if c.passed else "failed" for c in checks]
+    rows = [
+        (outcome, c.name, number(c.expected, 6), number(c.got, 6), number(c.tolerance, 2), c.source)
+        for outcome, c in zip(outcomes, checks, strict=True)
+    ]
+    titles = {"Outcome": False, "Test": False, "Expected": True, "Got": True, "Tolerance": True, "Source": False}
+    columns = tuple(Column(title=title, numeric=numeric) for title, numeric in titles.items())
+    return Table(caption="Tests against closed forms", columns=columns, rows=tuple(rows), marks=tuple(outcomes), compact=True)
+
+
+def review(evidence: Evidence) -> Section:
+    """Return the reader study, or say that there was none."""
+    score = evidence.review
+    if score is not None:
+        return Section(name="review", title="Expert review", blocks=tuple(_review_blocks(score)))
+    planned = evidence.study.review.readers
+    said = "The planned expert review has not been answered yet" if planned else "No expert review was asked for"
+    words = sentence(review_words(evidence.study)) if planned else "Nothing here says what an expert would see."
+    return Section(name="review", title="Expert review", blocks=(Notice(tone="open", title=said, text=words),))
+
+
+def _review_blocks(score: ReviewScore) -> list[Block]:
+    equal = score.equivalence
+    verdict = "equivalent to guessing" if equal["equivalent"] else "not shown to be equivalent to guessing"
+    rows = (
+        ("Readers, items", f"{count(score.readers, 'reader')}, {count(score.items, 'item')}"),
+        ("Accuracy", f"{number(score.accuracy)} {interval(score.ci95)}; guessing gives 0.5"),
+        ("p against guessing", number(score.p_value)),
+        ("d′", number(score.d_prime)),
+        (
+            f"Within ±{number(equal['margin'])}",
+            f"{verdict}; power {number(equal['power'])}, {equal['trials_needed']} trials needed for 0.8",
+        ),
+        *((f"Agreement, {name.replace('_', ' ')}", number(value)) for name, value in score.agreement.items()),
+    )
+    return [Facts(rows=rows), *([Bullets(items=score.notes)] if score.notes else [])]
+
+
+# ---------------------------------------------------------------- what follows
+
+
+def conclusions(evidence: Evidence) -> Section:
+    """Return what the number of independent groups allows one to conclude, and what it does not."""
+    title = "What follows, and what does not"
+    if not evidence.regions:
+        missing = Missing(what="the number of groups", why="The run has no split.")
+        return Section(name="conclusions", title=title, blocks=(missing,))
+    study, held = evidence.study, group_numbers(evidence)["holdout"]
+    unit = study.split.unit
+    if isinstance(study.split, SplitByBlocks):
+        notice, can, cannot = _of_pieces(evidence, count(held, unit))
+    else:
+        said = count(held, f"independent {unit}")
+        notice = Notice(tone="note", title=f"{said} in the holdout", text=text("groups", unit=unit))
+        can, cannot = text("can-groups", unit=unit), text("cannot-groups")
+    share = f"{binomial_interval(0, held, 0.9)[1]:.0%}" if held else "all"  # a two-sided 90 % interval ends at the one-sided 95 % bound
+    points = (can, cannot, text("rare", held=count(held, unit), share=share, unit=unit), text("passed-means"))
+    return Section(name="conclusions", title=title, blocks=(notice, Bullets(items=points)))
+
+
+def _of_pieces(evidence: Evidence, held: str) -> tuple[Notice, str, str]:
+    images = len(evidence.images)
+    things = "one image" if images == 1 else f"{images} images"
+    modality, volume = evidence.study.sources[0].modality, evidence.study.dims == 3
+    said = text("pieces", held=held, things=things) + (f" {text('one-volume')}" if volume else "")
+    notice = Notice(tone="open", title=f"All data come from {things}: for any other, n is {images}", text=said)
+    return (
+        notice,
+        text("can-within"),
+        text("cannot-within", other="subject or scanner" if modality == "mri" else "slide, patient or microscope"),
+    )
+
+
+def limits(evidence: Evidence) -> Section:
+    """Return the limits of the study and everything that is missing from its evidence."""
+    undefined = [
+        f"{r.plan.name}, {caption(m.name).title}: {m.reason}" for r in evidence.recipes for m in r.metrics if m.status == "undefined"
+    ]
+    absent = [f"{a.what}: {a.why}" for a in (*evidence.absent, *(a for r in evidence.recipes for a in r.absent))]
+    blocks: list[Block] = [Bullets(items=tuple(map(sentence, evidence.study.limits)))]
+    if undefined:
+        blocks += [Prose(text=f"{count(len(undefined), 'measurement')} could not be made:"), Bullets(items=tuple(undefined))]
+    if absent:
+        blocks += [Prose(text="Evidence that is not in the run:"), Bullets(items=tuple(map(sentence, absent)))]
+    return Section(name="limits", title="Limits", blocks=tuple(blocks))
+
+
+# ---------------------------------------------------------------- checking
+
+
+def checking(evidence: Evidence) -> Section:
+    """Return how to check a release without this software."""
+    title, release = "How to check this yourself", evidence.release
+    if release is None:
+        return Section(name="checking", title=title, blocks=(Notice(tone="open", title="Not signed", text=text("not-signed")),))
+    digests = (("Payload, SHA-256", release.payload_digest), ("signer.pub, SHA-256", release.key_id or "not found"))
+    blocks: tuple[Block, ...] = (
+        Facts(rows=(*digests, ("Files signed", str(release.files))), code=tuple(term for term, _ in digests)),
+        Notice(tone="note", title="First, the key", text=text("key-first")),
+        Commands(title="With OpenSSF model_signing", text=text("model-signing"), lines=(MODEL_SIGNING,)),
+        Commands(title="With openssl, jq and sha256sum alone", text=text("openssl", files=release.files), lines=_openssl()),
+    )
+    return Section(name="checking", title=title, lead=text("checking-lead"), blocks=blocks)
+
+
+def _openssl() -> tuple[str, ...]:
+    return (
+        "jq -r .dsseEnvelope.payload dataset.sigstore.json | base64 -d > payload.json",
+        "sha256sum payload.json",
+        "jq -r '.dsseEnvelope.signatures[0].sig' dataset.sigstore.json | base64 -d > payload.sig",
+        f"{{ printf 'DSSEv1 {len(PAYLOAD_TYPE)} {PAYLOAD_TYPE} %d ' $(stat -c %s payload.json); cat payload.json; }} > payload.pae",
+        "openssl dgst -sha256 -verify signer.pub -signature payload.sig payload.pae",
+        "jq -r '.predicate.resources[] | .digest + \"  dataset/\" + .name' payload.json | sha256sum --check --strict --quiet",
+        "find dataset -type f -o -type l | wc -l",
+    )
+
+
+def appendix(evidence: Evidence) -> Section:
+    """Return digests, environment and every measurement that no other section shows."""
+    decision = evidence.decision
+    rows = [("Study", evidence.study.digest)]
+    rows += [(f"Model {r.plan.name}", str(r.model["digest"])) for r in evidence.recipes if r.model.get("digest")]
+    rows += [(str(i.get("id")), str(i.get("digest") or i.get("sha256"))) for i in evidence.images[:8] if i.get("digest") or i.get("sha256")]
+    if evidence.release:
+        rows.append(("Signed payload", f"sha256:{evidence.release.payload_digest}"))
+    blocks: list[Block] = [Facts(rows=tuple(rows), code=tuple(term for term, _ in rows))]
+    other = family_table(evidence.recipes, "machinery", "Machinery")
+    if other:
+        blocks.append(other)
+    if evidence.environment:
+        blocks.append(Facts(rows=(("Environment", listed(f"{k} {v}" for k, v in sorted(evidence.environment.items()))),)))
+    if decision:
+        released = decision.released or "none"
+        blocks.append(Facts(rows=(("Recipes", listed(f"{k} {v}" for k, v in decision.per_recipe.items())), ("Released", released))))
+    return Section(name="appendix", title="Digests and environment", blocks=tuple(blocks))

@@ -1,0 +1,131 @@
+"""Numbers and lists as people read them, and what each metric is called and means."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import yaml
+
+from sciimg.records import Metric
+from sciimg.review.typesetting import templates
+
+MINUS = "\N{MINUS SIGN}"
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What a metric is called, which family it belongs to, and what it says in one sentence."""
+
+    family: str
+    title: str
+    says: str
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a number with ``digits`` significant digits, without needless zeros, with a true minus sign."""
+    if value is None:
+        return "none"
+    if float(value).is_integer() and abs(value) < 1e6:
+        return str(int(value)).replace("-", MINUS)
+    size = abs(value)
+    if size < 10**-digits or size >= 1e6:
+        mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+        return f"{float(mantissa):g} × 10{str(int(exponent)).translate(_RAISED)}".replace("-", MINUS)
+    return f"{value:.{digits}g}".replace("-", MINUS) if size < 10**digits else f"{value:.0f}".replace("-", MINUS)
+
+
+def interval(ci: tuple[float, float] | None) -> str:
+    """Return ``[low, high]`` or nothing."""
+    return "" if ci is None else f"[{number(ci[0])}, {number(ci[1])}]"
+
+
+def estimate(metric: Metric) -> str:
+    """Return value and 95 % interval, or why there is no value."""
+    if metric.value is None:
+        return f"undefined: {metric.reason}"
+    return " ".join(part for part in (number(metric.value), interval(metric.ci95)) if part)
+
+
+def null(metric: Metric | None) -> str:
+    """Return what the same metric gives between two real sets."""
+    if metric is None or metric.null is None:
+        return "no real-versus-real value"
+    return " ".join(part for part in (number(metric.null.value), interval(metric.null.ci95)) if part)
+
+
+def listed(items: Iterable[str], last: str = "and") -> str:
+    """Return ``a, b and c``."""
+    words = list(items)
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def count(n: int, one: str, many: str | None = None) -> str:
+    """Return ``1 image`` or ``5 images``."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}".replace(",", "\N{THIN SPACE}")
+
+
+def sentence(text: str) -> str:
+    """Return text that begins with a capital and ends with a full stop."""
+    text = " ".join(text.split())
+    if not text:
+        return ""
+    return text[0].upper() + text[1:] + ("" if text[-1] in ".?!" else ".")
+
+
+def plain(value: Any) -> str:
+    """Return an option of a recipe or another JSON value as short text."""
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case int() | float():
+            return number(value, 4)
+        case None:
+            return "none"
+        case str():
+            return value
+        case list() | tuple():
+            return ", ".join(plain(v) for v in value)
+        case dict():
+            return "; ".join(f"{k} {plain(v)}" for k, v in value.items())
+        case _:
+            return str(value)
+
+
+# ---------------------------------------------------------------- words kept as data
+
+
+def text(name: str, **values: Any) -> str:
+    """Return a sentence of ``captions.yaml`` with its names filled in."""
+    return str(_file()["texts"][name]).strip().format(**values)
+
+
+# ---------------------------------------------------------------- captions of metrics
+
+
+def caption(name: str) -> Caption:
+    """Return what is known of a metric by its name; an unknown one keeps its name and says that it is not described."""
+    for pattern, template in _captions():
+        if found := pattern.fullmatch(name.replace("_", "-")):
+            return Caption(template.family, found.expand(template.title), found.expand(template.says))
+    return Caption("other", name, "")
+
+
+def families() -> Sequence[tuple[str, str, str]]:
+    """Return (name, title, lead) of the families of metrics, in the order of the report."""
+    return [(f["name"], f["title"], f["lead"]) for f in _file()["families"]]
+
+
+@cache
+def _file() -> dict[str, Any]:
+    value: dict[str, Any] = yaml.safe_load((templates() / "captions.yaml").read_text(encoding="utf-8"))
+    return value
+
+
+@cache
+def _captions() -> tuple[tuple[re.Pattern[str], Caption], ...]:
+    return tuple((re.compile(m["name"]), Caption(m["family"], m["title"], m["says"])) for m in _file()["metrics"])
