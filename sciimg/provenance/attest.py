@@ -21,7 +21,7 @@ from sciimg.records import Decision, Digest, digest_file
 DATASET_BUNDLE = "dataset.sigstore.json"
 FOLDER = "attestations"
 REPORTS = ("report.html", "report.pdf")
-DECISION_MEANING = "This decision follows from the signed evidence by the gates of the study, and I release it."
+DECISION_MEANING = "This decision follows from the signed evidence by the gates of the study, and I sign for it."
 _PREDICATE: dict[Role, str] = {"decision": "urn:x-sciimg:attestation:decision:v1", "review": "urn:x-sciimg:attestation:review:v1"}
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 

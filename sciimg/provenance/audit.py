@@ -301,7 +301,7 @@ def _contents(case: _Case, result: Audit) -> Outcome:
     images = {n.split("/")[1] for n in digests if n.startswith("images/")}
     if decision.decision != "accepted":
         message = f"A study that is {decision.decision} releases no images; {len(images)} are here. Refuse the release."
-        return f"no images, as {decision.decision} asks", [Problem(f"{DATASET}/images", "images-not-allowed", message)] if images else []
+        return f"no images, because the study is {decision.decision}", [Problem(f"{DATASET}/images", "images-not-allowed", message)] if images else []
     catalogue = pd.read_parquet(io.BytesIO(case.signed("catalogue.parquet")))
     listed = {Path(p).parts[1] for p in catalogue["path"]}
     problems = []

@@ -55,7 +55,12 @@ def crate(facts: Facts) -> dict[str, Any]:
         *_software(facts),
         *(entity for stage in facts.stages for entity in _action(stage, facts)),
     ]
-    return {"@context": _CONTEXT, "@graph": graph}
+    return {"@context": _CONTEXT, "@graph": [{key: _compact(value) for key, value in entity.items()} for entity in graph]}
+
+
+def _compact(value: Any) -> Any:
+    """Return the only item of a list of one, as RO-Crate 1.1 recommends."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def _ref(identifier: str) -> dict[str, str]:
