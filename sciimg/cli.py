@@ -120,6 +120,8 @@ def ingest(
     spacing: Annotated[str | None, typer.Option(metavar="Z,Y,X", help="Where the files say nothing.")] = None,
     unit: Annotated[str | None, typer.Option(help="nanometer, micrometer, millimeter, or pixel: no physical size is known.")] = None,
     override_spacing: Annotated[bool, typer.Option("--override-spacing", help="Let --spacing contradict a file.")] = False,
+    axes: Annotated[str | None, typer.Option(help="For stacks without named axes, e.g. tyx.")] = None,
+    label_kind: Annotated[str | None, typer.Option(help="What label files beside images number: instances or classes.")] = None,
     on_error: Annotated[str, typer.Option(help="quarantine or stop.")] = "quarantine",
     json_: Json = False,
     debug: Debug = False,
@@ -127,7 +129,8 @@ def ingest(
     """Read real images into a collection of OME-Zarr volumes."""
     from sciimg.stages.ingest import ingest_files, parse_spacing
 
-    value = ingest_files(src, out, spacing=parse_spacing(spacing, unit), override=override_spacing, on_error=on_error)
+    said = parse_spacing(spacing, unit)
+    value = ingest_files(src, out, spacing=said, override=override_spacing, axes=axes, label_kind=label_kind, on_error=on_error)
     lines = [f"{i['id']}  {i['axes']} {i['shape']} {i['dtype']}  {i['spacing']} {i['unit']}" for i in value["images"]]
     lines += [f"Rejected  {r['source']}: {p['message']} [{p['kind']}]" for r in value["rejected"] for p in r["problems"]]
     return value, "\n".join([*lines, f"{len(value['images'])} images in {out}"]), 3 if value["rejected"] else 0

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from sciimg.errors import InputError
 from sciimg.files import write_json
@@ -13,13 +13,13 @@ from sciimg.io.faults import refuse
 from sciimg.io.labels import PIXELS
 from sciimg.io.names import unique_ids
 from sciimg.io.open import digest_source
-from sciimg.io.spacing import in_known_unit
+from sciimg.io.spacing import Wishes, in_known_unit
 from sciimg.protocol import LoadedStudy
 from sciimg.records import Digest
-from sciimg.stages.items import Item, Rejected, file_item, find, stored_items
+from sciimg.stages.items import Item, Rejected, file_item, find, pairs, stored_items
 from sciimg.stages.sources import study_items
 from sciimg.store import Collection, CollectionWriter
-from sciimg.types import Spacing
+from sciimg.types import LabelKind, Spacing
 
 COLLECTION = "collection"
 REJECTED = "rejected.json"
@@ -32,6 +32,7 @@ def ingest_files(
     spacing: Spacing | None = None,
     override: bool = False,
     axes: str | None = None,
+    label_kind: str | None = None,
     on_error: str = "quarantine",
 ) -> dict[str, Any]:
     """Read files, folders, OME-Zarr images and collections into a new collection.
@@ -39,11 +40,14 @@ def ingest_files(
     Parameters
     ----------
     sources : sequence of Path
-        As the user typed them; globs and ``package:NAME/path`` are understood.
+        As the user typed them; globs and ``package:NAME/path`` are understood. In a folder with the subfolders ``images`` and
+        ``labels`` (or ``masks``), files of equal stems are pairs of an image and its labels.
     out : Path
         The collection; must not exist.
     spacing, override, axes
         As in :func:`sciimg.io.open_image`.
+    label_kind : "instances" or "classes", optional
+        What label files number; by default ``masks`` hold instances and ``labels`` classes, with a note.
     on_error : "quarantine" or "stop"
         Leave bad inputs out, or write nothing when there is one.
 
@@ -59,12 +63,18 @@ def ingest_files(
     """
     if on_error not in ("quarantine", "stop"):
         raise refuse("--on-error", "bad-value", f"It must be quarantine or stop; got {on_error!r}.")
+    kind = next((k for k in get_args(LabelKind) if k == label_kind), None)
+    if label_kind is not None and kind is None:
+        raise refuse("--label-kind", "bad-value", f"It must be instances or classes; got {label_kind!r}.")
     found, rejected = find(sources)
-    files = [path for path in found if not is_zarr(path)]
+    label_of = pairs(found)
+    labels = set(label_of.values())
+    files = [path for path in found if not is_zarr(path) and path not in labels]
+    wishes = Wishes(spacing, override, axes)
     ids = unique_ids(files, digest_source)
-    items = [file_item(path, id, spacing, override, axes) for path, id in zip(files, ids, strict=True)]
+    items = [file_item(path, id, wishes, label_of.get(path), kind) for path, id in zip(files, ids, strict=True)]
     for path in found:
-        if path not in files:
+        if is_zarr(path):
             items += stored_items(path, rejected, {i.id for i in items})
     _write(items, rejected, out, study=None, stop=on_error == "stop", resume=False)
     return summary(out)

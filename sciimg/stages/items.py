@@ -1,6 +1,6 @@
 """Images to be: what a user named, found and ready to be opened one by one."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -8,16 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from sciimg.errors import InputError, Problem
-from sciimg.io.derive import LabelImage
+from sciimg.io.derive import LabelImage, labels_from_file
 from sciimg.io.expand import expand
 from sciimg.io.image import Image
 from sciimg.io.labels import PIXELS
 from sciimg.io.names import slug, stem
 from sciimg.io.open import digest_source, open_image
+from sciimg.io.spacing import Wishes
 from sciimg.io.tables import Value
 from sciimg.records import Digest
 from sciimg.store import Volume
-from sciimg.types import Spacing
+from sciimg.types import LabelKind
+
+IMAGES = "images"
+# What the numbers in a label folder usually are; a note says so, and --label-kind or a study says otherwise.
+LABEL_FOLDERS: Mapping[str, LabelKind] = {"labels": "classes", "masks": "instances"}
 
 Made = tuple[Image, LabelImage | None]
 Rejected = list[tuple[str, tuple[Problem, ...]]]  # source as shown to people, and what is wrong with it
@@ -39,8 +44,6 @@ class Item:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-
-
 def find(sources: Iterable[Path]) -> tuple[list[Path], Rejected]:
     """Return the images of the sources, each once, and the sources that are not there."""
     found: dict[Path, Path] = {}
@@ -54,36 +57,51 @@ def find(sources: Iterable[Path]) -> tuple[list[Path], Rejected]:
     return list(found.values()), rejected
 
 
-def file_item(path: Path, id: str, spacing: Spacing | None, override: bool, axes: str | None) -> Item:
+def pairs(found: Sequence[Path]) -> dict[Path, Path]:
+    """Return image → label file for the usual layout of two sibling folders, ``images`` and ``labels`` or ``masks``, and equal stems."""
+    by_place = {(path.parent.parent, path.parent.name.lower(), stem(path)): path for path in found}
+    return {
+        path: label
+        for (above, folder, name), path in by_place.items()
+        if folder == IMAGES
+        for kind in LABEL_FOLDERS
+        if (label := by_place.get((above, kind, name)))
+    }
+
+
+def file_item(path: Path, id: str, wishes: Wishes, label: Path | None = None, kind: LabelKind | None = None) -> Item:
+    """Return the item of a file and, where it has one, its label file; what the labels number is told by their folder or ``kind``."""
+
     def make() -> Made:
         with every_problem(path):
-            return open_image(path, spacing=spacing, override=override, axes=axes), None
+            image = open_image(path, spacing=wishes.spacing, override=wishes.override, axes=wishes.axes)
+        if label is None:
+            return image, None
+        pixels = labels_from_file(label, image)
+        taken = kind or LABEL_FOLDERS[label.parent.name.lower()]
+        if kind is None:
+            message = f"Labels in a folder {label.parent.name!r} are taken as {taken}. Say what they are with --label-kind, or in a study."
+            image = image.with_problems(Problem(str(label), "label-kind-not-stated", message))
+        return image, LabelImage(pixels, taken, {"kind": "files", "file": label.name})
 
-    return Item(str(path), id, id, lambda: digest_source(path), make)
+    return Item(str(path), id, id, partial(digest_source, path), make)
 
 
 def stored_items(path: Path, rejected: Rejected, taken: set[str]) -> Iterator[Item]:
     """Yield the images of an OME-Zarr image or a collection, with labels, groups and conditions where it has them."""
-    try:
-        places = sorted((path / "images").glob("*.zarr")) if (path / "collection.json").exists() else [path]
-        volumes = [Volume(place) for place in places]
-    except InputError as error:
-        rejected.append((str(path), error.problems))
-        return
-    for place, volume in zip(places, volumes, strict=True):
+    for place in sorted((path / "images").glob("*.zarr")) if (path / "collection.json").exists() else [path]:
+        try:
+            volume = Volume(place)
+        except InputError as error:
+            rejected.append((str(place), error.problems))
+            continue
         id = slug(stem(place))
         if id in taken:
             id = f"{id}-{volume.measured_digest().removeprefix('sha256:')[:8]}"
         taken.add(id)
         about = volume.attributes
-        yield Item(
-            str(place),
-            id,
-            str(about.get("group", id)),
-            volume.measured_digest,
-            partial(_stored, volume),
-            about.get("conditions", {}),
-        )
+        group = str(about.get("group", id))
+        yield Item(str(place), id, group, volume.measured_digest, partial(_stored, volume), about.get("conditions", {}))
 
 
 def _stored(volume: Volume) -> Made:
