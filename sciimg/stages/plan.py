@@ -42,7 +42,7 @@ def plan(study: Study) -> dict[str, Stage]:
 
 def _source_files(run: Run) -> Any:
     """Digest of every file that the study's sources name: changed images are other inputs."""
-    from sciimg.stages.sources import source_digests
+    from sciimg.stages.source_files import source_digests
 
     return source_digests(run.loaded)
 

@@ -1,0 +1,35 @@
+"""The files that a study's sources name, by content."""
+
+from collections.abc import Iterator
+
+from sciimg.io.expand import expand
+from sciimg.protocol import LoadedStudy
+from sciimg.protocol.models import LabelFiles, Source, TissueMaps
+from sciimg.records import Digest, digest_file, digest_of
+
+
+def source_digests(loaded: LoadedStudy) -> dict[str, Digest]:
+    """Return one digest a source, over the names and bytes of its images, labels and table: changed files are other inputs."""
+    digests = {}
+    for source in loaded.study.sources:
+        files: dict[str, Digest] = {}
+        for uri in _uris(source):
+            for place in expand(uri, loaded.folder):
+                for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+                    if path.is_file():
+                        files[f"{uri}:{path.name}" if path == place else f"{uri}:{path.relative_to(place).as_posix()}"] = digest_file(path)
+        digests[source.name] = digest_of(files)
+    return digests
+
+
+def _uris(source: Source) -> Iterator[str]:
+    yield source.uri
+    if source.table is not None:
+        yield source.table.uri
+    match source.labels:
+        case LabelFiles(uri=uri):
+            yield uri
+        case TissueMaps(maps=maps):
+            yield from maps.values()
+        case _:
+            return
