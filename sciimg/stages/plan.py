@@ -63,7 +63,7 @@ def _signer(run: Run) -> Any:
 def _ingest(run: Run, out: Path) -> None:
     from sciimg.stages.ingest import ingest_study
 
-    write_json(out / "rejected.json", ingest_study(run.loaded, out / "collection")["rejected"])
+    ingest_study(run.loaded, out)
 
 
 def _split(run: Run, out: Path) -> None:
@@ -141,7 +141,7 @@ def _release(run: Run, out: Path) -> None:
         synthetic=run.folder(f"generate-{decision.released}") / "synthetic" if decision.released else None,
         stages={name: entry for name in plan(run.loaded.study) if (entry := run.ledger(name))},
         environment=environment(),
-        rejected=json.loads((run.folder("ingest") / "rejected.json").read_text()),
+        rejected=json.loads((run.folder("ingest") / "rejected.json").read_text())["rejected"],
         render=render,
     )
 
