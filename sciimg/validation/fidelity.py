@@ -49,6 +49,26 @@ def mask_fidelity(
     return out
 
 
+def own_scores(segmenter: Segmenter, holdout: PatchSet, names: tuple[str, str], *, bootstrap: int, key: tuple[str, ...]) -> list[Metric]:
+    """Return Dice and, for instances, object F1 of the segmenter on the real holdout, under the given names: what it can judge at all."""
+    out = []
+    for name, (groups, sums) in zip(names, _counts(segmenter, holdout), strict=False):
+        about: dict[str, Any] = {
+            "n": len(groups),
+            "unit_of_n": "groups",
+            "n_real": len(holdout),
+            "higher_is_better": True,
+            "source": _SOURCE,
+        }
+        value = float(f1(sums.sum(0)))
+        if not np.isfinite(value):
+            out.append(Metric.undefined(name, "neither the holdout's labels nor the predictions hold an object", **about))
+            continue
+        rounds = f1(pooled(sums, resampling_weights(generator(*key, name), len(groups), bootstrap)))
+        out.append(Metric(name=name, value=value, ci95=_interval(value, rounds), unit="1", **about))
+    return out
+
+
 def _obstacle(segmenter: Segmenter | None, holdout: PatchSet, synthetic: PatchSet | None) -> str:
     if segmenter is None:
         return "no independent segmenter was trained for this study (the real images have no labels)"

@@ -54,14 +54,13 @@ def chosen(patches: PatchSet, key: tuple[str, ...]) -> NDArray[np.intp]:
     return ranked[: SAMPLES[patches.dims]]
 
 
-def samples(name: str, patches: PatchSet, key: tuple[str, ...], read_back: PatchSet | None = None) -> Arrays:
-    """Return ``NAME.images`` and, where there are any, ``NAME.labels`` and ``NAME.read-back`` of the chosen rows."""
-    rows = chosen(patches, key)
-    out: Arrays = {f"{name}.images": patches.images[rows]}
+def samples(name: str, patches: PatchSet, read_back: PatchSet | None = None) -> Arrays:
+    """Return ``NAME.images`` and, where there are any, ``NAME.labels`` and ``NAME.read-back``."""
+    out: Arrays = {f"{name}.images": patches.images}
     if patches.labels is not None:
-        out[f"{name}.labels"] = patches.labels[rows]
+        out[f"{name}.labels"] = patches.labels
     if read_back is not None and read_back.labels is not None:
-        out[f"{name}.read-back"] = read_back.labels[rows]
+        out[f"{name}.read-back"] = read_back.labels
     return out
 
 
@@ -80,7 +79,8 @@ def error_map(real: PatchSet, test: PatchSet) -> NDArray[np.float32]:
     low, high = np.quantile(real.images, [0.005, 0.995], axis=axes, keepdims=True)
     span = np.where(high > low, high - low, 1.0)
     error = np.abs(test.images.astype(np.float64) - real.images.astype(np.float64)) / span
-    return np.clip(error.mean(axis=1), 0, 1).astype(np.float32)
+    mean: NDArray[np.float32] = np.clip(error.mean(axis=1), 0, 1).astype(np.float32)
+    return mean
 
 
 def physics(check: str, curves: Mapping[str, NDArray[np.float64]]) -> Arrays:

@@ -19,10 +19,33 @@ _LEAST_SPREAD = 1e-9
 _RIDGE = 1.0
 
 
+SCALAR_PARTS: dict[str, bool | None] = {"correlation": True, "slope": None, "error": False}
+
+
+def undefined_scalar(name: str, reason: str) -> list[Metric]:
+    """Return the metrics of :func:`scalar_obedience` without a number."""
+    return [Metric.undefined(f"condition_{name}_{part}", reason, higher_is_better=better) for part, better in SCALAR_PARTS.items()]
+
+
 def scalar_obedience(
-    name: str, requested: Array, measured: Array, groups: NDArray[Any], *, real_spread: float, bootstrap: int, key: tuple[str, ...]
+    name: str,
+    requested: Array,
+    measured: Array,
+    groups: NDArray[Any],
+    *,
+    real_spread: float,
+    bootstrap: int,
+    key: tuple[str, ...],
+    on_real: tuple[Array, Array] | None = None,
 ) -> list[Metric]:
     """Compare requested with measured values, each shape (N,).
+
+    Parameters
+    ----------
+    real_spread : float
+        Standard deviation of the real values, the unit of the error.
+    on_real : (requested, measured), optional
+        True and measured values of real images: how well the measurement itself works.
 
     Returns
     -------
@@ -31,25 +54,29 @@ def scalar_obedience(
         ``condition_<name>_error`` (root mean square difference in standard deviations of the real values).
     """
     stem = f"condition_{name}"
-    names = {"correlation": True, "slope": None, "error": False}
     about: dict[str, Any] = {"n": len(requested), "source": "Pearson correlation, ordinary least squares", "unit": "1"}
     if reason := _unusable(requested, measured):
-        return [Metric.undefined(f"{stem}_{k}", reason, higher_is_better=better, **about) for k, better in names.items()]
-    centre = requested.mean()
-    x, y = requested - centre, measured - centre
-    moments = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y, (x - y) ** 2], axis=1)
-    labels, sums = by_group(moments, groups)
+        return undefined_scalar(name, reason)
+    labels, sums = by_group(_terms(requested, measured), groups)
+    null = {} if on_real is None else _moments(_terms(*on_real).sum(axis=0)[None], real_spread)
     weights = resampling_weights(generator(*key, name, "bootstrap"), len(labels), bootstrap)
     values, rounds = _moments(sums.sum(axis=0)[None], real_spread), _moments(pooled(sums, weights), real_spread)
     out = []
-    for part, better in names.items():
+    for part, better in SCALAR_PARTS.items():
         value, replicates = float(values[part][0]), rounds[part][np.isfinite(rounds[part])]
         if not np.isfinite(value):
             out.append(Metric.undefined(f"{stem}_{part}", "the measured value is the same on all synthetic images", **about))
             continue
         interval = centred_interval(value, replicates) if len(labels) > 1 and replicates.size else None
-        out.append(Metric(name=f"{stem}_{part}", value=value, ci95=interval, higher_is_better=better, **about))
+        real = Null(value=float(null[part][0])) if part in null and np.isfinite(null[part][0]) else None
+        out.append(Metric(name=f"{stem}_{part}", value=value, ci95=interval, null=real, higher_is_better=better, **about))
     return out
+
+
+def undefined_class(name: str, reason: str, **about: Any) -> list[Metric]:
+    """Return the metrics of :func:`class_obedience` without a number."""
+    names = (f"condition_{name}_accuracy", f"condition_{name}_accuracy-ratio")
+    return [Metric.undefined(n, reason, **({"higher_is_better": True} | about)) for n in names]
 
 
 def class_obedience(
@@ -89,9 +116,9 @@ def class_obedience(
     }
     classes = sorted(set(np.asarray(train[1]).astype(str)))
     if len(classes) < 2:
-        return [Metric.undefined(n, f"the real training images have {len(classes)} class; two are needed", **about) for n in names]
+        return undefined_class(name, f"the real training images have {len(classes)} class; two are needed", **about)
     if len(synthetic[1]) == 0:
-        return [Metric.undefined(n, "no synthetic images", **about) for n in names]
+        return undefined_class(name, "no synthetic images", **about)
     read = _discriminant(train[0], np.asarray(train[1]).astype(str), classes)
     rng = generator(*key, name, "bootstrap")
     on_real, real_rounds = _accuracy(read(holdout[0]), holdout[1], holdout[2], classes, bootstrap, rng)
@@ -121,6 +148,12 @@ def _unusable(requested: Array, measured: Array) -> str:
     if requested.std() <= _LEAST_SPREAD * max(1.0, float(np.abs(requested).max())):
         return "the requested value is the same for all synthetic images"
     return ""
+
+
+def _terms(requested: Array, measured: Array) -> Array:
+    """Return sums to add up, (N, 7), of deviations from the mean request (a common offset, so that no precision is lost)."""
+    x, y = requested - requested.mean(), measured - requested.mean()
+    return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y, (x - y) ** 2], axis=1)
 
 
 def _moments(sums: Array, real_spread: float) -> dict[str, Array]:

@@ -7,13 +7,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.color import rgb2hed
 from skimage.data import immunohistochemistry
-from skimage.feature import peak_local_max
-from skimage.filters import threshold_local
-from skimage.measure import label
-from skimage.segmentation import watershed
 
+from sciimg.io.derive import prepare
+from sciimg.io.image import Image
+from sciimg.io.nuclei import segment_nuclei
+from sciimg.protocol.models import SegmentNuclei, StainSeparation
 from sciimg.types import PatchSet, Spacing
 
 PARTS = {"train": (0, 250), "calibration": (266, 353), "holdout": (369, 512)}  # columns, with a guard gap
@@ -23,17 +22,10 @@ SIDE = 64
 @cache
 def section() -> tuple[NDArray[np.uint16], NDArray[np.int32]]:
     """The colon section as haematoxylin and DAB density, (2, 512, 512), and its nuclei."""
-    image = np.clip(np.rint(rgb2hed(immunohistochemistry())[..., [0, 2]] * 20000), 0, 65535).astype(np.uint16).transpose(2, 0, 1)
-    smooth = ndimage.gaussian_filter(image[0].astype(float), 1)
-    mask = ndimage.binary_opening(smooth > threshold_local(smooth, 51))
-    depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), 1)
-    peaks = peak_local_max(depth, min_distance=5, labels=label(mask))
-    seeds = np.zeros(mask.shape, int)
-    seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-    nuclei = watershed(-depth, seeds, mask=mask)
-    small = np.flatnonzero(np.bincount(nuclei.ravel()) < 30)
-    nuclei[np.isin(nuclei, small)] = 0
-    return image, nuclei.astype(np.int32)
+    rgb = Image.from_array(immunohistochemistry().transpose(2, 0, 1), "cyx", Spacing((1.0, 1.0), "pixel"), ("red", "green", "blue"))
+    stains = prepare(rgb, (StainSeparation(kind="stain-separation"),)).read()
+    plan = SegmentNuclei(kind="segment-nuclei", channel="haematoxylin", subtract="dab", min_area_px=40)
+    return stains, segment_nuclei(stains[0], stains[1], plan)
 
 
 def patches(part: str, stride: int = 32) -> PatchSet:

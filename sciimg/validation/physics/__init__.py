@@ -5,7 +5,7 @@ The list below is the whole plug-in system; ``tests/conformance/test_checks.py``
 
 from sciimg.validation.physics.check import Check, Control
 from sciimg.validation.physics.contrast_order import ContrastOrder
-from sciimg.validation.physics.effect import Calibration, RealImages, calibrate, curves, effect
+from sciimg.validation.physics.effect import Calibration, RealImages, calibrate, curves, effect, obstacle_between
 from sciimg.validation.physics.intensity_law import IntensityLaw
 from sciimg.validation.physics.noise_law import NoiseLaw
 from sciimg.validation.physics.object_morphology import ObjectMorphology
@@ -27,4 +27,4 @@ CHECKS: dict[str, Check] = {
     )
 }
 
-__all__ = ["CHECKS", "Calibration", "Check", "Control", "RealImages", "calibrate", "curves", "effect"]
+__all__ = ["CHECKS", "Calibration", "Check", "Control", "RealImages", "calibrate", "curves", "effect", "obstacle_between"]

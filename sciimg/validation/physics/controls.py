@@ -73,7 +73,7 @@ def inverted(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
 
 
 def magnified(factor: float) -> Plant:
-    """Enlarge the centre of every sample: what a wrong pixel size does to objects."""
+    """Enlarge (or, below 1, reduce and mirror outwards) every sample: what a wrong pixel size does to objects."""
 
     def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
         images = patches.images.astype(np.float64)

@@ -17,10 +17,10 @@ def edges_of(values: Array, bins: int, *, beyond: float = 1.0) -> Array:
     return np.unique(np.concatenate([[inner[0] - beyond * span], inner[:-1], [top, inner[-1] + beyond * span]]))
 
 
-def counts(values: Array, edges: Array) -> Array:
-    """Count values, shape (n,), in the bins; what lies outside counts in the outermost bin."""
+def counts(values: Array, edges: Array, weights: Array | None = None) -> Array:
+    """Count values, shape (n,), in the bins, with weights where given; what lies outside counts in the outermost bin."""
     index = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
-    return np.bincount(index, minlength=len(edges) - 1).astype(np.float64)
+    return np.bincount(index, weights=weights, minlength=len(edges) - 1).astype(np.float64)
 
 
 def cumulative(histogram: Array) -> Array:

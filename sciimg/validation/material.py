@@ -1,0 +1,161 @@
+"""What judges look at: the parts of the real data and synthetic sets, as patches of one shape with groups and conditions."""
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sciimg.patches.location import PatchLocation
+from sciimg.patches.regions import Region, to_table
+from sciimg.patches.source import PatchSource
+from sciimg.protocol.models import Study, TissueMaps
+from sciimg.store import Collection
+from sciimg.types import SPATIAL, Part, PatchSet, Spacing
+
+TRAIN_TILES = 1024  # more are not needed to fit a small segmenter, and memory stays bounded
+
+
+@dataclass(frozen=True)
+class RealData:
+    """The real side of a study, read when it is asked for.
+
+    Parameters
+    ----------
+    study : Study
+    sources : dict
+        A :class:`PatchSource` for each part that there is.
+    key : tuple of str
+        Seeds what is chosen where there is more than is needed.
+    """
+
+    study: Study
+    sources: dict[Part, PatchSource]
+    key: tuple[str, ...]
+
+    @cached_property
+    def holdout(self) -> PatchSet:
+        """Up to ``validation.samples`` patches of the holdout, spread over its groups; they may overlap where there is little."""
+        return self._grid("holdout")
+
+    @cached_property
+    def holdout_tiles(self) -> PatchSet:
+        """Patches of the holdout that do not overlap."""
+        return self._tiles("holdout", self.study.validation.samples)
+
+    @cached_property
+    def calibration(self) -> PatchSet | None:
+        """Patches of the calibration part: real, never trained on, used to say how much real images differ."""
+        return self._grid("calibration") if "calibration" in self.sources else None
+
+    @cached_property
+    def train(self) -> PatchSet | None:
+        """Patches of the training part, as many as of the holdout."""
+        return self._grid("train") if "train" in self.sources else None
+
+    @cached_property
+    def train_tiles(self) -> PatchSet | None:
+        """Patches of the training part that do not overlap: those that may count as annotated."""
+        return self._tiles("train", TRAIN_TILES) if "train" in self.sources else None
+
+    def train_draws(self, count: int, *purpose: str) -> PatchSet | None:
+        """Return random patches of the training part."""
+        if "train" not in self.sources:
+            return None
+        return self._named(self.sources["train"].draw((*self.key, *purpose), range(count)))
+
+    def at(self, synthetic: PatchSet) -> PatchSet:
+        """Return the real patches from whose place (columns ``real_image`` and ``real_origin``) each synthetic one took its conditions."""
+        places = [
+            PatchLocation(str(image), tuple(json.loads(origin)), self.study.patches.shape)
+            for image, origin in zip(synthetic.table["real_image"], synthetic.table["real_origin"], strict=True)
+        ]
+        return self._named(self.sources["holdout"].at(places))
+
+    def _grid(self, part: Part) -> PatchSet:
+        return self._named(self.sources[part].grid(limit=self.study.validation.samples, seed_key=(*self.key, part)))
+
+    def _tiles(self, part: Part, limit: int) -> PatchSet:
+        return self._named(self.sources[part].grid(limit=limit, stride=self.study.patches.shape, seed_key=(*self.key, part, "tiles")))
+
+    def _named(self, patches: PatchSet) -> PatchSet:
+        return replace(patches, attributes={**patches.attributes, "classes": class_names(self.study)})
+
+
+def real_data(
+    study: Study, collection: Path, regions: pd.DataFrame | None, *, train: Path | None = None, key: tuple[str, ...] = ()
+) -> RealData:
+    """Open the real side of a study.
+
+    Parameters
+    ----------
+    collection : Path
+        Collection of real images.
+    regions : DataFrame or None
+        The split; without one the whole collection is holdout, and ``train`` (if given) is a collection of training images.
+    """
+    about = (study.patches.shape, study.conditions, study.patches.min_foreground)
+    opened = Collection(collection)
+    if regions is None:
+        sources = {"holdout": PatchSource(opened, whole(opened, "holdout"), "holdout", *about)}
+        if train is not None:
+            other = Collection(train)
+            sources["train"] = PatchSource(other, whole(other, "train"), "train", *about)
+    else:
+        sources = {part: PatchSource(opened, regions, part, *about) for part in ("train", "calibration", "holdout")}
+    return RealData(study, sources, (study.digest, "validate", *key))  # type: ignore[arg-type]
+
+
+def whole(collection: Collection, part: Part) -> pd.DataFrame:
+    """Return regions that put every image, whole, into one part; its groups are those of the catalogue."""
+    regions = []
+    for row in collection.catalogue.itertuples():
+        extent = _extent(row.axes, row.shape)
+        regions.append(Region(str(row.id), part, str(row.group), (0,) * len(extent), extent))
+    return to_table(regions)
+
+
+def class_names(study: Study) -> dict[str, int]:
+    """Return the names and numbers of label classes where the study names them."""
+    for source in study.sources:
+        if isinstance(source.labels, TissueMaps):
+            return {name: number for number, name in enumerate(source.labels.maps, start=1)}
+    return {}
+
+
+def synthetic_set(study: Study, path: Path | None) -> PatchSet | None:
+    """Return the samples of a synthetic collection, with conditions and groups as in its catalogue; None where there is no collection.
+
+    Images of another shape than the study's samples (a collection made elsewhere) are cut into patches, without their conditions.
+    """
+    if path is None or not path.exists():
+        return None
+    collection = Collection(path)
+    table = collection.catalogue.reset_index(drop=True)
+    if table.empty:
+        return None
+    if {_extent(row.axes, row.shape) for row in table.itertuples()} != {study.patches.shape}:
+        source = PatchSource(collection, whole(collection, "holdout"), "holdout", study.patches.shape)
+        cut = source.grid(limit=study.validation.samples, seed_key=(study.digest, "validate", "synthetic"))
+        return replace(cut, attributes={"classes": class_names(study)})
+    volumes = [collection.volume(str(i)) for i in table["id"]]
+    first = volumes[0]
+    drawn = [volume.read_labels() for volume in volumes]
+    labels = np.stack([x for x in drawn if x is not None]) if all(x is not None for x in drawn) else None
+    return PatchSet(
+        np.stack([volume.read() if "c" in volume.axes else volume.read()[None] for volume in volumes]),
+        labels,
+        table["group"].astype(str).to_numpy(dtype=object),
+        table,
+        first.spacing or Spacing((1.0,) * len(study.patches.shape), "pixel"),
+        tuple(c.name for c in first.channels),
+        first.label_kind,
+        {"classes": class_names(study)},
+    )
+
+
+def _extent(axes: Any, shape: Any) -> tuple[int, ...]:
+    return tuple(int(n) for a, n in zip(str(axes), json.loads(str(shape)), strict=True) if a in SPATIAL)
