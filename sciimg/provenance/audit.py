@@ -121,7 +121,7 @@ class _Case:
     digests: dict[str, str] | None = None
     intact: bool = False
     study: Study | None = None
-    attestations: list[Attestation] = field(default_factory=list)
+    attestations: list[Attestation] | None = None
     decision: Decision | None = None
 
     def signed(self, name: str) -> bytes:
@@ -224,6 +224,7 @@ def _attestations(case: _Case, result: Audit) -> Outcome:
     bundle, study = _need(case.bundle), _need(case.study)
     problems: list[Problem] = []
     persons: set[str] = set()
+    case.attestations = []
     for path in sorted((case.release / FOLDER).glob("*.sigstore.json")):
         try:
             attestation = read_attestation(path)
@@ -279,7 +280,7 @@ def _decision(case: _Case, result: Audit) -> Outcome:
     if derived != recorded:
         message = f"The evidence gives {_short(derived)}; recorded is {_short(recorded)}. Refuse the release."
         problems.append(Problem(where, "decision-does-not-follow", message))
-    for attestation in case.attestations:
+    for attestation in case.attestations or []:
         said = (attestation.said.get("decision"), attestation.said.get("released"))
         if attestation.role == "decision" and said != (derived.decision, derived.released):
             message = f"Signed is {said[0]} (released: {said[1]}); the evidence gives {_short(derived)}. Refuse the release."
@@ -301,7 +302,9 @@ def _contents(case: _Case, result: Audit) -> Outcome:
     images = {n.split("/")[1] for n in digests if n.startswith("images/")}
     if decision.decision != "accepted":
         message = f"A study that is {decision.decision} releases no images; {len(images)} are here. Refuse the release."
-        return f"no images, because the study is {decision.decision}", [Problem(f"{DATASET}/images", "images-not-allowed", message)] if images else []
+        return f"no images, because the study is {decision.decision}", [
+            Problem(f"{DATASET}/images", "images-not-allowed", message)
+        ] if images else []
     catalogue = pd.read_parquet(io.BytesIO(case.signed("catalogue.parquet")))
     listed = {Path(p).parts[1] for p in catalogue["path"]}
     problems = []
@@ -318,9 +321,10 @@ def _contents(case: _Case, result: Audit) -> Outcome:
 def _reports(case: _Case, result: Audit) -> Outcome:
     payload = _need(case.bundle).payload_digest
     here = {name: digest_file(case.release / name) for name in REPORTS if (case.release / name).is_file()}
-    named = {name for a in case.attestations if a.role == "decision" for name in a.bundle.subjects}
+    attestations = _need(case.attestations)
+    named = {name for a in attestations if a.role == "decision" for name in a.bundle.subjects}
     problems = []
-    for attestation in case.attestations:
+    for attestation in attestations:
         for name in set(attestation.bundle.subjects) & set(REPORTS):
             if name not in here:
                 message = f"This report was signed ({attestation.bundle.where}) and is not here. Get the whole release."

@@ -12,8 +12,7 @@ from typing import Any
 from sciimg.provenance.facts import Facts, licence_url
 
 NAME = "croissant.json"
-_PARQUET = "application/vnd.apache.parquet"
-_MEDIA = {"parquet": "application/vnd.apache.parquet", "json": "application/json", "yaml": "application/yaml", "md": "text/markdown"}
+_MEDIA = {"parquet": "application/x-parquet", "json": "application/json", "yaml": "application/yaml", "md": "text/markdown"}
 _CONTEXT: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",

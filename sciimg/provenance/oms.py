@@ -167,7 +167,11 @@ def _added(name: str, digest: str, missing: Mapping[str, str]) -> tuple[str, str
 
 
 def _walk(folder: Path, prefix: str, problems: list[Problem]) -> Iterator[str]:
-    entries = sorted(os.scandir(folder / prefix if prefix else folder), key=lambda e: e.name)
+    try:
+        entries = sorted(os.scandir(folder / prefix), key=lambda e: e.name)
+    except OSError as error:
+        problems.append(Problem(prefix.rstrip("/") or ".", "unreadable", f"A folder that can be read belongs here ({error.strerror})."))
+        return
     if not entries:
         problems.append(Problem(prefix.rstrip("/") or ".", "empty-folder", "A signed folder has no empty folders in it. Remove it."))
     for entry in entries:

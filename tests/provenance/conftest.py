@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import releases
+from releases import trusted
 
 from sciimg.provenance.keys import Key, make_key
-from sciimg.provenance.policy import ROLES, TrustedKey, TrustPolicy
+from sciimg.provenance.policy import TrustPolicy
 
 
 @pytest.fixture(scope="session")
@@ -47,8 +48,3 @@ def _own_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.delenv("SCIIMG_KEY_PASSPHRASE", raising=False)
     yield
-
-
-def trusted(key: Key, **changes: object) -> TrustedKey:
-    fields: dict[str, object] = {"key_id": key.id, "public_key": key.public.pem.decode(), "person": key.signer, "roles": ROLES}
-    return TrustedKey.model_validate(fields | changes)

@@ -11,6 +11,7 @@ from sciimg.decision import collect, decide
 from sciimg.io.image import Image
 from sciimg.protocol import LoadedStudy, parse_study
 from sciimg.provenance.keys import Key
+from sciimg.provenance.policy import ROLES, TrustedKey
 from sciimg.provenance.release import publish
 from sciimg.randomness import generator
 from sciimg.records import Check, Decision, Digest, Lineage, Metric, digest_of
@@ -135,3 +136,9 @@ def release(folder: Path, key: Key, outcome: str = "accepted", text: str = STUDY
 def render(out: Path, payload: Digest) -> None:
     (out / "report.html").write_text(f"<!doctype html><title>Report</title><p>Payload <b>{payload[:20]}<wbr>{payload[20:]}</b></p>\n")
     (out / "report.pdf").write_bytes(b"%PDF-1.7\n% a report\n")
+
+
+def trusted(key: Key, **changes: object) -> TrustedKey:
+    """Return the entry of a trust policy for a key."""
+    fields: dict[str, object] = {"key_id": key.id, "public_key": key.public.pem.decode(), "person": key.signer, "roles": ROLES}
+    return TrustedKey.model_validate(fields | changes)
