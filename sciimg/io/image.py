@@ -148,8 +148,11 @@ class Image:
 
     def _refuse_not_finite(self, pixels: NDArray[Any], box: Box) -> None:
         # One sum is NaN or infinite whenever a term is; the slow look for the place happens only then (or on an overflowing sum).
-        if pixels.dtype.kind != "f" or np.isfinite(np.sum(pixels, dtype=np.float64)):
+        if pixels.dtype.kind != "f":
             return
+        with np.errstate(invalid="ignore", over="ignore"):
+            if np.isfinite(np.sum(pixels, dtype=np.float64)):
+                return
         bad = ~np.isfinite(pixels)
         count = int(np.count_nonzero(bad))
         if count:

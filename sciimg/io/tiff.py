@@ -21,6 +21,7 @@ from sciimg.io.faults import decoding, refuse
 from sciimg.io.image import Box, Image, Load, accepted_dtype, default_channels, too_large
 from sciimg.io.spacing import Wishes, settle
 from sciimg.io.tiff_axes import Layout, layout_of
+from sciimg.io.tiff_chain import refuse_broken_chain
 from sciimg.records import digest_file
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
 
     from sciimg.io.tiff_metadata import metadata_of
 
+    refuse_broken_chain(path)
     with _quiet(), decoding(path, what="The TIFF structure cannot be read"):
         tif = tifffile.TiffFile(path)
     try:

@@ -1,0 +1,395 @@
+"""Every reader against the same contract. A new format adds rows to ``ROWS``: a file made by an independent writer from a known array."""
+
+import gzip
+import hashlib
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import PIL.Image
+import pytest
+import tifffile
+from dicom_files import write_series, write_slice
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sciimg.errors import InputError
+from sciimg.io import Image, open_image
+from sciimg.types import Spacing
+
+RNG = np.random.default_rng(7)
+PIXEL = Spacing((1.0,), "pixel")
+U8 = RNG.integers(0, 256, (4, 3, 24, 32), dtype=np.uint8)  # enough for z or t, c, y, x
+U16 = RNG.integers(0, 65536, (2, 4, 3, 24, 32), dtype=np.uint16)
+F32 = RNG.normal(100, 20, (5, 24, 32)).astype(np.float32)
+I16 = RNG.integers(-3000, 3000, (5, 24, 32), dtype=np.int16)
+LAS = np.array([[-0.5, 0, 0, 90], [0, 0.7, 0, -126], [0, 0, 2.0, -72], [0, 0, 0, 1.0]])
+TURNED = np.array([[0.48, -0.196, 0, 1], [0.14, 0.672, 0, 2], [0, 0, 2.0, 3], [0, 0, 0, 1.0]])  # 16.26 degrees about z
+
+
+@dataclass(frozen=True)
+class Row:
+    """One file of one format and what must come out of it."""
+
+    name: str
+    file: str
+    write: Callable[[Path], None]
+    expected: np.ndarray
+    axes: str
+    spacing: Spacing = PIXEL  # "pixel" where the file says nothing
+    channels: tuple[str, ...] = ("intensity",)
+    affine: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+    exact: bool = True
+
+
+def tif(array: np.ndarray, **options) -> Callable[[Path], None]:
+    return lambda path: tifffile.imwrite(path, array, **options)
+
+
+def ome(array: np.ndarray, axes: str, **metadata) -> Callable[[Path], None]:
+    return tif(array, ome=True, photometric="minisblack", metadata={"axes": axes, **metadata})
+
+
+def pil(array: np.ndarray, **options) -> Callable[[Path], None]:
+    return lambda path: PIL.Image.fromarray(array).save(path, **options)
+
+
+def png16(array: np.ndarray) -> Callable[[Path], None]:
+    """A 16-bit RGB PNG put together by hand (Pillow has none): one IHDR, one IDAT without filters, one IEND."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
+    header = struct.pack(">IIBBBBB", array.shape[1], array.shape[0], 16, 2, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + body) and None
+
+
+def jpeg(array: np.ndarray) -> np.ndarray:
+    """What Pillow's decoder makes of a JPEG, which is lossy."""
+    from io import BytesIO
+
+    stream = BytesIO()
+    PIL.Image.fromarray(array).save(stream, "JPEG", quality=95)
+    return np.asarray(PIL.Image.open(stream))
+
+
+def nii(array: np.ndarray, affine=LAS, kind=nibabel.Nifti1Image, unit: str | None = "mm", **header) -> Callable[[Path], None]:
+    """``array`` is in NIfTI order x, y, z, t."""
+
+    def write(path: Path) -> None:
+        image = kind(array, affine)
+        if unit:
+            image.header.set_xyzt_units(unit, "sec")
+        for key, value in header.items():
+            image.header[key] = value
+        nibabel.save(image, path)
+
+    return write
+
+
+def big_endian_nii(path: Path) -> None:
+    header = nibabel.Nifti1Header(endianness=">")
+    header.set_data_dtype(">i2")
+    header.set_xyzt_units("mm")
+    nibabel.save(nibabel.Nifti1Image(I16.T, LAS, header), path)
+
+
+def colour_nii(path: Path) -> None:
+    colours = np.ascontiguousarray(U8[0, :, :, :, None].transpose(2, 1, 3, 0))  # x, y, z, rgb
+    voxels = colours.view([("R", "u1"), ("G", "u1"), ("B", "u1")])[..., 0]
+    nii(voxels)(path)
+
+
+def scaled_nii(path: Path) -> None:
+    image = nibabel.Nifti1Image(I16.T, LAS)
+    image.header.set_xyzt_units("mm")
+    image.header.set_slope_inter(0.25, 10.0)
+    image.to_filename(path)
+    # nibabel scales what it is given; write the raw integers in their place
+    raw = bytearray(path.read_bytes())
+    raw[352:] = I16.astype("<i2").tobytes()
+    struct.pack_into("<ff", raw, 112, 0.25, 10.0)
+    path.write_bytes(raw)
+
+
+def dicom(volume: np.ndarray, **elements) -> Callable[[Path], None]:
+    return lambda path: write_series(path, volume, **elements) and None
+
+
+def fmri(path: Path) -> None:
+    """Three time points at every place, one series, time running through the instance numbers."""
+    path.mkdir()
+    for t in range(3):
+        for z in range(4):
+            n = 4 * t + z
+            write_slice(path / f"{n:03d}.dcm", U16[0, z, t], (0, 0, 5.0 * z), number=n + 1)
+
+
+MM = Spacing((2.0, 0.7, 0.5), "millimeter")
+SERIES_AFFINE = np.array([[-0.5, 0, 0, 10], [0, -0.7, 0, 20], [0, 0, 2.0, 5], [0, 0, 0, 1.0]])
+RGB = ("red", "green", "blue")
+DYES = ("DAPI", "GFP", "RFP")
+NAMED = {"Channel": {"Name": ["DAPI", "GFP", "RFP"]}, "PhysicalSizeX": 0.1, "PhysicalSizeY": 0.2, "PhysicalSizeZ": 500.0}
+NANO = {"PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm", "PhysicalSizeZUnit": "nm"}
+IMAGEJ = {"imagej": True, "resolution": (10.0, 5.0), "metadata": {"axes": "TZCYX", "spacing": 0.5, "unit": "um", "finterval": 2.0}}
+MICRO = Spacing((0.5, 0.2, 0.1), "micrometer")
+
+ROWS = [
+    Row("tiff: plain", "a.tif", tif(U8[0, 0]), U8[0, 0], "yx"),
+    Row("tiff: Pillow", "a.tif", pil(U8[0, 0]), U8[0, 0], "yx"),
+    Row("tiff: big-endian", "a.tif", tif(U16[0, 0, 0], byteorder=">"), U16[0, 0, 0], "yx"),
+    Row("tiff: big-endian, deflate, predictor", "a.tif", tif(U16[0, 0, 0], byteorder=">", compression="zlib", predictor=2), U16[0, 0, 0],
+        "yx"),
+    Row("tiff: BigTIFF", "a.btf", tif(F32, bigtiff=True), F32, "zyx", notes=("axis-not-named",)),
+    Row("tiff: zstd tiles", "a.tif", tif(F32, tile=(16, 16), compression="zstd"), F32, "zyx", notes=("axis-not-named",)),
+    Row("tiff: stack of strips", "a.tif", tif(F32, rowsperstrip=5, compression="lzw"), F32, "zyx", notes=("axis-not-named",)),
+    Row("tiff: RGB", "a.tif", tif(U8[0].transpose(1, 2, 0), photometric="rgb"), U8[0], "cyx", channels=RGB),
+    Row("tiff: RGB planes", "a.tif", tif(U8[0], photometric="rgb", planarconfig="separate", compression="zlib"), U8[0], "cyx",
+        channels=RGB),
+    Row("tiff: 0.2 x 0.1 µm by tags", "a.tif", tif(U8[0, 0], resolution=(1e5, 5e4), resolutionunit=3), U8[0, 0], "yx",
+        Spacing((0.2, 0.1), "micrometer")),
+    Row("tiff: 300 dpi is no calibration", "a.tif", tif(U8[0, 0], resolution=(300, 300), resolutionunit=2), U8[0, 0], "yx"),
+    Row("tiff: OME, tczyx", "a.ome.tif", ome(U16.swapaxes(1, 2), "TCZYX", **NAMED, **NANO), U16.swapaxes(1, 2), "tczyx", MICRO, DYES),
+    Row("tiff: OME, tzcyx", "a.ome.tif", ome(U16, "TZCYX", **NAMED, **NANO), U16.swapaxes(1, 2), "tczyx", MICRO, DYES),
+    Row("tiff: OME, compressed", "a.ome.tif", tif(U16[0], ome=True, compression="zlib", photometric="minisblack",
+        metadata={"axes": "ZCYX", **NAMED, **NANO}), U16[0].swapaxes(0, 1), "czyx", MICRO, DYES),
+    Row("tiff: OME RGB", "a.ome.tif", tif(U8.transpose(0, 2, 3, 1), ome=True, photometric="rgb", metadata={"axes": "ZYXS", **NANO,
+        "PhysicalSizeX": 0.1, "PhysicalSizeY": 0.2, "PhysicalSizeZ": 500.0}), U8.swapaxes(0, 1), "czyx", MICRO, RGB),
+    Row("tiff: ImageJ hyperstack", "a.tif", tif(U16, **IMAGEJ), U16.swapaxes(1, 2), "tczyx", MICRO,
+        ("channel-0", "channel-1", "channel-2")),
+    Row("tiff: bool", "a.tif", tif(U8[0, 0] > 99), (U8[0, 0] > 99).astype(np.uint8), "yx"),
+    Row("tiff: float16", "a.tif", tif(F32[0].astype(np.float16)), F32[0].astype(np.float16).astype(np.float32), "yx"),
+    Row("png: grey", "a.png", pil(U8[0, 0]), U8[0, 0], "yx"),
+    Row("png: 16-bit grey", "a.png", pil(U16[0, 0, 0]), U16[0, 0, 0], "yx"),
+    Row("png: RGB", "a.png", pil(U8[0].transpose(1, 2, 0)), U8[0], "cyx", channels=RGB),
+    Row("png: RGBA", "a.png", pil(U8[:, 0].transpose(1, 2, 0)), U8[:, 0], "cyx", channels=(*RGB, "alpha")),
+    Row("png: 16-bit RGB", "a.png", png16(U16[0, 0].transpose(1, 2, 0)), U16[0, 0], "cyx", channels=RGB),
+    Row("jpeg: grey", "a.jpg", pil(U8[0, 0], quality=95), jpeg(U8[0, 0]), "yx", exact=False),
+    Row("jpeg: RGB", "a.jpeg", pil(U8[0].transpose(1, 2, 0), quality=95), jpeg(U8[0].transpose(1, 2, 0)).transpose(2, 0, 1), "cyx",
+        channels=RGB, exact=False),
+    Row("jpeg: progressive", "a.jpg", pil(U8[0, 0], quality=95, progressive=True), jpeg(U8[0, 0]), "yx", exact=False),
+    Row("bmp: RGB", "a.bmp", pil(U8[0].transpose(1, 2, 0)), U8[0], "cyx", channels=RGB),
+    Row("bmp: grey palette", "a.bmp", pil(U8[0, 0]), U8[0, 0], "yx"),
+    Row("nifti: LAS", "a.nii", nii(F32.T), F32, "zyx", MM, affine=LAS),
+    Row("nifti: gzipped, oblique", "a.nii.gz", nii(I16.T, TURNED), I16, "zyx", MM, affine=TURNED),
+    Row("nifti: version 2", "a.nii.gz", nii(I16.T, LAS, nibabel.Nifti2Image), I16, "zyx", MM, affine=LAS),
+    Row("nifti: big-endian", "a.nii", big_endian_nii, I16, "zyx", MM, affine=LAS),
+    Row("nifti: time series", "a.nii.gz", nii(U16[:, :, 0].T), U16[:, :, 0], "tzyx", MM, affine=LAS),
+    Row("nifti: vectors", "a.nii", nii(U16[:, :, 0].T[:, :, :, None]), U16[:, :, 0], "czyx", MM, ("channel-0", "channel-1"), LAS),
+    Row("nifti: RGB voxels", "a.nii.gz", colour_nii, U8[0][:, None], "czyx", MM, RGB, LAS),
+    Row("nifti: scaled", "a.nii", scaled_nii, (I16 * 0.25 + 10).astype(np.float32), "zyx", MM, affine=LAS),
+    Row("nifti: unit not stated", "a.nii", nii(I16.T, unit=None), I16, "zyx", MM, affine=LAS, notes=("unit-not-stated",)),
+    Row("nifti: no orientation", "a.nii", nii(I16.T, None), I16, "zyx", Spacing((1.0, 1.0, 1.0), "millimeter")),
+    Row("dicom: series", "series", dicom(I16), I16, "zyx", MM, affine=SERIES_AFFINE),
+    Row("dicom: fMRI", "fmri", fmri, U16[0].swapaxes(0, 1), "tzyx", Spacing((5.0, 0.7, 0.5), "millimeter"),
+        affine=np.array([[-0.5, 0, 0, 0], [0, -0.7, 0, 0], [0, 0, 5.0, 0], [0, 0, 0, 1]])),
+    Row("dicom: CT intercept", "ct", dicom(I16, RescaleSlope=1, RescaleIntercept=-1024, BitsStored=13, HighBit=12), I16 - 1024, "zyx", MM,
+        affine=SERIES_AFFINE),
+    Row("dicom: slope", "pet", dicom(I16, RescaleSlope=0.5, RescaleIntercept=1), (I16 * 0.5 + 1).astype(np.float32), "zyx", MM,
+        affine=SERIES_AFFINE),
+    Row("dicom: one file", "a.dcm", lambda p: write_slice(p, I16[0], (0, 0, 0)), I16[0], "yx", Spacing((0.7, 0.5), "millimeter"),
+        affine=np.diag([-0.5, -0.7, 2, 1])),
+    Row("dicom: colour", "a.dcm", lambda p: write_slice(p, U8[0].transpose(1, 2, 0), (0, 0, 0)), U8[0], "cyx",
+        Spacing((0.7, 0.5), "millimeter"), RGB, np.diag([-0.5, -0.7, 2, 1])),
+    Row("npy: C order", "a.npy", lambda p: np.save(p, F32), F32, "zyx", notes=("axis-not-named",)),
+    Row("npy: Fortran order", "a.npy", lambda p: np.save(p, np.asfortranarray(U8)), U8, "czyx",
+        channels=tuple(f"channel-{i}" for i in range(4)), notes=("axis-not-named",)),
+    Row("npy: big-endian", "a.npy", lambda p: np.save(p, U16[0, 0, 0].astype(">u2")), U16[0, 0, 0], "yx"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=ROWS, ids=lambda row: row.name)
+def case(request, tmp_path_factory) -> tuple[Row, Path]:
+    path = tmp_path_factory.mktemp("readers") / request.param.file
+    request.param.write(path)
+    return request.param, path
+
+
+def opened(row: Row, path: Path) -> Image:
+    return open_image(path, spacing=PIXEL)
+
+
+def whole_spacing(row: Row) -> Spacing:
+    spatial = sum(a in "zyx" for a in row.axes)
+    return row.spacing if row.spacing != PIXEL else Spacing((1.0,) * spatial, "pixel")
+
+
+def test_pixels_dtype_and_axes(case):
+    row, path = case
+    image = opened(row, path)
+    pixels = image.read()
+    assert image.axes == row.axes
+    assert image.shape == pixels.shape == row.expected.shape
+    assert image.dtype == pixels.dtype == row.expected.dtype
+    assert pixels.dtype.isnative
+    if row.exact:
+        np.testing.assert_array_equal(pixels, row.expected)
+    else:  # two JPEG decoders may round differently
+        assert np.abs(pixels.astype(int) - row.expected.astype(int)).max() <= 2
+
+
+def test_spacing_channels_and_orientation(case):
+    row, path = case
+    image = opened(row, path)
+    assert image.spacing is not None
+    assert image.spacing.unit == whole_spacing(row).unit
+    assert image.spacing.values == pytest.approx(whole_spacing(row).values, rel=1e-6)
+    assert image.channel_names == row.channels
+    assert (image.affine is None) == (row.affine is None)
+    if row.affine is not None:
+        np.testing.assert_allclose(image.affine, row.affine, atol=1e-5)
+    assert tuple(p.kind for p in image.problems) == row.notes
+
+
+def test_a_box_is_that_part_of_the_whole(case):
+    row, path = case
+    image = opened(row, path)
+    whole = image.read()
+    rng = np.random.default_rng(11)
+    for _ in range(6):
+        starts = [int(rng.integers(0, n)) for n in image.shape]
+        box = tuple(slice(s, int(rng.integers(s + 1, n + 1))) for s, n in zip(starts, image.shape, strict=True))
+        part = image.read(box)
+        assert part.flags.c_contiguous
+        np.testing.assert_array_equal(part, whole[box])
+
+
+def test_the_digest_is_that_of_the_bytes(case):
+    row, path = case
+    image = opened(row, path)
+    if path.is_file():
+        assert image.sha256 == "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+    else:
+        assert image.sha256 == opened(row, path).sha256
+
+
+def test_unknown_spacing_is_asked_for(case):
+    row, path = case
+    if row.spacing != PIXEL:
+        assert open_image(path).spacing is not None
+        return
+    with pytest.raises(InputError) as caught:
+        open_image(path)
+    assert [p.kind for p in caught.value.problems] == ["unknown-spacing"]
+    assert "--spacing Z,Y,X --unit UNIT" in str(caught.value)
+    assert "sources[i].spacing" in str(caught.value)
+
+
+def test_a_spacing_that_contradicts_the_file_needs_insistence(case):
+    row, path = case
+    wrong = Spacing((9.0,), "micrometer")
+    if row.spacing == PIXEL:
+        assert open_image(path, spacing=wrong).spacing.unit == "micrometer"
+        return
+    with pytest.raises(InputError) as caught:
+        open_image(path, spacing=wrong)
+    assert [p.kind for p in caught.value.problems] == ["spacing-contradiction"]
+    insisted = open_image(path, spacing=wrong, override=True)
+    assert set(insisted.spacing.values) == {9.0}
+    assert "spacing-overridden" in [p.kind for p in insisted.problems]
+
+
+def files_of(path: Path) -> list[Path]:
+    return [path] if path.is_file() else sorted(path.iterdir())
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.02, 0.3, 0.6, 0.95, 0.999])
+def test_a_truncated_file_is_refused_or_has_lost_nothing(case, tmp_path, keep):
+    row, path = case
+    place = tmp_path / path.name
+    if path.is_dir():
+        place.mkdir()
+    for file in files_of(path):
+        data = file.read_bytes()
+        target = place / file.name if path.is_dir() else place
+        target.write_bytes(data[: int(len(data) * keep)])
+    try:
+        pixels = opened(row, place).read()
+    except InputError as error:
+        assert len(error.problems) == 1
+        assert all(p.where and p.kind and len(p.message) > 20 for p in error.problems)
+    else:  # the file may end in what is not needed
+        assert keep >= 0.95
+        np.testing.assert_array_equal(pixels, row.expected)
+
+
+def test_a_wrong_name_does_not_matter_and_is_noted(case, tmp_path):
+    row, path = case
+    if path.is_dir():
+        return
+    place = tmp_path / "renamed.xyz"
+    place.write_bytes(path.read_bytes())
+    image = opened(row, place)
+    assert "wrong-extension" in [p.kind for p in image.problems]
+    np.testing.assert_array_equal(image.read(), opened(row, path).read())
+
+
+def test_a_small_memory_limit_is_kept(case):
+    _, path = case
+    with pytest.raises(InputError) as caught:
+        open_image(path, spacing=PIXEL, memory_limit=100).read()
+    assert [p.kind for p in caught.value.problems] == ["too-large"]
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if "." in r.file], ids=lambda row: row.name)
+def test_damaged_bytes_give_an_image_or_a_problem(row, tmp_path_factory):
+    """Whatever is in a file: pixels as declared, or InputError; never another exception, never a huge allocation."""
+    folder = tmp_path_factory.mktemp("damaged")
+    path = folder / row.file
+    row.write(path)
+    sound = path.read_bytes()
+
+    @given(st.lists(st.tuples(st.integers(0, min(len(sound), 600) - 1), st.integers(0, 255)), min_size=1, max_size=4))
+    @settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    def damage(changes):
+        data = bytearray(sound)
+        for place, value in changes:
+            data[place] = value
+        path.write_bytes(data)
+        try:
+            image = open_image(path, spacing=PIXEL, memory_limit=2**26)
+            assert image.read().shape == image.shape
+        except InputError as error:
+            assert error.problems
+
+    damage()
+
+
+def test_flipped_bits_in_a_gzip_stream_are_noticed(tmp_path):
+    path = tmp_path / "a.nii.gz"
+    nii(F32.T)(path)
+    data = bytearray(path.read_bytes())
+    data[-6] ^= 1  # in the CRC itself: the pixels would decode
+    path.write_bytes(data)
+    with pytest.raises(InputError) as caught:
+        open_image(path).read((slice(0, 1), slice(0, 1), slice(0, 1)))
+    assert caught.value.problems[0].kind == "corrupt"
+
+
+def test_gzip_members_in_a_row_are_one_stream(tmp_path):
+    """Block-wise gzip (bgzip, pigz) is several members."""
+    plain = tmp_path / "a.nii"
+    nii(F32.T)(plain)
+    data = plain.read_bytes()
+    (tmp_path / "b.nii.gz").write_bytes(gzip.compress(data[:1000]) + gzip.compress(data[1000:]))
+    np.testing.assert_array_equal(open_image(tmp_path / "b.nii.gz").read(), F32)
+
+
+@given(
+    st.permutations("tczyx").map("".join),
+    st.sampled_from(["u1", "i2", ">u2", "f4", "f8", ">f4", "?", "u8", "i8"]),
+)
+@settings(max_examples=40, deadline=None)
+def test_arrays_from_python_keep_their_values(order, dtype):
+    array = np.random.default_rng(3).integers(0, 2, (2, 3, 4, 5, 6)).astype(dtype)
+    image = Image.from_array(array, order, None)
+    assert image.axes == "tczyx"
+    np.testing.assert_array_equal(image.read(), array.transpose([order.index(a) for a in "tczyx"]))
+    assert image.dtype.isnative
