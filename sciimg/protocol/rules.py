@@ -3,10 +3,11 @@
 One function is one rule; the message says the rule, what came and what to do next.
 """
 
+import difflib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, assert_never
 
 from sciimg.protocol.explain import closest
 from sciimg.protocol.models import (
@@ -27,7 +28,7 @@ from sciimg.protocol.models import (
     StainSeparation,
     ValidationPlan,
 )
-from sciimg.protocol.vocabulary import METRICS, PHYSICS, known_metrics
+from sciimg.protocol.vocabulary import PHYSICS, Need, metrics, physics_of
 from sciimg.protocol.yaml_tree import KeyPath
 
 Fault = tuple[KeyPath, str, str]  # key path, kind, message
@@ -56,11 +57,6 @@ class Parts:
     @property
     def dims(self) -> int | None:
         return None if self.patches is None else len(self.patches.shape)
-
-    @property
-    def labelled(self) -> bool:
-        """Whether every source has labels (or may have: a source at fault is not held against the others)."""
-        return all(s.labels is not None for _, s in self.sources)
 
 
 def faults(parts: Parts) -> Iterator[Fault]:
@@ -301,31 +297,36 @@ def gates_have_a_bar(parts: Parts) -> Iterator[Fault]:
 
 
 def gates_name_known_metrics(parts: Parts) -> Iterator[Fault]:
+    known = metrics(condition for _, condition in parts.conditions)
     for i, gate in parts.gates:
         place: KeyPath = ("gates", i, "metric")
-        if gate.metric not in known_metrics():
-            hint = closest(gate.metric, known_metrics())
-            known = ", ".join(known_metrics())
-            message = f"No check reports {gate.metric!r}, so gate {gate.name!r} could only refuse.{hint} Known: {known}."
-            yield place, "unknown-metric", message
-        elif parts.validation and (missing := _missing_for(gate.metric, parts)):
-            message = f"Gate {gate.name!r} reads {gate.metric!r}, which needs {missing}. Ask for it, or remove the gate."
-            yield place, "metric-not-computed", message
+        if gate.metric in known:
+            if lacking := [said for need in known[gate.metric] if (said := _lacking(need, gate.metric, parts))]:
+                message = f"Gate {gate.name!r} reads {gate.metric!r}, which needs {' and '.join(lacking)}. Ask for it, or remove the gate."
+                yield place, "metric-not-computed", message
+        elif not (gate.metric.startswith("condition_") and "conditions" in parts.faulty):
+            similar = difflib.get_close_matches(gate.metric, known, n=5, cutoff=0.4)
+            hint = f"{closest(gate.metric, known)} Similar: {', '.join(similar)}." if similar else " `sciimg schema` lists them."
+            yield place, "unknown-metric", f"No check reports {gate.metric!r}, so gate {gate.name!r} could only refuse.{hint}"
 
 
-def _missing_for(metric: str, parts: Parts) -> str:
-    assert parts.validation is not None
-    if metric in PHYSICS:
-        return "" if metric in parts.validation.physics else f"{metric!r} in validation.physics"
-    match METRICS[metric]:
-        case "labels" | "instances" | "classes":
-            return "" if parts.labelled else "labels in every source"
+def _lacking(need: Need, metric: str, parts: Parts) -> str:
+    """Return what a metric needs and the study does not ask for, or ``""``."""
+    sources = [s for _, s in parts.sources]
+    match need:
+        case "physics":
+            check = physics_of(metric)
+            return "" if parts.validation is None or check in parts.validation.physics else f"{check!r} in validation.physics"
         case "downstream":
-            return "" if parts.validation.downstream else "validation.downstream"
+            return "" if parts.validation is None or parts.validation.downstream else "validation.downstream"
         case "review":
             return "" if parts.review is None or parts.review.readers else "review.readers above 0"
-        case _:
-            return ""
+        case "mask":
+            asked = "conditions" in parts.faulty or any(c.kind == "mask" for _, c in parts.conditions)
+            return "" if asked else "a condition of kind mask"
+        case "instances" | "classes":
+            return "" if all(_label_kind(s) == need for s in sources) else f"{need} labels in every source"
+    assert_never(need)
 
 
 def enough_is_generated(parts: Parts) -> Iterator[Fault]:

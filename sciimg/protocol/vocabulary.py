@@ -3,10 +3,13 @@
 A check or metric that is added to the judges is added here, with what it needs; ``tests/protocol/test_vocabulary.py`` keeps both in step.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-Need = Literal["labels", "classes", "instances", "downstream", "review"]
+from sciimg.protocol.models import Condition
+
+Need = Literal["mask", "instances", "classes", "downstream", "review", "physics"]
 
 MODALITIES = ("fluorescence", "brightfield", "electron", "mri")
 _MICROSCOPY = ("fluorescence", "brightfield", "electron")
@@ -14,10 +17,10 @@ _MICROSCOPY = ("fluorescence", "brightfield", "electron")
 
 @dataclass(frozen=True)
 class Physics:
-    """A physics check: the modalities it makes sense for, and what it needs."""
+    """A physics check: the modalities it makes sense for, and the labels it needs."""
 
     modalities: tuple[str, ...]
-    needs: Need | None = None
+    needs: Literal["instances", "classes"] | None = None
 
 
 PHYSICS: dict[str, Physics] = {
@@ -26,16 +29,45 @@ PHYSICS: dict[str, Physics] = {
     "power-spectrum": Physics(MODALITIES),
     "object-morphology": Physics(_MICROSCOPY, "instances"),
     "snr": Physics(("mri",)),
+    "tissue-snr": Physics(("mri",), "classes"),
     "contrast-order": Physics(("mri",), "classes"),
     "tissue-volumes": Physics(("mri",), "classes"),
 }
 
-# name: what it needs to be computable at all
-METRICS: dict[str, Need | None] = {
-    "verification-failures": None,
-}
+SPACES = ("scattering", "encoder", "texture")  # feature spaces that need no download
+_SETS = (
+    "kid", "fd", "precision", "recall", "density", "coverage",
+    "kid_effect", "fd_effect", "kid_per_blur", "precision_ratio", "recall_ratio", "coverage_ratio",
+    "control_blurred", "control_noisier", "control_mode-dropped", "control_duplicated",
+)  # fmt: skip
+_PAIRS = ("ssim", "ssim_uniform", "ms_ssim", "psnr", "nrmse", "ncc", "mutual_information", "dice")
+_ARMS = ("score_real", "score_classical", "score_synthetic", "score_combined")
+_GAINS = ("gain_over_real", "gain_over_classical", "gain_added_to_classical", "classical_gain")
+_BY_CONDITION = {"scalar": ("correlation", "slope", "error"), "class": ("accuracy", "accuracy-ratio"), "mask": ()}
 
 
-def known_metrics() -> tuple[str, ...]:
-    """Return every metric name that a gate may use: the physics checks' own names and the others."""
-    return (*PHYSICS, *METRICS)
+def metrics(conditions: Iterable[Condition]) -> dict[str, tuple[Need, ...]]:
+    """Return every metric that the judges of a study can report, by name, with what each needs of the study.
+
+    Metrics of the whole study come first; ``<check>_effect`` needs its physics check to be asked for.
+    """
+    names: dict[str, tuple[Need, ...]] = {
+        "verification-failures": (),
+        "split-failures": (),
+        "split-closest-match": (),
+        "review-readers": ("review",),
+    }
+    names |= {f"{check}_effect{suffix}": ("physics",) for check in PHYSICS for suffix in ("", "_paired")}
+    names |= {f"{stem}_{space}": () for space in SPACES for stem in _SETS}
+    names |= {f"{side}_{pair}": () for side in ("paired", "reconstruction") for pair in _PAIRS}
+    names |= {f"mask-{what}{suffix}": ("mask",) for what in ("dice", "fidelity") for suffix in ("", "_paired")}
+    names |= {f"mask-object-{what}{suffix}": ("mask", "instances") for what in ("f1", "fidelity") for suffix in ("", "_paired")}
+    names |= {f"downstream_{stem}": ("downstream",) for stem in (*_ARMS, *_GAINS)}
+    names |= {f"downstream_f1_{stem}": ("downstream", "instances") for stem in (*_ARMS, *_GAINS)}
+    names |= {f"condition_{c.name}_{part}": () for c in conditions for part in _BY_CONDITION[c.kind]}
+    return names
+
+
+def physics_of(metric: str) -> str:
+    """Return the physics check that a metric ``<check>_effect`` or ``<check>_effect_paired`` belongs to."""
+    return metric.removesuffix("_paired").removesuffix("_effect")

@@ -43,8 +43,12 @@ def payload_digest(bundle: Path) -> Digest:
     return read_bundle(bundle, bundle.name).payload_digest
 
 
-def attest(release: Path, key: Key, role: Role, meaning: str, said: Mapping[str, Any], time: datetime.datetime | None = None) -> Path:
+def attest(
+    release: Path, key: Key, role: Role, meaning: str, said: Mapping[str, Any] | None = None, time: datetime.datetime | None = None
+) -> Path:
     """Sign a statement about a release; return its file.
+
+    Study, decision and released recipe are taken from the dataset, so that a signer cannot speak of another decision by mistake.
 
     Parameters
     ----------
@@ -54,8 +58,8 @@ def attest(release: Path, key: Key, role: Role, meaning: str, said: Mapping[str,
         ``"decision"`` or ``"review"``.
     meaning : str
         What the signature means, in one sentence; required.
-    said : mapping
-        What is attested, as JSON.
+    said : mapping, optional
+        What else is attested, as JSON.
     time : datetime, optional
         Default: now.
 
@@ -72,16 +76,11 @@ def attest(release: Path, key: Key, role: Role, meaning: str, said: Mapping[str,
     moment = (time or datetime.datetime.now(datetime.UTC)).astimezone(datetime.UTC)
     subjects = dict.fromkeys(dataset.subjects, dataset.payload_digest)
     subjects |= {name: digest_file(release / name) for name in REPORTS if (release / name).exists()}
+    decided = _decision_of(release)
     who = {"signer": {"name": key.signer, "key_id": key.id}, "time": moment.strftime(_TIME), "meaning": meaning.strip()}
     path = _place(release / FOLDER, role, key)
-    write_bytes(path, sign(statement(subjects, _PREDICATE[role], {**who, "said": dict(said)}), key))
+    write_bytes(path, sign(statement(subjects, _PREDICATE[role], {**who, "said": dict(said or {}) | decided}), key))
     return path
-
-
-def attest_decision(release: Path, key: Key, decision: Decision, time: datetime.datetime | None = None) -> Path:
-    """Sign the decision of a study, as its owner; see :func:`attest`."""
-    said = {"decision": decision.decision, "released": decision.released, "study": decision.study}
-    return attest(release, key, "decision", DECISION_MEANING, said, time)
 
 
 def read_attestation(path: Path) -> Attestation:
@@ -109,6 +108,16 @@ def read_attestation(path: Path) -> Attestation:
     assert time is not None
     assert isinstance(said, dict)
     return Attestation(bundle, role, str(texts[0]), time, str(texts[1]), said)
+
+
+def _decision_of(release: Path) -> dict[str, Any]:
+    path = release / "dataset" / "evidence" / "decision.json"
+    try:
+        decision = Decision.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        message = "A release records its decision here; it cannot be read. Get the whole release, and audit it before you sign."
+        raise InputError(Problem(str(path), "no-decision", message)) from None
+    return {"decision": decision.decision, "released": decision.released, "study": decision.study}
 
 
 def _place(folder: Path, role: str, key: Key) -> Path:

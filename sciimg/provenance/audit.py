@@ -282,7 +282,7 @@ def _decision(case: _Case, result: Audit) -> Outcome:
         problems.append(Problem(where, "decision-does-not-follow", message))
     for attestation in case.attestations or []:
         said = (attestation.said.get("decision"), attestation.said.get("released"))
-        if attestation.role == "decision" and said != (derived.decision, derived.released):
+        if said != (derived.decision, derived.released):
             message = f"Signed is {said[0]} (released: {said[1]}); the evidence gives {_short(derived)}. Refuse the release."
             problems.append(Problem(attestation.bundle.where, "decision-does-not-follow", message))
     case.decision = recorded

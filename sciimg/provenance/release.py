@@ -18,7 +18,7 @@ from sciimg.errors import InputError, Problem
 from sciimg.files import new_folder, write_bytes, write_json, write_text
 from sciimg.protocol import LoadedStudy, parse_study
 from sciimg.provenance import checking, croissant, datasheet, rocrate
-from sciimg.provenance.attest import DATASET_BUNDLE, FOLDER, REPORTS, attest_decision
+from sciimg.provenance.attest import DATASET_BUNDLE, DECISION_MEANING, FOLDER, REPORTS, attest
 from sciimg.provenance.facts import Facts, File
 from sciimg.provenance.keys import Key
 from sciimg.provenance.oms import sign_folder
@@ -79,7 +79,7 @@ def publish(
     write_bytes(out / SIGNER, key.public.pem)
     if render is not None:
         render(out, payload)
-    attest_decision(out, key, decision, time)
+    attest(out, key, "decision", DECISION_MEANING, time=time)
     return payload
 
 

@@ -48,4 +48,4 @@ def test_it_refuses_what_the_loader_refuses(change: dict[str, Any]) -> None:
 def test_editors_complete_the_vocabulary() -> None:
     definitions = json_schema()["$defs"]
     assert definitions["ValidationPlan"]["properties"]["physics"]["items"]["enum"] == sorted(PHYSICS)
-    assert "verification-failures" in definitions["Gate"]["properties"]["metric"]["enum"]
+    assert "verification-failures" in definitions["Gate"]["properties"]["metric"]["anyOf"][0]["enum"]

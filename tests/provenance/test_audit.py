@@ -13,7 +13,7 @@ import pytest
 import releases
 from releases import trusted
 
-from sciimg.provenance.attest import attest, attest_decision, read_attestation
+from sciimg.provenance.attest import attest, read_attestation
 from sciimg.provenance.audit import audit
 from sciimg.provenance.keys import Key, make_key
 from sciimg.provenance.oms import sign_folder
@@ -225,8 +225,7 @@ def test_two_signers_are_two_persons(release: Path, key: Key, tmp_path: Path, po
     second = make_key("Bob Second", tmp_path / "bob")
     both = TrustPolicy(threshold=2, keys=(trusted(key), trusted(second)))
     assert "too-few-signers" in kinds(release, both)
-    said = read_attestation(release / "attestations/decision.sigstore.json").said
-    path = attest(release, second, "decision", "I have read the report and agree.", said, releases.TIME)
+    path = attest(release, second, "decision", "I have read the report and agree.", time=releases.TIME)
     assert path.name == f"decision-{second.id[:8]}.sigstore.json"
     assert kinds(release, both) == set()
     assert sorted(s.person for s in audit(release, both, now=releases.TIME).signers) == ["Ada Example", "Ada Example", "Bob Second"]
@@ -235,14 +234,13 @@ def test_two_signers_are_two_persons(release: Path, key: Key, tmp_path: Path, po
 
 def test_one_person_with_two_keys_is_one_person(release: Path, key: Key, stranger: Key) -> None:
     """Both keys belong to Ada Example."""
-    said = read_attestation(release / "attestations/decision.sigstore.json").said
-    attest(release, stranger, "decision", "Once more.", said, releases.TIME)
+    attest(release, stranger, "decision", "Once more.", time=releases.TIME)
     assert "too-few-signers" in kinds(release, TrustPolicy(threshold=2, keys=(trusted(key), trusted(stranger))))
 
 
 def test_a_review_does_not_decide(release: Path, key: Key, policy: TrustPolicy) -> None:
-    said = read_attestation(release / "attestations/decision.sigstore.json").said
-    attest(release, key, "review", "I looked at every image.", {"study": said["study"]}, releases.TIME)
+    path = attest(release, key, "review", "I looked at every image.", {"images": 2}, releases.TIME)
+    assert read_attestation(path).said["images"] == 2
     assert kinds(release, policy) == set()
     (release / "attestations/decision.sigstore.json").unlink()
     assert "too-few-signers" in kinds(release, policy)
@@ -258,10 +256,14 @@ def resign_dataset(release: Path, key: Key) -> None:
 
 
 def resign_decision(release: Path, key: Key, **said: Any) -> None:
-    files = releases.evidence()
-    decision = releases.decided(releases.loaded(), files)
+    """Sign the decision of ``releases.evidence()`` with these changes, whatever the dataset records."""
+    decision = releases.decided(releases.loaded(), releases.evidence()).model_copy(update=said)
+    place = release / "dataset/evidence/decision.json"
+    recorded = place.read_bytes()
+    place.write_text(decision.model_dump_json())
     shutil.rmtree(release / "attestations", ignore_errors=True)
-    attest_decision(release, key, decision.model_copy(update=said), releases.TIME)
+    attest(release, key, "decision", "I said so.", time=releases.TIME)
+    place.write_bytes(recorded)
 
 
 def test_evidence_that_gives_another_decision_is_found(release: Path, key: Key, policy: TrustPolicy) -> None:
@@ -293,8 +295,7 @@ def test_a_signed_lie_is_found(release: Path, key: Key, policy: TrustPolicy) -> 
 def test_images_of_a_refused_study_are_found(refused: Path, release: Path, key: Key, policy: TrustPolicy) -> None:
     shutil.copytree(release / "dataset/images", refused / "dataset/images")
     resign_dataset(refused, key)
-    said = json.loads((refused / "dataset/evidence/decision.json").read_text())
-    attest(refused, key, "decision", "x", {k: said[k] for k in ("decision", "released", "study")}, releases.TIME)
+    attest(refused, key, "decision", "x", time=releases.TIME)
     assert kinds(refused, policy) == {"images-not-allowed"}
 
 

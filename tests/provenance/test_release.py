@@ -181,3 +181,10 @@ def test_an_attestation_says_something_new(release: Path, key: Key, role: Any, m
     with pytest.raises(InputError) as caught:
         attest(release, key, role, meaning, {}, releases.TIME)
     assert caught.value.problems[0].kind == kind
+
+
+def test_nobody_signs_a_release_whose_decision_cannot_be_read(release: Path, stranger: Key) -> None:
+    (release / "dataset/evidence/decision.json").unlink()
+    with pytest.raises(InputError) as caught:
+        attest(release, stranger, "review", "x")
+    assert caught.value.problems[0].kind == "no-decision"

@@ -41,7 +41,7 @@ generate: {count: 8}
 validation: {samples: 8, physics: [intensity-law]}
 gates:
   - {name: verified, metric: verification-failures, at_most: 0, judged_on: value, why: The machinery must hold.}
-  - {name: intensities, metric: intensity-law, at_most: 1, why: As far apart as real halves are.}
+  - {name: intensities, metric: intensity-law_effect, at_most: 1, why: As far apart as real halves are.}
 release: {dataset_id: small, version: 1.2.0, licence: CC-BY-4.0, creator: The testers}
 """
 
@@ -57,7 +57,7 @@ def evidence(outcome: str = "accepted") -> dict[str, bytes]:
     check = Check(name="sum", expected=1.0, got=1.0, tolerance=0.0, passed=True, source="arithmetic")
 
     def metrics(ends: tuple[float, float]) -> dict[str, Any]:
-        return {"metrics": [Metric(name="intensity-law", value=sum(ends) / 2, ci95=ends).as_json()]}
+        return {"metrics": [Metric(name="intensity-law_effect", value=sum(ends) / 2, ci95=ends).as_json()]}
 
     values = {
         "split": {"checks": [check.as_json()]},

@@ -1,0 +1,57 @@
+"""The words of the contract are the words of the judges: neither knows one that the other does not."""
+
+import pytest
+
+from sciimg.protocol.models import ClassCondition, MaskCondition, ScalarCondition
+from sciimg.protocol.vocabulary import PHYSICS, SPACES, metrics
+from sciimg.validation import downstream, pair
+from sciimg.validation.distribution import DERIVED, FAULTS, SET_METRICS
+from sciimg.validation.obedience import SCALAR_PARTS, undefined_class
+from sciimg.validation.physics import CHECKS
+
+KNOWN = metrics(
+    (
+        MaskCondition(kind="mask"),
+        ScalarCondition(kind="scalar", name="level", measure="foreground-fraction"),
+        ClassCondition(kind="class", name="type", column="type"),
+    )
+)
+
+
+def test_physics_checks() -> None:
+    assert set(PHYSICS) == set(CHECKS)
+
+
+def starting(*stems: str) -> set[str]:
+    return {name for name in KNOWN if name.startswith(stems)}
+
+
+def test_set_metrics() -> None:
+    expected = {f"{stem}_{space}" for space in SPACES for stem in (*SET_METRICS, *DERIVED, *(f"control_{f}" for f in FAULTS))}
+    assert {n for n in KNOWN if n.endswith(SPACES)} == expected
+
+
+def test_pair_metrics() -> None:
+    assert starting("paired_", "reconstruction_") == {f"{side}_{n}" for side in ("paired", "reconstruction") for n in pair.PAIR_METRICS}
+
+
+def test_downstream_metrics() -> None:
+    assert starting("downstream_") == set(downstream.names("instances"))
+    assert {n for n, needs in KNOWN.items() if needs == ("downstream",)} == set(downstream.names("classes"))
+
+
+def test_metrics_of_conditions() -> None:
+    by_class = {m.name for m in undefined_class("type", "a test")}
+    assert starting("condition_") == by_class | {f"condition_level_{part}" for part in SCALAR_PARTS}
+
+
+@pytest.mark.parametrize("kind", ["instances", "classes"])
+def test_mask_metrics(kind: str) -> None:
+    from types import SimpleNamespace
+    from typing import Any, cast
+
+    from sciimg.validation.fidelity import mask_fidelity
+
+    holdout = cast("Any", SimpleNamespace(label_kind=kind))
+    found = {m.name for suffix in ("", "_paired") for m in mask_fidelity(None, holdout, None, key=("k",), suffix=suffix)}
+    assert found == {n for n in starting("mask-") if kind == "instances" or "instances" not in KNOWN[n]}
