@@ -79,7 +79,7 @@ class PatchSet:
 
     def take(self, index: NDArray[Any] | list[int]) -> "PatchSet":
         """Return the chosen rows, in the order given."""
-        rows = np.asarray(index)
+        rows = np.asarray(index) if len(index) else np.empty(0, dtype=np.intp)  # an empty list has no integer type of its own
         return PatchSet(
             self.images[rows],
             None if self.labels is None else self.labels[rows],
