@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from sciimg.decision import collect
 from sciimg.errors import InputError, Problem, SciimgError
 from sciimg.protocol import Study, load_study
 from sciimg.protocol.models import RecipePlan
 from sciimg.provenance.dsse import parse_bundle
-from sciimg.records import Check, Decision, Metric, digest_file
+from sciimg.records import Check, Decision, Metric, digest_file, digest_of
 from sciimg.review.score import ReviewScore
 
 Gallery = Mapping[str, NDArray[Any]]
@@ -62,6 +63,7 @@ class Evidence:
     decision: Decision | None = None
     recipes: tuple[RecipeEvidence, ...] = ()
     common: tuple[Metric, ...] = ()
+    judges: tuple[Metric, ...] = ()
     checks: tuple[Check, ...] = ()
     images: tuple[Mapping[str, Any], ...] = ()
     rejected: tuple[Mapping[str, Any], ...] = ()
@@ -104,7 +106,8 @@ def read_run(run: Path, release: Path | None = None) -> Evidence:
         study=study,
         decision=reader.parse("decision", lambda: Decision.model_validate(decision)) if decision else None,
         recipes=tuple(_recipe(run, plan) for plan in study.recipes),
-        common=tuple(reader.metrics(split, "evidence of the split")),
+        common=tuple(reader.parse("evidence of the study", lambda: collect({"split": split, "verify": verify})[1]) or ()),
+        judges=tuple(reader.metrics(reader.json(run / "baseline/evidence.json", ""), "evidence of the judges")),
         checks=tuple(reader.checks([split, verify])),
         images=tuple(reader.table(run / "ingest/collection/catalogue.parquet", "catalogue of the real images")),
         rejected=tuple(_rejected(run, reader)),
@@ -172,13 +175,20 @@ def _recipe(run: Path, plan: RecipePlan) -> RecipeEvidence:
         metrics=tuple(reader.metrics(evidence, f"measurement of {plan.name}")),
         gallery=gallery,
         curves=reader.json(model / "curves.json", f"training curves of {plan.name}"),
-        model=reader.json(model / "model.json", f"description of the model of {plan.name}"),
+        model=_model(model, reader, plan.name),
         absent=tuple(reader.absent),
     )
 
 
+def _model(folder: Path, reader: _Reader, name: str) -> dict[str, Any]:
+    """Return the model's card with the digest that lineage cites: that of weights and card."""
+    card = reader.json(folder / "model.json", f"description of the model of {name}")
+    files = [folder / "model.safetensors", folder / "model.json"]
+    return {**card, "digest": digest_of({f.name: digest_file(f) for f in files})} if all(f.exists() for f in files) else card
+
+
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    with np.load(path, allow_pickle=False) as stored:
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}
 
 

@@ -107,12 +107,13 @@ class PlateRow(Record):
 
 
 class Plate(Record):
-    """Rows of images that were all rendered in the same way; ``scale`` explains colours where they carry numbers."""
+    """Rows of images that were all rendered in the same way; ``narrow`` shows one picture at half the width of a page."""
 
     kind: Literal["plate"] = "plate"
     title: str
     caption: str
     rows: tuple[PlateRow, ...]
+    narrow: bool = False
 
 
 class Plot(Record):

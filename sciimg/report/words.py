@@ -66,7 +66,12 @@ def listed(items: Iterable[str], last: str = "and") -> str:
 
 def count(n: int, one: str, many: str | None = None) -> str:
     """Return ``1 image`` or ``5 images``."""
-    return f"{n:,} {one if n == 1 else many or one + 's'}".replace(",", "\N{THIN SPACE}")
+    return f"{grouped(n)} {one if n == 1 else many or one + 's'}"
+
+
+def grouped(n: int) -> str:
+    """Return a whole number with its thousands set apart."""
+    return f"{n:,}".replace(",", "\N{THIN SPACE}")
 
 
 def sentence(text: str) -> str:
@@ -108,10 +113,13 @@ def text(name: str, **values: Any) -> str:
 
 
 def caption(name: str) -> Caption:
-    """Return what is known of a metric by its name; an unknown one keeps its name and says that it is not described."""
+    """Return what is known of a metric by its name; an unknown one keeps its name and has no description."""
+    plain_name = name.replace("_", "-")
+    whole = plain_name.removesuffix("-paired")
     for pattern, template in _captions():
-        if found := pattern.fullmatch(name.replace("_", "-")):
-            return Caption(template.family, found.expand(template.title), found.expand(template.says))
+        if found := pattern.fullmatch(whole):
+            title = found.expand(template.title).strip() + (", on conditions of the holdout" if whole != plain_name else "")
+            return Caption(template.family, title, found.expand(template.says))
     return Caption("other", name, "")
 
 

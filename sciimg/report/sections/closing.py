@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sciimg.protocol.models import SplitByBlocks
-from sciimg.provenance.dsse import PAYLOAD_TYPE
+from sciimg.provenance.checking import OUTSIDER, RECIPE
 from sciimg.records import Check
 from sciimg.report.evidence import Evidence
 from sciimg.report.model import Block, Bullets, Column, Commands, Facts, Missing, Notice, Outcome, Prose, Section, Table
@@ -13,8 +13,6 @@ from sciimg.report.sections.judged import family_table
 from sciimg.report.words import caption, count, estimate, interval, listed, number, sentence, text
 from sciimg.review.score import ReviewScore
 from sciimg.review.statistics import binomial_interval
-
-MODEL_SIGNING = "model_signing verify key dataset --signature dataset.sigstore.json --public_key signer.pub --no-ignore-git-paths"
 
 
 def machinery(evidence: Evidence) -> Section:
@@ -32,6 +30,10 @@ def machinery(evidence: Evidence) -> Section:
         rows = tuple((caption(m.name).title, estimate(m), f"{m.n} {m.unit_of_n}" if m.n is not None else "–") for m in evidence.common)
         columns = tuple(Column(title=t) for t in ("Of the whole study", "Value", "n"))
         blocks.append(Table(caption="Split and study", columns=columns, rows=rows, compact=True))
+    if evidence.judges:
+        rows = tuple((caption(m.name).title, estimate(m), f"{m.n} {m.unit_of_n}" if m.n is not None else "–") for m in evidence.judges)
+        columns = tuple(Column(title=t) for t in ("On the real holdout", "Value", "n"))
+        blocks.append(Table(caption="How good the judges are", columns=columns, rows=rows, compact=True))
     if checks:
         blocks.append(_tests(checks))
     lead = text("tests-lead", tests=count(len(checks), "test"), failed=failed or "none") if checks else ""
@@ -138,22 +140,10 @@ def checking(evidence: Evidence) -> Section:
     blocks: tuple[Block, ...] = (
         Facts(rows=(*digests, ("Files signed", str(release.files))), code=tuple(term for term, _ in digests)),
         Notice(tone="note", title="First, the key", text=text("key-first")),
-        Commands(title="With OpenSSF model_signing", text=text("model-signing"), lines=(MODEL_SIGNING,)),
-        Commands(title="With openssl, jq and sha256sum alone", text=text("openssl", files=release.files), lines=_openssl()),
+        Commands(title="With OpenSSF model_signing", text=text("model-signing"), lines=(OUTSIDER,)),
+        Commands(title="With openssl, jq and sha256sum alone", text=text("openssl"), lines=tuple(RECIPE.strip().splitlines())),
     )
     return Section(name="checking", title=title, lead=text("checking-lead"), blocks=blocks)
-
-
-def _openssl() -> tuple[str, ...]:
-    return (
-        "jq -r .dsseEnvelope.payload dataset.sigstore.json | base64 -d > payload.json",
-        "sha256sum payload.json",
-        "jq -r '.dsseEnvelope.signatures[0].sig' dataset.sigstore.json | base64 -d > payload.sig",
-        f"{{ printf 'DSSEv1 {len(PAYLOAD_TYPE)} {PAYLOAD_TYPE} %d ' $(stat -c %s payload.json); cat payload.json; }} > payload.pae",
-        "openssl dgst -sha256 -verify signer.pub -signature payload.sig payload.pae",
-        "jq -r '.predicate.resources[] | .digest + \"  dataset/\" + .name' payload.json | sha256sum --check --strict --quiet",
-        "find dataset -type f -o -type l | wc -l",
-    )
 
 
 def appendix(evidence: Evidence) -> Section:
@@ -165,7 +155,7 @@ def appendix(evidence: Evidence) -> Section:
     if evidence.release:
         rows.append(("Signed payload", f"sha256:{evidence.release.payload_digest}"))
     blocks: list[Block] = [Facts(rows=tuple(rows), code=tuple(term for term, _ in rows))]
-    other = family_table(evidence.recipes, "machinery", "Machinery")
+    other = family_table(evidence.recipes, "machinery")
     if other:
         blocks.append(other)
     if evidence.environment:

@@ -136,7 +136,7 @@ def _map(evidence: Evidence, show: Presentation | None) -> list[Block]:
         parts[box] = 1 + PARTS.index(region["part"])
     picture = tinted_strip(pixels[None], parts[None], show, f"Image {name} with its train, calibration and holdout parts tinted.")
     rows = (PlateRow(label=name, note="train, calibration, holdout", picture=picture),)
-    return [Plate(title="Map of the split", caption=text("split-map"), rows=rows)]
+    return [Plate(title="Map of the split", caption=text("split-map"), rows=rows, narrow=True)]
 
 
 def _extent(region: Mapping[str, Any]) -> list[int]:

@@ -10,7 +10,7 @@ from sciimg.report.figures import Scale, ruler
 from sciimg.report.model import Block, Column, GateLine, Gates, Missing, Notice, Outcome, Picture, Prose, Section, Table
 from sciimg.report.sections.asked import rule_words
 from sciimg.report.sections.curves import physics_plots
-from sciimg.report.words import Caption, caption, count, estimate, families, interval, listed, null, number, sentence, text
+from sciimg.report.words import Caption, caption, estimate, families, interval, listed, null, number, sentence, text
 
 ORDER: Mapping[str, int] = {"failed": 0, "inconclusive": 1, "open": 1, "passed": 2}
 
@@ -96,7 +96,7 @@ def measurements(evidence: Evidence, extra: Mapping[str, Callable[[], Iterable[B
     for family, title, lead in families():
         if family in ("use", "machinery", "review"):
             continue
-        table = family_table(evidence.recipes, family, title)
+        table = family_table(evidence.recipes, family)
         blocks: list[Block] = [table] if table else []
         blocks += list(extra[family]()) if family in extra else []
         if blocks:
@@ -104,7 +104,7 @@ def measurements(evidence: Evidence, extra: Mapping[str, Callable[[], Iterable[B
     return sections
 
 
-def family_table(recipes: Sequence[RecipeEvidence], family: str, title: str) -> Table | None:
+def family_table(recipes: Sequence[RecipeEvidence], family: str) -> Table | None:
     """Return the metrics of a family as rows and the recipes as columns, with what real against real gives."""
     names = list(dict.fromkeys(m.name for r in recipes for m in r.metrics if caption(m.name).family == family))
     if not names:
@@ -120,7 +120,7 @@ def family_table(recipes: Sequence[RecipeEvidence], family: str, title: str) -> 
         Column(title="Real against real"),
         Column(title="n"),
     ]
-    return Table(caption=f"{title}: estimate [95 % interval]", columns=tuple(columns), rows=tuple(rows), compact=True)
+    return Table(caption="Estimate [95 % interval]", columns=tuple(columns), rows=tuple(rows), compact=True)
 
 
 def _label(metric: Metric) -> str:
@@ -145,8 +145,9 @@ def physics(evidence: Evidence) -> list[Block]:
     """Return physics curves, and whether each check flagged the faults planted to test it."""
     blocks: list[Block] = list(physics_plots(evidence))
     rows = []
-    for name in dict.fromkeys(m.name for r in evidence.recipes for m in r.metrics if isinstance(m.detail.get("controls"), Mapping)):
-        metric = next(m for r in evidence.recipes for m in r.metrics if m.name == name)
+    checked = [m for r in evidence.recipes for m in r.metrics if caption(m.name).family == "physics" and m.detail.get("controls")]
+    for name in dict.fromkeys(m.name for m in checked if not m.name.endswith("paired")):
+        metric = next(m for m in checked if m.name == name)
         controls: Mapping[str, Any] = metric.detail["controls"]
         missed = [c for c, effect in controls.items() if not float(effect) > 1]
         said = listed(f"{c} ({number(float(effect), 2)})" for c, effect in controls.items())
@@ -170,7 +171,7 @@ def use(evidence: Evidence) -> Section:
     blocks: list[Block] = [Prose(text=student)]
     for recipe in evidence.recipes:
         blocks += _effects(recipe)
-    table = family_table(evidence.recipes, "use", "Scores and gains")
+    table = family_table(evidence.recipes, "use")
     blocks.append(table or Missing(what="downstream scores", why="The validation stage left none."))
     return Section(name="use", title=title, lead=lead, blocks=tuple(blocks))
 
@@ -200,4 +201,4 @@ def effect_notice(recipe: str, metric: Metric) -> Notice:
 def tally(evidence: Evidence) -> str:
     """Return how many gates there were and how they ended, over all recipes."""
     results = evidence.decision.gates if evidence.decision else ()
-    return f"{_tally([r.outcome for r in results])} of {count(len(results), 'gate result')}" if results else "none judged"
+    return f"{_tally([r.outcome for r in results])}, of {len(results)}" if results else "none judged"

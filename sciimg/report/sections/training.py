@@ -1,6 +1,7 @@
 """How the recipes were trained: what they are, what budget they had, and the curves they left."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,9 @@ from sciimg.report.evidence import Evidence, RecipeEvidence
 from sciimg.report.figures import Curve, Panel, draw, finite
 from sciimg.report.model import Block, Column, Missing, Plot, Section, Table
 from sciimg.report.palette import series
-from sciimg.report.words import listed, number, plain, text
+from sciimg.report.words import grouped, number, plain, text
 
 AXES = ("space", "process", "backbone", "conditioning", "sampler")  # of the recipe space
-Line = tuple[str, NDArray[np.float64], NDArray[np.float64], bool]  # name, steps, values, whether on held-out images
 
 
 def training(evidence: Evidence) -> Section:
@@ -37,62 +37,76 @@ def _recipes(recipes: Sequence[RecipeEvidence]) -> Table:
     for recipe in recipes:
         whole = recipe.model.get("recipe")
         axes = [_kind(whole[axis]) for axis in AXES if whole.get(axis)] if isinstance(whole, Mapping) else []
-        steps = recipe.model.get("steps")
         options = plain(recipe.plan.options) if recipe.plan.options else "defaults"
-        steps_said = "not recorded" if steps is None else plain(steps)
-        rows.append((recipe.plan.name, recipe.plan.role, " × ".join(axes) or recipe.plan.recipe, steps_said, options))
-    columns = tuple(Column(title=t) for t in ("Recipe", "Role", "Space × process × backbone × conditioning × sampler", "Steps", "Options"))
-    return Table(caption="Recipes", columns=columns, rows=tuple(rows))
+        parts = (
+            " × ".join(axes) or recipe.plan.recipe,
+            _numbers(recipe.model.get("steps")),
+            _numbers(recipe.model.get("parameters")),
+            options,
+        )
+        rows.append((recipe.plan.name, recipe.plan.role, *parts))
+    titles = ("Recipe", "Role", "Made of", "Steps", "Parameters", "Options")
+    return Table(caption="Recipes", columns=tuple(Column(title=t) for t in titles), rows=tuple(rows), compact=True)
+
+
+def _numbers(value: Any) -> str:
+    if isinstance(value, Mapping) and value:
+        return ", ".join(f"{k} {grouped(v) if isinstance(v, int) else plain(v)}" for k, v in value.items())
+    return "not recorded" if not value else plain(value)
 
 
 def _kind(value: Any) -> str:
+    """Return what a setting is called: its kind or name, or the words in it."""
     if isinstance(value, Mapping):
-        return str(value.get("kind") or value.get("name") or listed(v for v in value.values() if isinstance(v, str)))
+        return str(value.get("kind") or value.get("name") or " ".join(v for v in value.values() if isinstance(v, str)))
     return str(value)
 
 
 def _panels(recipe: RecipeEvidence, colour: str) -> list[Panel]:
+    steps = recipe.model.get("steps")
     panels = []
-    for phase, lines in phases(recipe.curves).items():
-        curves = [Curve(finite(x), finite(y), colour, dots=held_out) for _, x, y, held_out in lines]
-        ends = "; ".join(f"{name} ends at {number(float(y[-1]))}" for name, _, y, _ in lines)
-        alt = f"{recipe.plan.name}, {phase}: losses over training steps; {ends}."
-        panels.append(Panel(f"{recipe.plan.name}: {phase}", "step", "loss", curves, alt))
+    for title, lines in losses(recipe.curves, steps if isinstance(steps, Mapping) else {}).items():
+        curves = [Curve(finite(line.x), finite(line.y), colour, dots=line.held_out) for line in lines]
+        ends = "; ".join(f"{'held-out' if line.held_out else 'training'} loss ends at {number(float(line.y[-1]))}" for line in lines)
+        panels.append(Panel(f"{recipe.plan.name}: {title}", "step", "loss", curves, f"{recipe.plan.name}, {title}: {ends}."))
     return panels
 
 
-def phases(curves: Mapping[str, Any]) -> dict[str, list[Line]]:
-    """Return the lines of each phase.
+@dataclass(frozen=True)
+class Line:
+    """A loss over steps."""
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    held_out: bool
+
+
+def losses(curves: Mapping[str, Any], steps: Mapping[str, Any]) -> dict[str, list[Line]]:
+    """Return the losses of each player of each phase, the held-out loss beside the first.
 
     Parameters
     ----------
     curves : mapping
-        By phase: ``{"steps": [...], NAME: [...]}`` or a list of ``{"step": N, NAME: value}``; names with ``held`` are held-out losses.
+        Phase to quantities: ``PLAYER.loss`` evenly over the steps, ``held-out`` at the steps ``held-out.step``; others are not drawn.
+    steps : mapping
+        Phase to the number of steps it took.
     """
-    found = {str(phase): _lines(content) for phase, content in curves.items()}
-    return {phase: lines for phase, lines in found.items() if lines}
+    found: dict[str, list[Line]] = {}
+    for phase, quantities in curves.items():
+        if not isinstance(quantities, Mapping):
+            continue
+        players = {name.removesuffix(".loss"): _array(values) for name, values in quantities.items() if name.endswith(".loss")}
+        held = Line(_array(quantities.get("held-out.step")), _array(quantities.get("held-out")), held_out=True)
+        for i, (player, y) in enumerate(players.items()):
+            if len(y) < 2:
+                continue
+            each = float(steps.get(phase) or len(y)) / len(y)
+            lines = [Line(np.linspace(0.5, len(y) - 0.5, len(y), dtype=np.float64) * each, y, held_out=False)]
+            lines += [held] if i == 0 and len(held.x) == len(held.y) > 1 else []
+            found[phase if len(players) == 1 else f"{phase}, {player}"] = lines
+    return found
 
 
-def _lines(content: Any) -> list[Line]:
-    records = _records(content) if isinstance(content, Mapping) else content
-    if not isinstance(records, Sequence) or isinstance(records, str):
-        return []
-    points = [r for r in records if isinstance(r, Mapping) and _is_number(r.get("step"))]
-    lines: list[Line] = []
-    for name in sorted({k for r in points for k, v in r.items() if k != "step" and _is_number(v)}):
-        known = np.array([(r["step"], r[name]) for r in points if _is_number(r.get(name))], dtype=np.float64)
-        if len(known) > 1:
-            lines.append((str(name), known[:, 0], known[:, 1], "held" in name))
-    return lines
-
-
-def _records(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    steps = content.get("steps")
-    if not isinstance(steps, Sequence):
-        return []
-    columns = {k: v for k, v in content.items() if k != "steps" and isinstance(v, list) and len(v) == len(steps)}
-    return [{"step": step, **{k: v[i] for k, v in columns.items()}} for i, step in enumerate(steps)]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _array(values: Any) -> NDArray[np.float64]:
+    good = isinstance(values, Sequence) and not isinstance(values, str) and all(isinstance(v, int | float) for v in values)
+    return np.asarray(values if good else [], dtype=np.float64)

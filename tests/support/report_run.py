@@ -56,9 +56,9 @@ validation:
   downstream: {seeds: 3, steps: 50, annotated_images: 8}
 gates:
   - {name: verified, metric: verification-failures, at_most: 0, judged_on: value, why: Every closed-form test must hold on this machine.}
-  - {name: noise, metric: noise-law, at_most: 1, why: An effect of one is the edge of what real halves differ by.}
-  - {name: spectrum, metric: power-spectrum, at_most: 1, why: An effect of one is the edge of what real halves differ by.}
-  - {name: intensity, metric: intensity-law, at_most: 1, why: An effect of one is the edge of what real halves differ by.}
+  - {name: noise, metric: noise-law_effect, at_most: 1, why: An effect of one is the edge of what real halves differ by.}
+  - {name: spectrum, metric: power-spectrum_effect, at_most: 1, why: An effect of one is the edge of what real halves differ by.}
+  - {name: intensity, metric: intensity-law_effect, at_most: 1, why: An effect of one is the edge of what real halves differ by.}
 release: {dataset_id: fixture, version: 1.0.0, licence: CC0-1.0, creator: tests}
 """
 PATCH = 32
@@ -124,6 +124,16 @@ def gallery(images, labels, made):
     return arrays
 
 
+def _deep(arrays):
+    """Return the pictures as volumes of 16 equal planes of 16 x 16."""
+    out = {"channels": arrays["channels"], "spacing": np.ones(3)}
+    for name, array in arrays.items():
+        if array.ndim > 2 and not name.startswith("physics"):
+            small = array[..., :16, :16]
+            out[name] = np.repeat(small[..., None, :, :], 16, axis=-3)
+    return out
+
+
 def effect(name, value, half):
     controls = {"blur-1px": 6.2, "noise-1-sigma": 4.1}
     low, high = max(0.0, value - half), value + half
@@ -134,13 +144,16 @@ def effect(name, value, half):
 
 def metrics(shift, gain):
     """Return invented evidence; ``shift`` moves it away from real, ``gain`` is what downstream use brings."""
+    near, far = Null(value=0.0, ci95=(-0.004, 0.005)), Null(value=0.96)
+    likeness = {"features": "scattering", **_FIXTURE}
     return [
-        Metric(name="kid_scattering", value=0.01 + shift, ci95=(0.0 + shift, 0.02 + shift), null=Null(value=0.0, ci95=(-0.004, 0.005)), features="scattering", **_FIXTURE),
-        Metric(name="coverage_scattering", value=0.8 - shift, ci95=(0.7 - shift, 0.9 - shift), null=Null(value=0.96), features="scattering", **_FIXTURE),
-        effect("noise-law", 0.5 + shift, 0.2),
-        effect("power-spectrum", 0.8 + shift, 0.4),
-        effect("intensity-law", 0.6 + shift, 0.1),
-        Metric.undefined("object-morphology", "no independent segmenter was trained", **_FIXTURE),
+        Metric(name="kid_scattering", value=0.01 + shift, ci95=(shift, 0.02 + shift), null=near, **likeness),
+        Metric(name="coverage_scattering", value=0.8 - shift, ci95=(0.7 - shift, 0.9 - shift), null=far, **likeness),
+        Metric(name="control_blurred_scattering", value=12.0, ci95=(9.0, 15.0), **likeness),
+        effect("noise-law_effect", 0.5 + shift, 0.2),
+        effect("power-spectrum_effect", 0.8 + shift, 0.4),
+        effect("intensity-law_effect", 0.6 + shift, 0.1),
+        Metric.undefined("object-morphology_effect", "no independent segmenter was trained", **_FIXTURE),
         Metric(name="mask-dice", value=0.85 - shift, ci95=(0.8 - shift, 0.9 - shift), null=Null(value=0.88), **_FIXTURE),
         Metric(name="memorisation_ratio", value=1.02, ci95=(0.9, 1.1), **_FIXTURE),
         Metric(name="downstream_gain_over_real", value=gain, ci95=(gain - 0.01, gain + 0.01), **_FIXTURE),
@@ -149,8 +162,8 @@ def metrics(shift, gain):
     ]  # fmt: skip
 
 
-def make_run(folder: Path, *, good: bool = False) -> Path:
-    """Write a finished run folder; ``good`` makes its first recipe pass every gate."""
+def make_run(folder: Path, *, good: bool = False, volumes: bool = False) -> Path:
+    """Write a finished run folder; ``good`` makes its first recipe pass every gate, ``volumes`` makes its pictures three-dimensional."""
     study = parse_study(STUDY.encode(), "study.yaml").study
     write_text(folder / "study.yaml", STUDY)
     images, labels = tissue()
@@ -159,16 +172,22 @@ def make_run(folder: Path, *, good: bool = False) -> Path:
     evidence = {"ldm": metrics(-0.2 if good else 0.7, 0.03), "gan": metrics(0.1, -0.04)}
     for name, made in (("ldm", images[::-1].copy()), ("gan", blurred)):
         write_json(folder / f"validate-{name}/evidence.json", {"metrics": [m.as_json() for m in evidence[name]]})
-        write_arrays(folder / f"validate-{name}/gallery.npz", gallery(images, labels, made))
-        steps = list(range(0, 300, 20))
-        losses = {"steps": steps, "loss": [1 / (1 + s / 50) for s in steps], "held_out": [1.1 / (1 + s / 60) for s in steps]}
-        write_json(folder / f"train-{name}/model/curves.json", {"process": losses})
-        write_json(folder / f"train-{name}/model/model.json", {"steps": {"process": 300}, "digest": "sha256:" + "ab" * 32})
-    failures = 0
+        arrays = gallery(images, labels, made)
+        write_arrays(folder / f"validate-{name}/gallery.npz", _deep(arrays) if volumes else arrays)
+        losses = [1 / (1 + s / 50) for s in range(5, 300, 10)]
+        looks = list(range(50, 301, 50))
+        curves = {
+            "generator.loss": losses,
+            "generator.gradient": losses,
+            "held-out": [1.1 / (1 + s / 60) for s in looks],
+            "held-out.step": looks,
+        }
+        write_json(folder / f"train-{name}/model/curves.json", {"process": curves})
+        write_json(folder / f"train-{name}/model/model.json", {"steps": {"process": 300}, "parameters": {"process": 123456}})
     checks = [Check(name="schedule-marginals", expected=1.0, got=1.0 + 1e-9, tolerance=1e-6, passed=True, source="fixture")]
     write_json(folder / "verify/evidence.json", {"checks": [c.as_json() for c in checks]})
-    common = [Metric(name="verification-failures", value=failures, **_FIXTURE)]
-    write_json(folder / "split/evidence.json", {"metrics": [m.as_json() for m in common]})
+    common = [Metric(name="verification-failures", value=0.0), Metric(name="split-failures", value=0.0, **_FIXTURE)]
+    write_json(folder / "split/evidence.json", {"metrics": [common[1].as_json()]})
     write_json(folder / "decide/decision.json", decide(study, evidence, common).as_json())
     return folder
 

@@ -1,0 +1,86 @@
+"""Reader studies from the command line: blinded sheets out of a run, scores out of filled sheets."""
+
+from pathlib import Path
+from typing import Any
+
+from sciimg.errors import InputError, Problem
+from sciimg.protocol.models import StainSeparation, Study
+
+COLLECTION = Path("ingest/collection")
+REGIONS = Path("split/regions.parquet")
+
+
+def sheets_command(run: Path, out: Path, readers: int) -> dict[str, Any]:
+    """Write blinded sheets for the recipe that a run would release (or its first candidate).
+
+    Parameters
+    ----------
+    run : Path
+        A run folder with generated samples.
+    out : Path
+        New folder for the readers; the key goes beside it, as ``<out>-key.json``.
+    readers : int
+        How many sheets.
+
+    Returns
+    -------
+    dict
+        ``files`` for the readers, the ``key``, the ``recipe``, and how many ``readers`` and ``items``.
+
+    Raises
+    ------
+    InputError
+        If the run has not generated samples, and for what :func:`sciimg.review.sheets.write_sheets` refuses.
+    """
+    import pandas as pd
+
+    from sciimg.review.presentation import presentation_of
+    from sciimg.review.sheets import write_sheets
+    from sciimg.stages.ledger import Run
+    from sciimg.validation.material import real_data, synthetic_set
+
+    study = Run(run).loaded.study
+    recipe = _recipe(run, study)
+    synthetic = synthetic_set(study, run / f"generate-{recipe}" / "synthetic")
+    if synthetic is None or not (run / REGIONS).exists():
+        message = f"Sheets need samples of recipe {recipe!r}; generate-{recipe} is not finished. Run `sciimg run` on the study first."
+        raise InputError(Problem(str(run), "no-samples", message))
+    real = real_data(study, run / COLLECTION, pd.read_parquet(run / REGIONS)).holdout
+    names = [f"reader-{n}" for n in range(1, readers + 1)]
+    place = out.with_name(f"{out.name}-key.json")
+    key = write_sheets(
+        real,
+        synthetic,
+        presentation_of(real.images, real.channels, real.spacing, stains_of(study)),
+        study.review,
+        out=out,
+        key_file=place,
+        readers=names,
+        seed_key=(study.digest, recipe),
+        title=f"Reading sheet: {study.name}",
+        study=study.digest,
+        recipe=recipe,
+        date=study.registered,
+    )
+    files = [str(p) for p in sorted(out.rglob("*")) if p.is_file()]
+    return {"files": files, "key": str(place), "recipe": recipe, "readers": len(names), "items": len(key.items) // len(names)}
+
+
+def score_command(answers: list[Path], key: Path | None) -> dict[str, Any]:
+    """Score filled sheets or long tables; return the JSON of ``sciimg review score``."""
+    from sciimg.review.score import score_files
+
+    return score_files(answers, key).summary()
+
+
+def stains_of(study: Study) -> StainSeparation | None:
+    """Return the stain separation that the images went through, if any: it says how to show them."""
+    return next((p for source in study.sources for p in source.prepare if isinstance(p, StainSeparation)), None)
+
+
+def _recipe(run: Path, study: Study) -> str:
+    from sciimg.records import Decision
+
+    decided = run / "decide/decision.json"
+    released = Decision.model_validate_json(decided.read_text(encoding="utf-8")).released if decided.exists() else None
+    return released or next((r.name for r in study.recipes if r.role == "candidate"), study.recipes[0].name)
