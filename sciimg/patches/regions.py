@@ -82,3 +82,14 @@ def from_table(table: pd.DataFrame, part: Part | None = None) -> list[Region]:
         )
         for r in rows.to_dict("records")
     ]
+
+
+def table_bytes(table: pd.DataFrame) -> bytes:
+    """Return the table as parquet; equal tables give equal bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {name: pa.array([v if isinstance(v, str) else None for v in table[name]], type="string") for name in table.columns}
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink, compression="zstd")
+    return bytes(sink.getvalue().to_pybytes())
