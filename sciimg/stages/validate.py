@@ -118,6 +118,7 @@ class _Judge:
         checks = [(f"physics-{name}", lambda name=name: self.physics(name)) for name in self.study.validation.physics]
         return [
             ("pictures", self.pictures),
+            ("worst", self.worst),
             *checks,
             ("fidelity", self.fidelity),
             ("conditions", self.conditions),
@@ -177,6 +178,20 @@ class _Judge:
             read_back = self.segmenter.segment(shown) if self.segmenter is not None else None
             arrays |= gallery.samples(name, shown, read_back)
         return [], arrays
+
+    def worst(self) -> Found:
+        """Pictures of the samples least like any real one; no metric, no gate."""
+        from scipy.spatial.distance import cdist
+
+        from sciimg.validation.outcome import UndefinedError
+
+        if self.judged is None or obstacle_between(self.real.holdout, self.judged):
+            return [], {}
+        try:
+            space = fit_space("scattering", scattering, self.real.train or self.real.holdout)
+        except UndefinedError:
+            return [], {}
+        return [], gallery.farthest(self.judged, cdist(space.transform(self.judged), space.transform(self.real.holdout)))
 
     def physics(self, name: str) -> Found:
         from sciimg.validation.physics import CHECKS, calibrate, curves, effect

@@ -7,6 +7,7 @@
     reconstruction.real, reconstruction.synthetic  a real patch and what the autoencoder keeps of it; reconstruction.error
     nearest.synthetic, nearest.train               the samples that are closest to a training patch, and that patch; nearest.distance
     nearest.holdout, nearest.holdout-train         the same for real holdout patches: what closeness means without copying
+    worst.synthetic, worst.distance                the samples farthest from every real holdout patch in a feature space, farthest first
     physics.CHECK.real-CURVE, …synthetic-CURVE     what each physics check measures, as curves
     channels, label-kind, spacing, unit            as text or numbers
 
@@ -71,6 +72,19 @@ def pairs(name: str, real: PatchSet, test: PatchSet, key: tuple[str, ...]) -> Ar
     if real.labels is not None:
         out[f"{name}.labels"] = real.labels[rows]
     return out | {f"{name}.error": error_map(real, test)[rows]}
+
+
+def farthest(synthetic: PatchSet, to_real: NDArray[np.float64]) -> Arrays:
+    """Return ``worst.synthetic`` and ``worst.distance``: the samples whose nearest real patch is farthest away.
+
+    Parameters
+    ----------
+    to_real : array, shape (N, M)
+        Distance of each sample to each real holdout patch.
+    """
+    nearest = to_real.min(axis=1)
+    rows = np.argsort(-nearest, kind="stable")[: SAMPLES[synthetic.dims]]
+    return {"worst.synthetic": synthetic.images[rows], "worst.distance": nearest[rows]}
 
 
 def error_map(real: PatchSet, test: PatchSet) -> NDArray[np.float32]:
