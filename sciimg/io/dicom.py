@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciimg.errors import Problem
-from sciimg.io.dicom_header import Frame, acquisition_of, frames_of
+from sciimg.io.dicom_header import Frame, frames_of
 from sciimg.io.dicom_series import Geometry, arrange
 from sciimg.io.faults import decoding, refuse
 from sciimg.io.image import Box, Image, Load, accepted_dtype, default_channels
@@ -67,7 +67,7 @@ def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
         source=path.name,
         hash=lambda: digest_series(path) if path.is_dir() else digest_file(path),
         affine=geometry.affine,
-        acquisition=acquisition_of(first),
+        acquisition=first.acquisition,
         problems=(*notes, *more, *_note_inverted(first, path)),
         memory_limit=wishes.memory_limit,
     )

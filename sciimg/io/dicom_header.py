@@ -5,7 +5,8 @@ other than the two that describe a mosaic) never enter the program, so that they
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,11 @@ class Frame:
     """One slice: where its pixels are in the file and where it lies in the patient (DICOM LPS, mm)."""
 
     path: Path
-    header: Any  # the pydicom dataset of the allow-listed elements
+    series: str
+    instance: str
+    time_key: tuple[int, int, int]  # order in time among frames at one place
+    kind: tuple[str, ...]  # magnitude, phase ...
+    acquisition: Mapping[str, Any]
     position: NDArray[np.float64] | None
     orientation: NDArray[np.float64] | None  # directions of growing column (3) and row (3) index
     pixel_mm: tuple[float, float] | None  # y (between rows), x (between columns)
@@ -56,28 +61,14 @@ class Frame:
     compressed: bool = False
 
     @property
-    def series(self) -> str:
-        return str(self.header.get("SeriesInstanceUID", ""))
-
-    @property
-    def instance(self) -> str:
-        return str(self.header.get("SOPInstanceUID", ""))
-
-    @property
-    def number(self) -> int:
-        return int(self.header.get("InstanceNumber") or 0)
-
-    @property
-    def time_key(self) -> tuple[int, int, int]:
-        """Order in time among frames at one place."""
-        read = self.header.get
-        return int(read("TemporalPositionIdentifier") or 0), int(read("AcquisitionNumber") or 0), self.number
-
-    @property
     def format_key(self) -> tuple[Any, ...]:
         """What all frames of one volume share."""
-        kind = tuple(part for part in (self.header.get("ImageType") or ()) if part in _KINDS)
-        return self.rows, self.columns, self.samples, self.bits, self.signed, self.pixel_mm, kind, _plain(self.header.get("EchoTime"))
+        return self.rows, self.columns, self.samples, self.bits, self.signed, self.pixel_mm, self.kind, self.acquisition.get("EchoTime")
+
+    def millimetres(self, keyword: str) -> float:
+        """Return a length of the acquisition, 0 where it is not stated."""
+        value = self.acquisition.get(keyword)
+        return float(value) if isinstance(value, int | float) else 0.0
 
 
 def frames_of(path: Path) -> list[Frame]:
@@ -94,17 +85,18 @@ def frames_of(path: Path) -> list[Frame]:
     with decoding(path, what="The DICOM header cannot be read"):
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
         frame = _frame(path, header)
-        mosaic = header.get(_IMAGES_IN_MOSAIC)
+        tiles = int(header[_IMAGES_IN_MOSAIC].value) if _IMAGES_IN_MOSAIC in header and "MOSAIC" in (header.get("ImageType") or ()) else 0
         count = int(header.get("NumberOfFrames") or 1)
+        normal = _mosaic_normal(header, frame) if tiles else None
     if count > 1:
         raise refuse(path, "multi-frame", "Enhanced multi-frame DICOM is not read. Convert it to NIfTI (dcm2niix) or to classic DICOM.")
     _refuse_short(frame)
-    return _tiles(frame, int(mosaic.value)) if mosaic is not None and "MOSAIC" in (header.get("ImageType") or ()) else [frame]
+    return [frame] if normal is None else _tiles(frame, tiles, normal)
 
 
-def acquisition_of(frame: Frame) -> dict[str, Any]:
-    """Return the acquisition parameters of a frame as JSON values, under their DICOM keywords."""
-    found = {key: _plain(frame.header.get(key)) for key in ACQUISITION}
+def _acquisition(header: Any) -> dict[str, Any]:
+    """Return the acquisition parameters as JSON values under their DICOM keywords."""
+    found = {key: _plain(header.get(key)) for key in ACQUISITION}
     return {key: value for key, value in found.items() if value not in (None, "", [])}
 
 
@@ -113,9 +105,14 @@ def _frame(path: Path, header: Any) -> Frame:
     if not rows or not columns:
         raise refuse(path, "no-pixels", "A DICOM image must have rows and columns; this file has none (a report or a plan?). Leave it out.")
     spacing = header.get("PixelSpacing") or header.get("ImagerPixelSpacing")
+    time = [int(header.get(k) or 0) for k in ("TemporalPositionIdentifier", "AcquisitionNumber", "InstanceNumber")]
     return Frame(
         path,
-        header,
+        str(header.get("SeriesInstanceUID", "")),
+        str(header.get("SOPInstanceUID", "")),
+        (time[0], time[1], time[2]),
+        tuple(str(part) for part in header.get("ImageType") or () if part in _KINDS),
+        _acquisition(header),
         _vector(header.get("ImagePositionPatient"), 3),
         _vector(header.get("ImageOrientationPatient"), 6),
         (float(spacing[0]), float(spacing[1])) if spacing else None,
@@ -140,7 +137,7 @@ def _refuse_short(frame: Frame) -> None:
         raise refuse(frame.path, "truncated", message)
 
 
-def _tiles(whole: Frame, count: int) -> list[Frame]:
+def _tiles(whole: Frame, count: int, normal: NDArray[np.float64]) -> list[Frame]:
     """Return the slices of a Siemens mosaic: square tiles, row by row, the first at the corner.
 
     ImagePositionPatient is the corner of the whole mosaic as if it were one slice; moving it by half the difference of the sizes gives
@@ -150,25 +147,22 @@ def _tiles(whole: Frame, count: int) -> list[Frame]:
     rows, columns = whole.rows // across, whole.columns // across
     if whole.position is None or whole.orientation is None or whole.pixel_mm is None:
         raise refuse(whole.path, "no-position", "A mosaic must say where it lies; this one has no position. Convert it with dcm2niix.")
-    step = _mosaic_normal(whole) * float(whole.header.get("SpacingBetweenSlices") or whole.header.get("SliceThickness") or 0)
+    step = normal * (whole.millimetres("SpacingBetweenSlices") or whole.millimetres("SliceThickness"))
     right = whole.orientation[:3] * whole.pixel_mm[1] * (whole.columns - columns) / 2
     down = whole.orientation[3:] * whole.pixel_mm[0] * (whole.rows - rows) / 2
     first = whole.position + right + down
-    fields = {name: getattr(whole, name) for name in whole.__dataclass_fields__} | {"rows": rows, "columns": columns}
-    return [
-        Frame(**(fields | {"position": first + n * step, "corner": ((n // across) * rows, (n % across) * columns)})) for n in range(count)
-    ]
+    corners = [((n // across) * rows, (n % across) * columns) for n in range(count)]
+    return [replace(whole, rows=rows, columns=columns, position=first + n * step, corner=corner) for n, corner in enumerate(corners)]
 
 
-def _mosaic_normal(frame: Frame) -> NDArray[np.float64]:
+def _mosaic_normal(header: Any, frame: Frame) -> NDArray[np.float64]:
     """Return the direction in which slices follow one another: from the CSA header, because the order may run either way."""
-    assert frame.orientation is not None
-    element = frame.header.get(_CSA_IMAGE_HEADER)
-    if element is not None:
-        with decoding(frame.path, what="The Siemens CSA header cannot be read"):
-            from nibabel.nicom import csareader
+    from nibabel.nicom import csareader
 
-            normal = csareader.get_slice_normal(csareader.read(element.value))
+    if frame.orientation is None:
+        return np.zeros(3)
+    if _CSA_IMAGE_HEADER in header:
+        normal = csareader.get_slice_normal(csareader.read(header[_CSA_IMAGE_HEADER].value))
         if normal is not None:
             return np.asarray(normal, np.float64)
     return np.cross(frame.orientation[:3], frame.orientation[3:])

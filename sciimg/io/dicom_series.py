@@ -114,10 +114,10 @@ def _refuse_missing(places: Sequence[Sequence[Frame]], where: Path) -> None:
 
 def _step(places: Sequence[Sequence[Frame]], normal: NDArray[np.float64], where: Path) -> tuple[NDArray[np.float64], tuple[Problem, ...]]:
     """Return the vector from slice to slice."""
-    header = places[0][0].header
-    declared = float(header.get("SpacingBetweenSlices") or 0)
+    first = places[0][0]
+    declared = first.millimetres("SpacingBetweenSlices")
     if len(places) == 1:
-        return normal * (declared or float(header.get("SliceThickness") or 1)), ()
+        return normal * (declared or first.millimetres("SliceThickness") or 1.0), ()
     positions = np.stack([_position(place[0]) for place in places])
     steps = np.diff(positions, axis=0)
     along = steps @ normal

@@ -20,8 +20,10 @@ from sciimg.io.spacing import AGREE, Stated, Wishes, settle
 from sciimg.records import digest_file
 
 EXTENSIONS = (".nii", ".nii.gz")
-_UNITS = {"meter": "m", "mm": "mm", "micron": "µm"}
-_SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
+_SPACE, _TIME = 0x07, 0x38  # the bits of xyzt_units
+_UNITS = {1: "m", 2: "mm", 3: "µm"}
+_IN_MM = {1: 1000.0, 3: 0.001}
+_SECONDS = {8: 1.0, 16: 1e-3, 24: 1e-6}
 _LETTERS = "xyztc"  # NIfTI dimensions 1 to 5, fastest first
 Header = Any  # nibabel's Nifti1Header or Nifti2Header, which carry no types
 _HEAD = 544  # NIfTI-2 header and extension flag
@@ -49,7 +51,7 @@ def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
     stated, notes = _stated(header, affine, wishes, path)
     axes, shape, order = _axes(voxels, wishes, path)
     spacing, more = settle(axes, stated, wishes, path)
-    step = float(header["pixdim"][4]) * _SECONDS.get(header.get_xyzt_units()[1], 0.0)
+    step = float(header["pixdim"][4]) * _SECONDS.get(int(header["xyzt_units"]) & _TIME, 0.0)
     return Image(
         load=_loader(voxels, order),
         axes=axes,
@@ -96,6 +98,8 @@ class _Voxels:
             slope, intercept = header.get_slope_inter()
         if len(dims) < 2 or min(dims, default=0) < 1:
             raise refuse(path, "empty-image", f"An image has two axes or more, with a sample or more; the header declares {tuple(dims)}.")
+        if offset < 0:
+            raise refuse(path, "corrupt", f"Voxels must lie behind the header; vox_offset is {offset}. Get a fresh copy.")
         letters = list(_LETTERS[: len(dims)])
         if math.prod(dims[5:]) > 1:
             raise refuse(path, "axes", f"An image may have x, y, z, time and one more axis; the header declares {tuple(dims)}.")
@@ -148,7 +152,8 @@ def _loader(voxels: _Voxels, order: tuple[int, ...]) -> Load:
         raw = stored().transpose(order)[box]
         if (voxels.slope, voxels.intercept) == (1.0, 0.0):
             return raw.astype(voxels.final)
-        scaled: NDArray[Any] = (raw.astype(np.float64) * voxels.slope + voxels.intercept).astype(voxels.final)
+        with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite is refused by Image.read
+            scaled: NDArray[Any] = (raw.astype(np.float64) * voxels.slope + voxels.intercept).astype(voxels.final)
         return scaled
 
     return load
@@ -180,8 +185,10 @@ def _affine(header: Header, path: Path) -> NDArray[np.float64] | None:
             return None
         affine = np.asarray(header.get_sform() if name == "sform" else header.get_qform(), np.float64)
     turn = affine[:3, :3]
-    columns = np.linalg.norm(turn, axis=0)
-    if not np.all(np.isfinite(affine)) or not columns.all() or abs(np.linalg.det(turn)) <= 1e-6 * np.prod(columns):
+    with np.errstate(over="ignore", invalid="ignore"):
+        columns = np.linalg.norm(turn, axis=0)
+        sound = np.all(np.isfinite(columns)) and columns.all() and abs(np.linalg.det(turn)) > 1e-6 * np.prod(columns)
+    if not sound or not np.all(np.isfinite(affine)):
         message = (
             f"The {name} must place voxels in space; its matrix {turn.tolist()} is singular. Repair the header, or set both form codes to "
             "0 if the orientation is unknown."
@@ -191,14 +198,14 @@ def _affine(header: Header, path: Path) -> NDArray[np.float64] | None:
 
 
 def _in_mm(affine: NDArray[np.float64], header: Header) -> NDArray[np.float64]:
-    factor = {"meter": 1000.0, "micron": 0.001}.get(header.get_xyzt_units()[0], 1.0)
+    factor = _IN_MM.get(int(header["xyzt_units"]) & _SPACE, 1.0)
     return np.diag([factor, factor, factor, 1.0]) @ affine
 
 
 def _stated(header: Header, affine: NDArray[np.float64] | None, wishes: Wishes, path: Path) -> tuple[Stated, tuple[Problem, ...]]:
     """Return the spacing the header declares. A placed volume without a unit is in mm, as every reader of NIfTI takes it: noted."""
     sizes = np.abs([float(str(size)) for size in header["pixdim"][1:4]])  # 2.2, not the 2.2000000477 of a float32
-    unit = _UNITS.get(header.get_xyzt_units()[0])
+    unit = _UNITS.get(int(header["xyzt_units"]) & _SPACE)
     notes: tuple[Problem, ...] = ()
     if unit is None and affine is not None:
         unit = "mm"

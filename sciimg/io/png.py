@@ -51,7 +51,7 @@ def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
     axes = "cyx" if len(shape) == 3 else "yx"
     spacing, notes = settle(axes, stated, wishes, path)
     return Image(
-        load=lambda box: _decode(path)[box],
+        load=lambda box: _decode(path, shape)[box],
         axes=axes,
         shape=shape,
         dtype=dtype,
@@ -127,7 +127,7 @@ def _shape(channels: int, height: int, width: int) -> tuple[int, ...]:
     return (height, width) if channels == 1 else (channels, height, width)
 
 
-def _decode(path: Path) -> NDArray[Any]:
+def _decode(path: Path, shape: tuple[int, ...] | None = None) -> NDArray[Any]:
     """Return all pixels, ``[c]yx``."""
     import imagecodecs
 
@@ -140,4 +140,7 @@ def _decode(path: Path) -> NDArray[Any]:
     cut = data.startswith(b"BM") and struct.unpack("<I", data[2:6])[0] > len(data)
     with decoding(path, "truncated" if cut else "corrupt"):
         pixels = decoder(data)
-    return np.moveaxis(pixels, -1, 0) if pixels.ndim == 3 else pixels
+    planes = np.moveaxis(pixels, -1, 0) if pixels.ndim == 3 else pixels
+    if shape is not None and planes.shape != shape:
+        raise refuse(path, "corrupt", f"The header declares {shape}; {planes.shape} were decoded. Get a fresh copy.")
+    return planes
