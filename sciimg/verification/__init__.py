@@ -1,0 +1,1 @@
+"""The machinery against closed forms, on the machine that runs it."""
