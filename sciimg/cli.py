@@ -84,7 +84,7 @@ def run(
     study: StudyFile,
     workdir: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
     engine: Annotated[str, typer.Option(help="local, dask or slurm.")] = "local",
-    slots: Annotated[int, typer.Option(min=1, help="Heavy stages at the same time; does not change results. Default: cores.")] = 0,
+    slots: Annotated[int, typer.Option(min=0, help="Heavy stages at the same time; does not change results. 0: one a core.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
     json_: Json = False,
     debug: Debug = False,
