@@ -1,0 +1,138 @@
+"""Feature vectors of real images, split in halves over and over, against those of any candidate; and the controls of a feature space."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sciimg.randomness import generator
+from sciimg.types import PatchSet
+from sciimg.validation.distance import Related, distances, frechet, kid_of_kernels, polynomial_kernel, prdc_of_distances
+from sciimg.validation.features.faults import FaultySet
+from sciimg.validation.features.space import FeatureSpace
+from sciimg.validation.resampling import HalfSplit
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+Mask = NDArray[np.bool_]
+
+FRECHET_AXES = 16  # the Fréchet distance needs far fewer axes than samples: those along which real images vary most
+SCORES = ("kid", "fd", "precision", "recall", "density", "coverage")
+JUDGES = ("kid", "precision", "recall", "coverage")  # metrics that may flag a planted fault
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Feature vectors that are compared with the real ones.
+
+    Parameters
+    ----------
+    within : array of bool, shape (M, M), or None
+        Pairs of the candidate that are not independent; None: each place in a draw is a sample of its own, even a repeated one.
+    across : array of bool, shape (N, M), or None
+        Pairs of a real and a candidate sample that must not be compared.
+    """
+
+    vectors: Array
+    within: Mask | None = None
+    across: Mask | None = None
+
+
+class Comparison:
+    """The real side in one feature space, ready to meet any number of candidates over the same splits."""
+
+    def __init__(self, vectors: Array, relation: Mask, splits: Sequence[HalfSplit]) -> None:
+        self.vectors, self.relation, self.splits = vectors, relation, splits
+        self._kernel = polynomial_kernel(vectors, vectors)
+        self._distance = distances(vectors, vectors)
+
+    def scores(self, candidate: Candidate, rows: Sequence[Index]) -> dict[str, Array]:
+        """Return every metric over the splits, shape (R,) each; ``rows`` are the candidate's rows in each split."""
+        y = candidate.vectors
+        kernels = polynomial_kernel(y, y), polynomial_kernel(self.vectors, y)
+        gaps = distances(y, y), distances(self.vectors, y)
+        results = [self._one(split.reference, row, candidate, kernels, gaps) for split, row in zip(self.splits, rows, strict=True)]
+        return {name: np.array([r[name] for r in results]) for name in SCORES}
+
+    @cached_property
+    def null(self) -> dict[str, Array]:
+        """Every metric between the two real halves."""
+        return self.scores(Candidate(self.vectors, self.relation, self.relation), [s.real for s in self.splits])
+
+    def null_of_size(self, size: int, rng: np.random.Generator) -> dict[str, Array]:
+        """Return the null with only ``size`` samples of the second half."""
+        if size == len(self.splits[0].real):
+            return self.null
+        return self.scores(Candidate(self.vectors, self.relation, self.relation), [rng.permutation(s.real)[:size] for s in self.splits])
+
+    def _one(
+        self, a: Index, b: Index, candidate: Candidate, kernels: tuple[Array, Array], gaps: tuple[Array, Array]
+    ) -> dict[str, float]:
+        aa, bb, ab = np.ix_(a, a), np.ix_(b, b), np.ix_(a, b)
+        pairs = Related(
+            self.relation[aa],
+            np.eye(len(b), dtype=bool) if candidate.within is None else candidate.within[bb],
+            np.zeros((len(a), len(b)), bool) if candidate.across is None else candidate.across[ab],
+        )
+        manifold = prdc_of_distances(self._distance[aa], gaps[0][bb], gaps[1][ab], pairs)
+        return {
+            "kid": kid_of_kernels(self._kernel[aa], kernels[0][bb], kernels[1][ab], pairs),
+            "fd": frechet(self.vectors[a, :FRECHET_AXES], candidate.vectors[b, :FRECHET_AXES]),
+            "precision": manifold.precision,
+            "recall": manifold.recall,
+            "density": manifold.density,
+            "coverage": manifold.coverage,
+        }
+
+
+# ---------------------------------------------------------------- controls
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A planted fault in one feature space.
+
+    Parameters
+    ----------
+    effect : float
+        The KID of the faulty set in units of the null's 95 % quantile.
+    scores : dict
+        Every metric of the faulty set.
+    flagged_by : tuple of str
+        Metrics that put the faulty set outside what 95 of 100 real-versus-real comparisons give.
+    """
+
+    fault: str
+    effect: float
+    scores: dict[str, float]
+    flagged_by: tuple[str, ...]
+
+
+def feature_controls(
+    space: FeatureSpace, comparison: Comparison, faults: Sequence[FaultySet], real: PatchSet, key: tuple[str | int, ...]
+) -> list[Control]:
+    """Return how the planted faults fare in a feature space; a space in which one is flagged by no metric may not judge."""
+    controls = []
+    for fault in faults:
+        rng = generator(*key, space.name, fault.name)
+        vectors = comparison.vectors if fault.patches is real else space.transform(fault.patches)
+        rows = [fault.rows(split.real, real, rng) for split in comparison.splits]
+        scores = comparison.scores(Candidate(vectors, None, comparison.relation), rows)
+        null = comparison.null_of_size(len(rows[0]), rng)
+        flagged = tuple(name for name in JUDGES if _outside(scores[name], null[name], higher_is_better=name != "kid"))
+        means = {name: float(values.mean()) for name, values in scores.items()}
+        controls.append(Control(fault.name, means["kid"] / upper_null(comparison.null["kid"]), means, flagged))
+    return controls
+
+
+def _outside(scores: Array, null: Array, *, higher_is_better: bool) -> bool:
+    if higher_is_better:
+        return bool(scores.mean() < np.quantile(null, 0.05))
+    return bool(scores.mean() > np.quantile(null, 0.95))
+
+
+def upper_null(null: Array) -> float:
+    """Return the value that 95 of 100 real-versus-real comparisons stay below."""
+    return max(float(np.quantile(null, 0.95)), 1e-12)

@@ -1,0 +1,97 @@
+"""A feature space: images in, comparable vectors out. Fixed on reference images (the training part) before a synthetic one is seen.
+
+Raw statistics of a bank, a texture or an encoder have different scales and are strongly correlated. They are standardised, turned to
+their principal axes on the reference, and brought to equal spread, except for axes that hardly vary, which are damped: without the first
+step one coefficient would decide, without the damping noise would.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sciimg.types import PatchSet
+from sciimg.validation.outcome import UndefinedError
+
+Array = NDArray[np.float64]
+Single = NDArray[np.float32]
+Embed = Callable[[Single], Array]
+
+AXES_KEPT = 64
+DAMPING = 0.1  # in variances of one standardised statistic
+_LIMIT = 8.0  # in standard deviations of the reference: an all-zero image is far away, not infinitely far
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Location and scale of each channel of the reference, shapes (C,)."""
+
+    mean: NDArray[np.float32]
+    spread: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, reference: PatchSet) -> "Scale":
+        axes = (0, *range(2, reference.images.ndim))
+        mean = reference.images.mean(axis=axes, dtype=np.float64)
+        spread = reference.images.std(axis=axes, dtype=np.float64)
+        return cls(mean.astype(np.float32), np.where(spread > 0, spread, 1.0).astype(np.float32))
+
+    def apply(self, images: NDArray[Any]) -> Single:
+        """Return images (N, C, [Z,] Y, X) with channels of zero mean and unit scale on the reference."""
+        shape = (1, -1, *(1,) * (images.ndim - 2))
+        return np.asarray((images.astype(np.float32) - self.mean.reshape(shape)) / self.spread.reshape(shape))
+
+
+@dataclass(frozen=True)
+class FeatureSpace:
+    """Features with a name; the same images always have the same vectors.
+
+    Parameters
+    ----------
+    name : str
+        What metrics carry as ``features``.
+    scale : Scale
+        Brings images to the units that ``embed`` expects.
+    embed : callable
+        Normalised images (N, C, [Z,] Y, X) to raw statistics (N, D).
+    centre, spread : array, shape (D,)
+        Standardise the raw statistics.
+    axes : array, shape (D, d)
+        Principal axes, divided by their damped spread.
+    """
+
+    name: str
+    scale: Scale
+    embed: Embed
+    centre: Array
+    spread: Array
+    axes: Array
+
+    def transform(self, patches: PatchSet) -> Array:
+        """Return the feature vectors, shape (N, d)."""
+        raw = self.embed(self.scale.apply(patches.images))
+        return np.asarray(np.clip((raw - self.centre) / self.spread, -_LIMIT, _LIMIT) @ self.axes)
+
+
+def fit_space(name: str, embed: Embed, reference: PatchSet, scale: Scale | None = None) -> FeatureSpace:
+    """Fix a feature space on reference images.
+
+    Raises
+    ------
+    UndefinedError
+        If the reference images do not differ from one another.
+    """
+    scale = scale or Scale.of(reference)
+    raw = embed(scale.apply(reference.images))
+    centre, spread = raw.mean(axis=0), raw.std(axis=0)
+    varied = spread > 1e-6
+    if len(raw) < 3 or not varied.any():
+        raise UndefinedError(f"features {name}: the {len(raw)} reference images do not differ from one another")
+    spread = np.where(varied, spread, np.inf)  # a statistic that never varies on the reference says nothing
+    values, vectors = np.linalg.eigh(np.cov(((raw - centre) / spread).T))
+    kept = np.argsort(values)[::-1][: min(AXES_KEPT, len(raw) - 1)]
+    values, vectors = np.maximum(values[kept], 0), vectors[:, kept]
+    signs = np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(len(kept))])
+    return FeatureSpace(name, scale, embed, centre, spread, vectors * signs / np.sqrt(values + DAMPING))

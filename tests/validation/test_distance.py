@@ -1,0 +1,152 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.linalg import sqrtm
+from sklearn.metrics.pairwise import polynomial_kernel as sklearn_kernel
+
+from sciimg.validation.comparison import Candidate, Comparison, upper_null
+from sciimg.validation.distance import coverage_ceiling, distances, frechet, kid, prdc
+from sciimg.validation.resampling import half_interval, half_splits
+
+
+def gaussians(n, m, d, seed=0, shift=0.4):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, d)), rng.normal(size=(m, d)) * 1.2 + shift
+
+
+def test_kid_equals_the_u_statistic_written_out():
+    x, y = gaussians(7, 5, 3)
+
+    def k(a, b):
+        return (a @ b / 3 + 1) ** 3
+
+    xx = sum(k(x[i], x[j]) for i in range(7) for j in range(7) if i != j) / 42
+    yy = sum(k(y[i], y[j]) for i in range(5) for j in range(5) if i != j) / 20
+    xy = sum(k(a, b) for a in x for b in y) / 35
+    assert kid(x, y) == pytest.approx(xx + yy - 2 * xy)
+    kernels = (sklearn_kernel(a, b, degree=3, gamma=1 / 3, coef0=1) for a, b in ((x, x), (y, y), (x, y)))
+    kxx, kyy, kxy = kernels
+    assert kid(x, y) == pytest.approx((kxx.sum() - kxx.trace()) / 42 + (kyy.sum() - kyy.trace()) / 20 - 2 * kxy.mean())
+
+
+def moments(mean: np.ndarray, spread: float) -> list[np.ndarray]:
+    """First three moment tensors of N(mean, spread² I)."""
+    eye = np.eye(len(mean)) * spread**2
+    outer = np.einsum("i,jk->ijk", mean, eye)
+    third = np.einsum("i,j,k->ijk", mean, mean, mean) + outer + outer.transpose(1, 0, 2) + outer.transpose(1, 2, 0)
+    return [mean, eye + np.outer(mean, mean), third]
+
+
+def exact_kid(first: list[np.ndarray], second: list[np.ndarray]) -> float:
+    """(x·y/d + 1)³ is a sum of inner products of moments, so the squared MMD is a sum of squared differences of moments."""
+    d = len(first[0])
+    return sum(math.comb(3, p) / d**p * np.sum((first[p - 1] - second[p - 1]) ** 2) for p in (1, 2, 3))
+
+
+def test_kid_is_unbiased_and_frechet_is_not():
+    pairs = [gaussians(40, 40, 8, seed) for seed in range(300)]
+    kids = np.array([kid(x, y) for x, y in pairs])
+    truth = exact_kid(moments(np.zeros(8), 1.0), moments(np.full(8, 0.4), 1.2))
+    assert abs(kids.mean() - truth) < 4 * kids.std() / np.sqrt(len(kids))
+    exact = 8 * 0.4**2 + 8 * (1.2 - 1) ** 2  # |μ1 - μ2|² + d (σ1 - σ2)²
+    assert np.mean([frechet(x, y) for x, y in pairs]) > 1.5 * exact
+
+
+def test_frechet_equals_the_closed_form_and_scipy():
+    x, y = gaussians(50, 60, 5)
+    a, b = np.cov(x.T), np.cov(y.T)
+    expected = np.sum((x.mean(0) - y.mean(0)) ** 2) + np.trace(a + b - 2 * sqrtm(a @ b).real)
+    assert frechet(x, y) == pytest.approx(expected)
+    big = gaussians(200_000, 200_000, 3, shift=0.5)
+    assert frechet(*big) == pytest.approx(3 * 0.25 + 3 * 0.04, rel=0.02)
+    assert frechet(x, x) == pytest.approx(0, abs=1e-9)
+    assert frechet(x[:3], y[:3]) > 0  # fewer samples than dimensions: singular covariances
+
+
+def test_manifold_metrics_equal_the_definitions():
+    real, fake = gaussians(30, 25, 4)
+    scores = prdc(real, fake, nearest=3)
+    d_rr, d_ff = (np.linalg.norm(s[:, None] - s[None], axis=2) for s in (real, fake))
+    d_rf = np.linalg.norm(real[:, None] - fake[None], axis=2)
+    r, f = (np.sort(d, axis=1)[:, 3] for d in (d_rr, d_ff))  # column 0 is the sample itself
+    assert scores.precision == np.mean([any(d_rf[i, j] < r[i] for i in range(30)) for j in range(25)])
+    assert scores.recall == np.mean([any(d_rf[i, j] < f[j] for j in range(25)) for i in range(30)])
+    assert scores.density == pytest.approx(sum(d_rf[i, j] < r[i] for i in range(30) for j in range(25)) / (3 * 25))
+    assert scores.coverage == np.mean([min(d_rf[i]) < r[i] for i in range(30)])
+
+
+@pytest.mark.parametrize(("n", "m"), [(60, 60), (60, 20), (20, 60)])
+def test_coverage_ceiling_is_the_mean_of_independent_samples(n, m):
+    values = [prdc(*(np.random.default_rng([s, i]).normal(size=(k, 3)) for i, k in enumerate((n, m)))).coverage for s in range(150)]
+    assert np.mean(values) == pytest.approx(coverage_ceiling(n, m), abs=0.02)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**16), st.integers(2, 6))
+def test_properties(seed, d):
+    x, y = gaussians(12, 14, d, seed)
+    turn = np.linalg.qr(np.random.default_rng(seed).normal(size=(d, d)))[0]
+    assert kid(x @ turn, y @ turn) == pytest.approx(kid(x, y), abs=1e-9)
+    assert kid(x, y) == pytest.approx(kid(y, x))
+    assert frechet(x @ turn + 3, y @ turn + 3) == pytest.approx(frechet(x, y), abs=1e-7)
+    assert distances(x, x).diagonal() == pytest.approx(np.zeros(12), abs=1e-5)
+
+
+def test_drawing_with_replacement_biases_kid_and_half_sampling_does_not():
+    x, y = gaussians(40, 40, 6, 3, 0.0)
+    rng = np.random.default_rng(0)
+    with_copies = np.mean([kid(x[rng.integers(40, size=40)], y[rng.integers(40, size=40)]) for _ in range(200)])
+    splits = half_splits(np.arange(40).astype(str), np.arange(40).astype(str), rng, rounds=400)
+    halves = np.mean([kid(x[s.reference], y[s.synthetic]) for s in splits])
+    assert with_copies > kid(x, y) + 0.1
+    assert halves == pytest.approx(kid(x, y), abs=0.03)
+
+
+@pytest.mark.parametrize(("shift", "spread", "level"), [(0.0, 1.0, 0.0), (0.6, 1.0, 1.0), (0.0, 1.3, 0.7)])
+def test_the_interval_of_kid_covers_the_truth_with_few_groups(shift, spread, level):
+    """16 groups of 4 samples against 48 independent samples of a known Gaussian."""
+    rng = np.random.default_rng(0)
+    total = np.sqrt(1 + level**2)
+    truth = exact_kid(moments(np.zeros(6), total), moments(np.full(6, shift), total * spread))
+    groups = np.repeat(np.arange(16), 4).astype(str)
+    related = groups[:, None] == groups[None]
+    hits = 0
+    for _ in range(60):
+        real = np.repeat(rng.normal(size=(16, 6)) * level, 4, axis=0) + rng.normal(size=(64, 6))
+        fake = rng.normal(size=(48, 6)) * total * spread + shift
+        splits = half_splits(groups, np.arange(48).astype(str), rng, rounds=40)
+        scores = Comparison(real, related, splits).scores(Candidate(fake), [s.synthetic for s in splits])
+        low, high = half_interval(scores["kid"], 16)
+        hits += low <= truth <= high
+    assert hits >= 52  # P(X < 52) = 1 % at a coverage of 93 %
+
+
+def test_patches_of_one_group_do_not_count_as_alike():
+    """Two halves of one population in few tight groups: without the mask, KID would call them different."""
+    rng = np.random.default_rng(1)
+    groups = np.repeat(np.arange(12), 6).astype(str)
+    masked, naive = [], []
+    for _ in range(40):
+        x = np.repeat(rng.normal(size=(12, 4)), 6, axis=0) + 0.2 * rng.normal(size=(72, 4))
+        splits = half_splits(groups, groups, rng, rounds=10)
+        masked.append(Comparison(x, groups[:, None] == groups[None], splits).null["kid"].mean())
+        naive.append(Comparison(x, np.eye(72, dtype=bool), splits).null["kid"].mean())
+    assert abs(np.mean(masked)) < 3 * np.std(masked) / np.sqrt(40)
+    assert np.mean(naive) > 10 * np.std(naive) / np.sqrt(40)
+
+
+def test_an_ideal_generator_stays_below_twice_the_null_quantile():
+    """The bar a study may set: the upper limit of KID at most 2 x the 95 % quantile of real-versus-real."""
+    rng = np.random.default_rng(2)
+    groups = np.arange(40).astype(str)
+    accepted = 0
+    for _ in range(40):
+        x, y = rng.normal(size=(2, 40, 6))
+        splits = half_splits(groups, groups, rng, rounds=40)
+        comparison = Comparison(x, np.eye(40, dtype=bool), splits)
+        upper = half_interval(comparison.scores(Candidate(y), [s.synthetic for s in splits])["kid"], 40)[1]
+        accepted += upper <= 2 * upper_null(comparison.null["kid"])
+    assert accepted >= 35

@@ -1,0 +1,128 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from patchsets import images_2d
+from tissue import patches
+
+from sciimg.types import PatchSet
+from sciimg.validation.distribution import DERIVED, FAULTS, SET_METRICS, obstacle, set_metrics
+from sciimg.validation.features.space import fit_space
+from sciimg.validation.features.texture import texture
+from sciimg.validation.physics.controls import blurred, noisier
+from sciimg.validation.relations import overlapping, related, same_group
+
+
+@pytest.fixture(scope="module")
+def real():
+    return patches("holdout", 32)
+
+
+@pytest.fixture(scope="module")
+def space():
+    return fit_space("texture", texture, patches("train", 32))
+
+
+def independent(samples: PatchSet, prefix: str = "s") -> PatchSet:
+    return replace(samples, groups=np.array([f"{prefix}{i}" for i in range(len(samples))]))
+
+
+def judged(real, synthetic, space, rounds=40):
+    return {m.name.removesuffix("_texture"): m for m in set_metrics(real, synthetic, [space], rounds=rounds)}
+
+
+@pytest.fixture(scope="module")
+def good(real, space):
+    return judged(real, independent(patches("train", 64)), space)
+
+
+def test_every_name_is_there_once_with_what_a_reader_needs(good, real):
+    assert set(good) == {*SET_METRICS, *DERIVED, *(f"control_{f}" for f in FAULTS)}
+    for name in SET_METRICS:
+        metric = good[name]
+        assert metric.status == "ok" and metric.n_real == len(real) and metric.n_synthetic == 24
+        assert metric.features == "texture" and metric.higher_is_better is SET_METRICS[name].higher_is_better
+        assert metric.ci95[0] <= metric.value <= metric.ci95[1]
+        assert metric.null.ci95[0] <= metric.null.value <= metric.null.ci95[1]
+        assert metric.detail["samples_on_each_side"] <= 12 and "arXiv" in metric.source
+
+
+def test_derived_metrics_are_what_they_say(good):
+    assert good["coverage_ratio"].value == pytest.approx(good["coverage"].value / good["coverage"].null.value)
+    assert good["kid_effect"].value == pytest.approx(good["kid"].value / good["kid_effect"].detail["divisor"])
+    assert good["kid_per_blur"].value == pytest.approx(good["kid"].value / good["kid"].detail["faults"]["blurred"])
+
+
+def test_planted_faults_are_flagged_and_reported(good):
+    assert "kid" in good["control_blurred"].detail["flagged_by"] and "kid" in good["control_noisier"].detail["flagged_by"]
+    assert {"recall", "coverage"} & set(good["control_mode-dropped"].detail["flagged_by"])
+    assert "recall" in good["control_duplicated"].detail["flagged_by"]
+
+
+def test_worse_images_are_worse(good, real, space):
+    rng = np.random.default_rng(0)
+    source = patches("train", 64)
+    for plant in (blurred(1.0), noisier(0.5)):
+        worse = judged(real, independent(plant(source, rng)), space)
+        assert worse["kid_effect"].ci95[0] > max(2, good["kid_effect"].ci95[1])
+        assert worse["fd"].value > good["fd"].value
+        assert worse["coverage_ratio"].value < good["coverage_ratio"].value
+    few = judged(real, independent(source.take(list(range(3)) * 8)), space)
+    assert few["recall"].value < 0.1
+
+
+def test_the_same_key_gives_the_same_numbers(good, real, space):
+    assert judged(real, independent(patches("train", 64)), space) == good
+
+
+def test_a_blind_space_may_not_judge(real):
+    blind = fit_space("blind", lambda images: images.mean(axis=(2, 3), dtype=np.float64), patches("train", 32))
+    metrics = {m.name: m for m in set_metrics(real, independent(patches("train", 64)), [blind], rounds=20)}
+    assert metrics["kid_blind"].status == "undefined" and "blurred" in metrics["kid_blind"].reason
+    assert metrics["kid_effect_blind"].status == metrics["coverage_blind"].status == "undefined"
+    assert metrics["control_blurred_blind"].status == "ok"
+
+
+def noise(n, dtype="uint8", shape=(1, 24, 24)):
+    return images_2d(np.random.default_rng(n).integers(0, 200, (n, *shape)).astype(dtype))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        (noise(0), noise(30), "no real images"),
+        (noise(30), noise(0), "no synthetic images"),
+        (noise(30), images_2d(np.full((30, 1, 24, 24), np.nan)), "30 of 30 synthetic images hold NaN"),
+        (images_2d(np.full((30, 1, 24, 24), 7, np.uint8)), noise(30), "all real images are constant: every pixel is 7"),
+        (noise(30), images_2d(np.zeros((30, 1, 24, 24), np.uint8)), "all synthetic images are constant"),
+        (noise(30), noise(30, "float32"), "share an intensity scale"),
+        (noise(30), noise(30, shape=(1, 24, 25)), "(1, 24, 25)"),
+        (noise(30), noise(30, shape=(2, 24, 24)), "(2, 24, 24)"),
+        (noise(1), noise(30), "1 independent groups of real"),
+        (noise(30), noise(7), "7 independent groups of synthetic"),
+        (noise(12), noise(12), "on each side"),
+    ],
+)
+def test_an_outcome_with_a_reason_instead_of_a_crash(first, second, said):
+    some = fit_space("texture", texture, noise(40))
+    metrics = set_metrics(first, second, [some], rounds=10)
+    assert len(metrics) == len(SET_METRICS) + len(DERIVED) + len(FAULTS)
+    assert all(m.status == "undefined" and said in m.reason for m in metrics)
+
+
+def test_groups_decide_what_is_independent():
+    few = replace(noise(40), groups=np.repeat(["a", "b", "c", "d"], 10))
+    assert "4 independent groups of real" in obstacle(few, noise(40))
+
+
+def test_relations_of_patches():
+    samples = patches("holdout", 32)
+    shared = overlapping(samples)
+    origins = np.array([eval(o) for o in samples.table["origin"]])
+    for i, j in [(0, 1), (0, 5), (10, 40)]:
+        boxes = [np.zeros((512, 512), bool) for _ in range(2)]
+        for box, (y, x) in zip(boxes, origins[[i, j]], strict=True):
+            box[y : y + 64, x : x + 64] = True
+        assert shared[i, j] == (boxes[0] & boxes[1]).any()
+    assert (related(samples) == (shared | same_group(samples))).all()
+    assert (overlapping(noise(5)) == np.eye(5, dtype=bool)).all()

@@ -1,0 +1,141 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from patchsets import images_2d
+from scipy import ndimage
+from tissue import patches
+
+from sciimg.validation.features.encoder import TrainedEncoder, contrastive_loss, train_encoder
+from sciimg.validation.features.space import Scale, fit_space
+from sciimg.validation.features.texture import texture
+from sciimg.validation.features.wavelets import bank, directions, scale_count, scattering
+from sciimg.validation.outcome import UndefinedError
+from sciimg.validation.physics.controls import blurred, noisier
+
+
+@pytest.fixture(scope="module")
+def tissue():
+    return patches("train", 64)
+
+
+def wave(shape, period, angle=0.0):
+    y, x = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
+    return np.sin(2 * np.pi * (np.cos(angle) * x + np.sin(angle) * y) / period)[None, None].astype(np.float32)
+
+
+def first_order(image):
+    """(J, L) of a one-channel 64 x 64 image: after mean and spread come, per scale, L first and then the second orders."""
+    row, scales, out, at = scattering(image)[0], 4, [], 2
+    for j in range(scales):
+        out.append(row[at : at + 4])
+        at += 4 + scales - 1 - j
+    return np.array(out)
+
+
+def test_wavelets_see_scale_and_orientation():
+    fine, coarse = first_order(wave((64, 64), 2 * np.pi / (3 * np.pi / 4))), first_order(wave((64, 64), 8 * 2 * np.pi / (3 * np.pi / 4)))
+    assert fine.max(axis=1).argmax() == 0 and coarse.max(axis=1).argmax() == 3
+    along_x, along_y = first_order(wave((64, 64), 8)), first_order(wave((64, 64), 8, np.pi / 2))
+    best = along_x.max(axis=1).argmax()
+    assert np.abs(directions(2)[along_x[best].argmax()]) == pytest.approx([0, 1], abs=1e-9)
+    assert np.abs(directions(2)[along_y[best].argmax()]) == pytest.approx([1, 0], abs=1e-9)
+
+
+def test_wavelets_are_blind_to_a_constant_and_calibrated_on_white_noise():
+    filters = bank((64, 64))
+    assert np.abs(filters.oriented[:, :, 0, 0]).max() < 1e-6
+    noise = np.random.default_rng(0).standard_normal((80, 1, 64, 64)).astype(np.float32)
+    expected = np.log(filters.gains * 1.01)
+    assert np.mean([first_order(image[None]) for image in noise], axis=0) == pytest.approx(expected, abs=0.15)
+
+
+def test_what_lies_below_the_floor_is_not_seen():
+    base = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((1, 1, 64, 64)), (0, 0, 8, 8)).astype(np.float32) * 10
+    grain = np.random.default_rng(1).standard_normal(base.shape).astype(np.float32)
+    assert np.abs(scattering(base + 0.001 * grain) - scattering(base)).max() < 0.15
+    assert np.abs(scattering(base + 0.05 * grain) - scattering(base)).max() > 1
+
+
+def test_coherence_tells_channels_that_go_together():
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 1, 1, 64, 64)).astype(np.float32)
+    same, other = (scattering(np.concatenate([a, c], axis=1))[0, -4:] for c in (a, b))
+    assert same == pytest.approx(np.ones(4), abs=0.01)
+    assert np.abs(other).max() < 0.4
+    assert scattering(np.concatenate([a, -a], axis=1))[0, -4:] == pytest.approx(-np.ones(4), abs=0.01)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (33, 70), (16, 16), (5, 5), (24, 20, 28), (3, 40, 40)])
+@pytest.mark.parametrize("compute", [scattering, texture])
+def test_any_size_gives_finite_features_that_do_not_depend_on_the_batch(compute, shape):
+    images = np.random.default_rng(0).standard_normal((5, 2, *shape)).astype(np.float32)
+    images[0] = 0
+    together = compute(images)
+    assert together.shape[0] == 5 and np.isfinite(together).all()
+    assert np.concatenate([compute(images[i : i + 1]) for i in range(5)]) == pytest.approx(together, abs=1e-4)
+    assert scale_count(shape) >= 1
+
+
+def test_nine_directions_in_space_and_no_two_opposite():
+    vectors = directions(3)
+    assert len(vectors) == 9
+    cosines = np.abs(vectors @ vectors.T) - np.eye(9)
+    assert cosines.max() < 0.99
+
+
+@pytest.mark.parametrize("compute", [scattering, texture])
+def test_a_space_is_fixed_on_the_reference_and_sees_blur_and_noise(compute, tissue):
+    space = fit_space("x", compute, tissue)
+    rng = np.random.default_rng(0)
+    real = space.transform(tissue)
+    assert np.abs(real.mean(axis=0)).max() < 1e-4 + 0.2
+    spread = np.linalg.norm(real - real.mean(axis=0), axis=1).mean()
+    for plant in (blurred(1.0), noisier(1.0)):
+        moved = np.linalg.norm(space.transform(plant(tissue, rng)) - real, axis=1).mean()
+        assert moved > spread
+    assert space.transform(tissue.take([3])) == pytest.approx(real[3:4], abs=1e-3)
+
+
+def test_units_of_the_images_do_not_matter(tissue):
+    other = replace(tissue, images=tissue.images.astype(np.float64) * 7 + 1000)
+    ours, theirs = (fit_space("x", texture, p).transform(p) for p in (tissue, other))
+    assert np.abs(ours) == pytest.approx(np.abs(theirs), abs=0.05)
+
+
+def test_a_reference_without_variation_gives_no_space():
+    with pytest.raises(UndefinedError, match="do not differ"):
+        fit_space("x", texture, images_2d(np.full((8, 1, 16, 16), 3, np.uint8)))
+
+
+def test_the_encoder_repeats_bit_by_bit_and_survives_a_file(tissue, tmp_path):
+    images = Scale.of(tissue).apply(tissue.images)
+    first, again, other = (train_encoder(images, steps=4, key=(k,)) for k in ("a", "a", "b"))
+    assert first.losses == again.losses and len(first.losses) == 4
+    assert np.array_equal(first.embed(images), again.embed(images))
+    assert not np.array_equal(first.embed(images), other.embed(images))
+    first.save(tmp_path / "encoder.safetensors")
+    loaded = TrainedEncoder.load(tmp_path / "encoder.safetensors")
+    assert np.array_equal(loaded.embed(images), first.embed(images)) and loaded.losses == first.losses
+
+
+def test_the_encoder_leaves_the_global_generator_alone(tissue):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train_encoder(Scale.of(tissue).apply(tissue.images[:8]), steps=1, key=("a",))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_encoder_learns_in_3d_and_takes_any_size():
+    images = np.random.default_rng(0).standard_normal((6, 1, 18, 20, 22)).astype(np.float32)
+    encoder = train_encoder(images, steps=2, key=("v",))
+    assert np.isfinite(encoder.embed(images)).all()
+    assert encoder.embed(images[:, :, :7, :9, :11]).shape == encoder.embed(images).shape
+
+
+def test_contrastive_loss_by_hand():
+    codes = torch.eye(2).repeat(3, 1)  # two images: both views equal, the faulty view equal too
+    expected = -np.log(np.exp(5) / (2 * np.exp(5) + 3 * np.exp(0)))
+    assert float(contrastive_loss(codes, 2)) == pytest.approx(expected, rel=1e-5)
