@@ -13,8 +13,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
 from sciimg.errors import InputError, Problem
+from sciimg.files import write_json
 from sciimg.provenance.dsse import Bundle
-from sciimg.provenance.keys import PublicKey, config_folder
+from sciimg.provenance.keys import Key, PublicKey, config_folder
 from sciimg.records import Record
 
 Role = Literal["dataset", "decision", "review"]
@@ -94,9 +95,8 @@ class TrustPolicy(Record):
         key = next((k for k in self.keys if k.key_id == bundle.key_id), None)
         if key is None:
             message = f"It is signed by a key that the trust policy does not know ({bundle.key_id[:16]}…)."
-            raise Untrusted(
-                Problem(bundle.where, "untrusted-key", f"{message} Ask its owner for the key by another way, or refuse the release.")
-            )
+            advice = "Get the signer's policy by another way and pass it with --trust, or refuse the release."
+            raise Untrusted(Problem(bundle.where, "untrusted-key", f"{message} {advice}"))
         if not bundle.signed_by(key.public):
             message = f"The signature is not one of {key.person}'s key over this payload. Get the release again from its source."
             raise Untrusted(Problem(bundle.where, "bad-signature", message))
@@ -131,6 +131,13 @@ def load_policy(path: Path) -> TrustPolicy:
         ) from None
 
 
+def write_policy(key: Key) -> Path:
+    """Write a policy that trusts this key, for its owner to hand to those who audit; return its file."""
+    path = key.path.with_suffix(".policy.json")
+    write_json(path, TrustPolicy(keys=(_entry(key.public, key.signer),)).as_json())
+    return path
+
+
 def own_policy() -> TrustPolicy:
     """Return the default policy: ``trust.json`` in the configuration folder where the user keeps one, otherwise the user's own keys."""
     folder = config_folder()
@@ -146,4 +153,8 @@ def _own(path: Path) -> TrustedKey:
         person = str(json.loads(path.with_suffix(".json").read_text())["signer"])
     except (OSError, ValueError, KeyError, TypeError):
         person = path.stem
+    return _entry(public, person)
+
+
+def _entry(public: PublicKey, person: str) -> TrustedKey:
     return TrustedKey(key_id=public.id, public_key=public.pem.decode(), person=person, roles=ROLES)

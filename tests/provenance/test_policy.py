@@ -11,7 +11,7 @@ from releases import trusted
 from sciimg.errors import InputError
 from sciimg.provenance.dsse import Bundle, parse_bundle, sign, statement
 from sciimg.provenance.keys import Key, config_folder, make_key
-from sciimg.provenance.policy import TrustPolicy, Untrusted, load_policy, own_policy
+from sciimg.provenance.policy import TrustPolicy, Untrusted, load_policy, own_policy, write_policy
 from sciimg.records import digest_of
 
 NOW = datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC)
@@ -70,6 +70,13 @@ def test_the_default_policy_is_ones_own_keys() -> None:
     key = make_key("Ada")
     assert [k.person for k in own_policy().keys] == ["Ada"]
     assert own_policy().keys[0].public.id == key.id
+
+
+def test_a_policy_can_be_handed_out(bundle: Bundle, key: Key) -> None:
+    handed = load_policy(write_policy(key))
+    assert objection(handed, bundle) == ""
+    assert [k.person for k in handed.keys] == [key.signer]
+    assert key.path.read_text() not in write_policy(key).read_text()
 
 
 def test_a_policy_file_replaces_the_default(stranger: Key) -> None:
