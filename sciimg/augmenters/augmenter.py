@@ -130,7 +130,9 @@ class Augmenter:
         if isinstance(self.card.recipe.space, PixelSpace):
             return None
         if images.shape[1:] != self.card.shape:
-            raise InputError(Problem("images", "shape", f"The model reconstructs images of shape {self.card.shape}; got {images.shape[1:]}."))
+            raise InputError(
+                Problem("images", "shape", f"The model reconstructs images of shape {self.card.shape}; got {images.shape[1:]}.")
+            )
         out = np.empty(images.shape, np.dtype(self.card.intensity.dtype))
         for start in range(0, len(images), CHUNK):
             part = torch.from_numpy(self.card.intensity.forward(images[start : start + CHUNK]))
@@ -140,7 +142,12 @@ class Augmenter:
         return out
 
     def _chunk(
-        self, labels: NDArray[np.int32] | None, table: pd.DataFrame, key: tuple[str | int, ...], indices: list[int], settings: SamplerSettings
+        self,
+        labels: NDArray[np.int32] | None,
+        table: pd.DataFrame,
+        key: tuple[str | int, ...],
+        indices: list[int],
+        settings: SamplerSettings,
     ) -> NDArray[Any]:
         """Compute one canonical chunk: wanted samples at their own places, copies of the first elsewhere."""
         torch.set_num_threads(1)  # the setting belongs to the calling thread
@@ -155,5 +162,7 @@ class Augmenter:
 
     def _check_shape(self, labels: NDArray[np.int32] | None, n: int) -> None:
         if labels is not None and labels.shape != (n, *self.card.shape[1:]):
-            message = f"The model makes samples of {self.card.shape[1:]} pixels; {n} masks of that size are needed, got shape {labels.shape}."
+            message = (
+                f"The model makes samples of {self.card.shape[1:]} pixels; {n} masks of that size are needed, got shape {labels.shape}."
+            )
             raise InputError(Problem("mask", "shape", message))

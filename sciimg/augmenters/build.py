@@ -2,8 +2,6 @@
 
 from typing import assert_never
 
-from torch import nn
-
 from sciimg.augmenters.backbones.unet import UNet
 from sciimg.augmenters.conditioning.schema import ConditionSchema
 from sciimg.augmenters.processes.gaussian import GaussianProcess
@@ -34,7 +32,7 @@ def _multiple(recipe: Recipe) -> int:
     factor = recipe.space.factor if isinstance(recipe.space, KLSpace) else 1
     match recipe.backbone:
         case UNetBackbone(widths=widths):
-            return factor * 2 ** (len(widths) - 1)
+            return factor << (len(widths) - 1)
         case ConvNetBackbone():
             return factor
         case _:
@@ -62,7 +60,7 @@ def _process(recipe: Recipe, schema: ConditionSchema, space: Space, shape: tuple
             assert_never(recipe.process)
 
 
-def _network(recipe: Recipe, schema: ConditionSchema, space: Space, shape: tuple[int, ...]) -> nn.Module:
+def _network(recipe: Recipe, schema: ConditionSchema, space: Space, shape: tuple[int, ...]) -> UNet:
     channels, *grid = space.shape(shape)
     maps = schema.maps * (shape[-1] // grid[-1]) ** len(grid)
     match recipe.backbone:

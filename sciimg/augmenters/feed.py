@@ -22,9 +22,12 @@ class Patches(Protocol):
 
     patch_shape: tuple[int, ...]
 
-    def draw(self, key: Key, indices: Sequence[int]) -> PatchSet: ...
+    @property
+    def classes(self) -> int: ...
 
-    def grid(self, limit: int | None = None) -> PatchSet: ...
+    def draw(self, seed_key: Key, indices: Sequence[int]) -> PatchSet: ...
+
+    def grid(self, limit: int | None = None, stride: tuple[int, ...] | None = None) -> PatchSet: ...
 
 
 class Feed:
@@ -46,7 +49,14 @@ class Feed:
     """
 
     def __init__(
-        self, source: Patches, schema: ConditionSchema, scale: IntensityScale, system: System, elements: tuple[Element, ...], told: bool, key: Key
+        self,
+        source: Patches,
+        schema: ConditionSchema,
+        scale: IntensityScale,
+        system: System,
+        elements: tuple[Element, ...],
+        told: bool,
+        key: Key,
     ) -> None:
         self.source, self.schema, self.scale, self.system = source, schema, scale, system
         self.elements, self.told, self.key = elements, told, key
@@ -66,7 +76,9 @@ class Feed:
     def torch_generator(self, *name: str | int) -> torch.Generator:
         return torch.Generator().manual_seed(seed_of(*self.key, *name))
 
-    def _batch(self, patches: PatchSet, chosen: "np.ndarray[tuple[int], np.dtype[np.int64]]", noise: torch.Generator, step: int, steps: int) -> Batch:
+    def _batch(
+        self, patches: PatchSet, chosen: "np.ndarray[tuple[int], np.dtype[np.int64]]", noise: torch.Generator, step: int, steps: int
+    ) -> Batch:
         images = self.system.pad(torch.from_numpy(self.scale.forward(patches.images)))
         told = labels_of(chosen, self.elements, self.told)
         condition: Condition = encode_condition(self.schema, patches.labels, patches.table, patches.images.shape[2:], told)
@@ -81,4 +93,6 @@ def transformed(patches: PatchSet, elements: tuple[Element, ...], chosen: "np.nd
     labels = patches.labels
     if labels is not None:
         labels = np.stack([elements[k].apply(label) for k, label in zip(chosen, labels, strict=True)]).astype(np.int32, copy=False)
-    return PatchSet(images, labels, patches.groups, patches.table, patches.spacing, patches.channels, patches.label_kind, patches.attributes)
+    return PatchSet(
+        images, labels, patches.groups, patches.table, patches.spacing, patches.channels, patches.label_kind, patches.attributes
+    )

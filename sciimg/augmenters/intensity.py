@@ -68,7 +68,9 @@ def learn_scale(images: NDArray[Any], names: tuple[str, ...]) -> IntensityScale:
         core = np.clip(values, *np.quantile(values, [0.001, 0.999]))
         scale = float(core.std()) or float(values.std())
         if not scale > 0:
-            problems.append(Problem(name, "constant-channel", f"Every training pixel is {low:g}: there is nothing to learn. Leave the channel out."))
+            problems.append(
+                Problem(name, "constant-channel", f"Every training pixel is {low:g}: there is nothing to learn. Leave the channel out.")
+            )
             continue
         channels.append(ChannelScale(name=name, centre=float(core.mean()), scale=scale, low=low, high=high))
     if problems:

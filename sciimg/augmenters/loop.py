@@ -41,7 +41,14 @@ class Loop:
     """
 
     def __init__(
-        self, system: System, feed: Feed, held_out: PatchSet, folder: Path, state: State, tensors: dict[str, Tensor], progress: Progress | None
+        self,
+        system: System,
+        feed: Feed,
+        held_out: PatchSet,
+        folder: Path,
+        state: State,
+        tensors: dict[str, Tensor],
+        progress: Progress | None,
     ) -> None:
         self.system, self.feed, self.held_out, self.folder, self.state = system, feed, held_out, folder, state
         self.progress = progress
@@ -115,7 +122,7 @@ class _Run:
             mine = Batch(batch.images, batch.condition, torch.Generator().manual_seed(seed), step, self.schedule.steps)
             with autocast(self.schedule.precision):
                 losses = self.phase.loss(name, mine)
-            losses["loss"].backward()  # type: ignore[no-untyped-call]
+            losses["loss"].backward()
             norm = trainer.step(step)
             values |= {f"{name}.{quantity}": float(value.detach()) for quantity, value in losses.items()} | {f"{name}.gradient": norm}
         if not all(math.isfinite(value) for value in values.values()):
@@ -180,7 +187,11 @@ class _Run:
             kept = {name: value.contiguous() for name, value in self.loop.system.state_dict().items()}
             save_file(kept, self.loop.folder / "best.safetensors")
         wrong = ", ".join(name for name, value in values.items() if not math.isfinite(value))
-        where = f"the best weights so far (held-out loss {self.state.best:.4g}) are in best.safetensors" if self.best else "no good weights were reached"
+        where = (
+            f"the best weights so far (held-out loss {self.state.best:.4g}) are in best.safetensors"
+            if self.best
+            else "no good weights were reached"
+        )
         message = (
             f"Training diverged in phase {self.phase.name!r} at step {step + 1}: {wrong} is not finite; {where}. "
             "Lower training.learning_rate, or set training.precision to fp32."

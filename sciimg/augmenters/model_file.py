@@ -71,7 +71,9 @@ def read_card(folder: Path) -> ModelCard:
         raise InputError(Problem(str(path), "damaged", "The model's description is not JSON. Train again, or restore the file.")) from None
     found = data.get("format") if isinstance(data, dict) else None
     if found != 1:
-        raise InputError(Problem(str(path), "other-version", f"The model has format {found!r}; this version of sciimg reads format 1. Train again."))
+        raise InputError(
+            Problem(str(path), "other-version", f"The model has format {found!r}; this version of sciimg reads format 1. Train again.")
+        )
     try:
         return ModelCard.model_validate(data)
     except ValidationError as error:
@@ -95,7 +97,9 @@ def read_weights(folder: Path, system: System) -> None:
     try:
         weights = load_file(path)
     except (SafetensorError, OSError):
-        raise InputError(Problem(str(path), "damaged", "The weights cannot be read as safetensors. Train again, or restore the file.")) from None
+        raise InputError(
+            Problem(str(path), "damaged", "The weights cannot be read as safetensors. Train again, or restore the file.")
+        ) from None
     expected = {name: tuple(value.shape) for name, value in system.state_dict().items()}
     got = {name: tuple(value.shape) for name, value in weights.items()}
     if expected != got:

@@ -1,4 +1,4 @@
-"""One player's optimiser: AdamW, warm-up and cosine, gradient clipping, and the running average of weights; all of it can be saved exactly."""
+"""One player's optimiser: AdamW, warm-up and cosine, clipping, and the running average of weights; all of it can be saved exactly."""
 
 import math
 

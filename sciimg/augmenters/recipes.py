@@ -96,7 +96,9 @@ _LATENT_DIFFUSION = "Rombach et al. 2022, arXiv:2112.10752"
 _RECTIFIED_FLOW = "Liu et al. 2022, arXiv:2209.03003"
 _GUIDANCE = "Ho & Salimans 2022, arXiv:2207.12598"
 _KL = KLSpace(training=Schedule(steps=400, learning_rate=2e-3, warmup=30, ema=0.99))
-_REACH = "power spectrum within 3 dB, condition read back, fails for an untrained network, the blurred mean and a replay of the training set"
+_REACH = (
+    "power spectrum within 3 dB, condition read back, fails for an untrained network, the blurred mean and a replay of the training set"
+)
 
 _ALL = (
     Recipe(

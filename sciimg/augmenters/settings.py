@@ -60,6 +60,7 @@ class KLSpace(Settings):
     kl_weight: float = Field(default=1e-5, ge=0)
     gradient_weight: float = Field(default=0.5, ge=0, description="Weight of the L1 error of finite differences.")
     residual: bool = Field(default=True, description="Draw the part that the latent leaves undetermined from its calibrated noise law.")
+    spread_weight: float = Field(default=0.02, ge=0, description="Weight of the likelihood that teaches the decoder the size of that part.")
     training: Schedule
 
     @property

@@ -8,14 +8,14 @@ A recipe is data (:mod:`sciimg.augmenters.recipes`). :mod:`sciimg.augmenters.bui
 Both say through ``phases()`` what has to be trained, in order. A :class:`Phase` has *players*: groups of modules with an optimiser each.
 On every step the loop goes through the players in the order given and, for each, freezes the parameters of the others, calls
 ``phase.loss(player, batch)``, backpropagates ``["loss"]``, clips the gradient and steps that player's optimiser. So one loop trains an
-autoencoder, a diffusion model (one player) and a GAN (``discriminator`` then ``generator``). The loop owns autocast, learning-rate schedule, EMA,
-checkpoints, resume, NaN handling and curves; a phase owns mathematics alone.
+autoencoder, a diffusion model (one player) and a GAN (``discriminator`` then ``generator``). The loop owns autocast, learning-rate
+schedule, EMA, checkpoints, resume, NaN handling and curves; a phase owns mathematics alone.
 
 Rules that make training repeat bit by bit and resume exactly:
 
-* every random draw inside ``loss`` comes from ``batch.generator`` (torch) — seeded by (key, phase, step) — or, for layers such as dropout,
-  from the default torch generator, which the loop seeds in the same way; nothing else is random and nothing is kept between steps
-  except in parameters and *registered buffers* of the modules (an adaptive augmentation strength is a buffer);
+* every random draw inside ``loss`` comes from ``batch.generator`` (torch), seeded by (key, phase, player, step), or, for layers such as
+  dropout, from the default torch generator, which the loop seeds in the same way; nothing else is random and nothing is kept between
+  steps except in parameters and *registered buffers* of the modules (an adaptive augmentation strength is a buffer);
 * what a phase has to measure once (latent statistics) it measures in ``prepare`` or ``finish`` and keeps in buffers;
 * modules hold float32 weights; the loop runs ``loss`` under bf16 autocast when the recipe asks for it. A phase that needs float32 for a part (a
   double backward of R1/R2) switches it off there: ``with torch.autocast("cpu", enabled=False)``.
@@ -120,7 +120,7 @@ class Player:
 
 
 class Phase(ABC):
-    """One stretch of training. ``schedule`` gives steps, batch size, precision, held-out rhythm; players may carry their own rates."""
+    """One stretch of training. ``schedule`` gives steps, batch, precision, held-out rhythm; players may carry their own rates."""
 
     name: str
     schedule: Schedule
@@ -166,7 +166,7 @@ class Noise:
         return len(self._generators)
 
     def normal(self, shape: Sequence[int]) -> Tensor:
-        """Draw the next values of every sample; result has shape (N, \\*shape)."""
+        """Draw the next values of every sample; the result has shape (N, *shape)."""
         return torch.stack([torch.randn(tuple(shape), generator=g) for g in self._generators])
 
 
@@ -204,11 +204,11 @@ class Process(nn.Module, ABC):
 
     @abstractmethod
     def phases(self) -> tuple[Phase, ...]:
-        """Return what has to be trained, in order. ``Batch.images`` are images: the phase encodes them itself when the space asks for it."""
+        """Return what has to be trained, in order. ``Batch.images`` are images: the phase itself takes them into the space."""
 
     @abstractmethod
     def sample(self, condition: Condition, noise: Noise, shape: tuple[int, ...], settings: SamplerSettings) -> Tensor:
-        """Return points of the space, shape (N, \\*shape), for the N conditions."""
+        """Return points of the space, shape (N, *shape), for the N conditions."""
 
 
 class System(nn.Module):
@@ -240,7 +240,9 @@ class System(nn.Module):
     def crop(self, x: Tensor) -> Tensor:
         """Undo :meth:`pad`."""
         starts = [(new - old) // 2 for new, old in zip(self.padded_shape[1:], self.image_shape[1:], strict=True)]
-        return x[(..., *(slice(a, a + n) for a, n in zip(starts, self.image_shape[1:], strict=True)))]
+        for axis, (start, size) in enumerate(zip(starts, self.image_shape[1:], strict=True), start=2):
+            x = x.narrow(axis, start, size)
+        return x
 
     def pad_condition(self, condition: Condition) -> Condition:
         return replace(condition, maps=self.pad(condition.maps))

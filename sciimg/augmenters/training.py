@@ -75,7 +75,7 @@ def fit(
     scale = learn_scale(survey.images, survey.channels)
     elements = symmetry_group(recipe.training.symmetries, source.patch_shape, survey.spacing.values[-len(source.patch_shape) :])
     told = recipe.training.tell_symmetry
-    schema = learn_schema(survey, conditions, label_length(elements, told))
+    schema = learn_schema(survey, conditions, source.classes, label_length(elements, told))
     shape = (survey.images.shape[1], *source.patch_shape)
     card = _card(recipe, schema, scale, survey, shape, provenance)
     identity = digest_of([card.model_dump(mode="json"), list(key)])
@@ -90,9 +90,9 @@ def fit(
 
 
 def _survey(source: Patches, key: tuple[str, ...]) -> PatchSet:
-    places = len(source.grid(limit=_FEWEST))
+    places = len(source.grid(limit=_FEWEST, stride=source.patch_shape))
     if places < _FEWEST:
-        message = f"The training part holds {places} patches of {source.patch_shape}; at least {_FEWEST} are needed. Add images, or use smaller patches."
+        message = f"Training needs at least {_FEWEST} patches of {source.patch_shape}; its part holds {places}. Add images, or use smaller patches."
         raise InputError(Problem("train", "too-few-images", message))
     size = max(32, min(_SURVEY, _SURVEY_PIXELS // math.prod(source.patch_shape)))
     return source.draw((*key, "survey"), range(size))
@@ -154,6 +154,10 @@ def _summary(curves: Curves) -> dict[str, dict[str, list[float]]]:
     for phase, quantities in curves.items():
         out[phase] = {}
         for name, values in quantities.items():
-            kept = values if name.startswith("held-out") else [sum(v) / len(v) for v in (values[i : i + 10] for i in range(0, len(values), 10))]
+            kept = (
+                values
+                if name.startswith("held-out")
+                else [sum(v) / len(v) for v in (values[i : i + 10] for i in range(0, len(values), 10))]
+            )
             out[phase][name] = [float(f"{value:.6g}") for value in kept]
     return out

@@ -1,45 +1,69 @@
 """Encoder and decoder of the KL space: no convolution runs on a grid finer than half the image's."""
 
+import torch
 from torch import Tensor, nn
 
 from sciimg.augmenters.backbones.layers import Block, Down, Up, conv, depth_to_space, memory_format, norm, space_to_depth
 
 
 class Encoder(nn.Module):
-    """Images → features on a grid that is ``2 ** len(widths)`` times coarser."""
+    """Images → mean and log variance on a grid that is ``2 ** len(widths)`` times coarser.
 
-    def __init__(self, dims: int, channels: int, outputs: int, widths: tuple[int, ...], blocks: int) -> None:
+    The mean is a linear projection of each block of pixels (set to the principal components before training) plus what the network adds.
+    """
+
+    def __init__(self, dims: int, channels: int, latent: int, widths: tuple[int, ...], blocks: int) -> None:
         super().__init__()
-        self.dims = dims
+        self.dims, self.factor, self.latent = dims, 2 ** len(widths), latent
         layers: list[nn.Module] = [conv(dims, channels * 2**dims, widths[0])]
         for level, width in enumerate(widths):
             if level:
                 layers.append(Down(dims, widths[level - 1], width))
             layers += [Block(dims, width, width) for _ in range(blocks)]
-        self.body = nn.Sequential(*layers, norm(widths[-1]), nn.SiLU(), conv(dims, widths[-1], outputs))
+        self.body = nn.Sequential(*layers, norm(widths[-1]), nn.SiLU(), conv(dims, widths[-1], 2 * latent, zero=True))
+        self.linear = conv(dims, channels * self.factor**dims, latent, 1)
         self.to(memory_format=memory_format(dims))  # type: ignore[call-overload]
 
-    def forward(self, images: Tensor) -> Tensor:
-        folded = space_to_depth(images.contiguous(memory_format=memory_format(self.dims)), 2)
-        out: Tensor = self.body(folded)
-        return out.float()
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        x = images.contiguous(memory_format=memory_format(self.dims))
+        mean, log_variance = self.body(space_to_depth(x, 2)).float().chunk(2, dim=1)
+        return mean + self.linear(space_to_depth(x, self.factor)).float(), log_variance
 
 
 class Decoder(nn.Module):
-    """Points on the coarse grid → images."""
+    """Points on the coarse grid → mean and logarithmic spread of the images; the mean is linear in the point plus what the network adds."""
 
-    def __init__(self, dims: int, inputs: int, channels: int, widths: tuple[int, ...], blocks: int) -> None:
+    def __init__(self, dims: int, latent: int, channels: int, widths: tuple[int, ...], blocks: int) -> None:
         super().__init__()
-        self.dims = dims
+        self.dims, self.factor = dims, 2 ** len(widths)
         widths = widths[::-1]
-        layers: list[nn.Module] = [conv(dims, inputs, widths[0])]
+        layers: list[nn.Module] = [conv(dims, latent, widths[0])]
         for level, width in enumerate(widths):
             if level:
                 layers.append(Up(dims, widths[level - 1], width))
             layers += [Block(dims, width, width) for _ in range(blocks)]
-        self.body = nn.Sequential(*layers, norm(widths[-1]), nn.SiLU(), conv(dims, widths[-1], channels * 2**dims))
+        self.body = nn.Sequential(*layers, norm(widths[-1]), nn.SiLU(), conv(dims, widths[-1], 2 * channels * 2**dims, zero=True))
+        self.linear = conv(dims, latent, channels * self.factor**dims, 1)
         self.to(memory_format=memory_format(dims))  # type: ignore[call-overload]
 
-    def forward(self, points: Tensor) -> Tensor:
-        h = points.contiguous(memory_format=memory_format(self.dims))
-        return depth_to_space(self.body(h), 2).float()
+    def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        x = points.contiguous(memory_format=memory_format(self.dims))
+        mean, log_spread = depth_to_space(self.body(x), 2).float().chunk(2, dim=1)
+        return mean + depth_to_space(self.linear(x), self.factor).float(), log_spread
+
+
+@torch.no_grad()
+def start_linear(encoder: Encoder, decoder: Decoder, images: Tensor) -> None:
+    """Set the linear parts to the whitened principal components of blocks of pixels: the best linear autoencoder, before any step."""
+    blocks = space_to_depth(images, encoder.factor).transpose(0, 1).flatten(1).double()
+    centre = blocks.mean(1)
+    covariance = torch.cov(blocks)
+    values, vectors = torch.linalg.eigh(covariance)
+    values, vectors = values.flip(0)[: encoder.latent].clamp_min(1e-8).sqrt(), vectors.flip(1)[:, : encoder.latent]
+    down, up = (vectors / values).T, vectors * values
+    ones = (1,) * encoder.dims
+    encoder.linear.weight.copy_(down.view(*down.shape, *ones))
+    assert encoder.linear.bias is not None and decoder.linear.bias is not None
+    encoder.linear.bias.copy_(-down @ centre)
+    decoder.linear.weight.copy_(up.view(*up.shape, *ones))
+    decoder.linear.bias.copy_(centre)

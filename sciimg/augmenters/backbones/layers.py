@@ -6,21 +6,20 @@ concatenated, and resolution changes are folded into channels (space to depth), 
 """
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-Norm = nn.GroupNorm
+Conv = nn.Conv2d | nn.Conv3d
 
 
 def memory_format(dims: int) -> torch.memory_format:
     return torch.channels_last if dims == 2 else torch.channels_last_3d
 
 
-def conv(dims: int, inputs: int, outputs: int, kernel: int = 3, *, zero: bool = False, gain: float = 1.0) -> nn.Module:
+def conv(dims: int, inputs: int, outputs: int, kernel: int = 3, *, zero: bool = False, gain: float = 1.0) -> Conv:
     """Return a same-size convolution; ``zero`` starts it at zero so that a residual branch begins as the identity."""
-    layer: nn.Conv2d | nn.Conv3d = (nn.Conv2d if dims == 2 else nn.Conv3d)(inputs, outputs, kernel, padding=kernel // 2)
+    layer: Conv = (nn.Conv2d if dims == 2 else nn.Conv3d)(inputs, outputs, kernel, padding=kernel // 2)
     with torch.no_grad():
         if zero:
             layer.weight.zero_()
@@ -135,8 +134,3 @@ class Up(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return depth_to_space(self.conv(x), 2)
-
-
-def spatial(shape: Sequence[int]) -> tuple[int, ...]:
-    """Return the spatial part of (N, C, [Z,] Y, X)."""
-    return tuple(shape[2:])

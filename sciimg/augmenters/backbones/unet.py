@@ -1,5 +1,8 @@
 """A small residual UNet for 2D and 3D, shaped for speed on CPU matrix units and just as usable on a GPU."""
 
+from itertools import pairwise
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -35,9 +38,9 @@ class UNet(nn.Module):
             return nn.ModuleList(Block(dims, width, width, embedding=features, dropout=settings.dropout) for _ in range(depth))
 
         self.descent = nn.ModuleList(blocks(width, depth) for width, depth in zip(widths, depths, strict=True))
-        self.down = nn.ModuleList(Down(dims, a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.down = nn.ModuleList(Down(dims, a, b) for a, b in pairwise(widths))
         self.ascent = nn.ModuleList(blocks(width, depth) for width, depth in zip(widths[:-1], depths[:-1], strict=True))
-        self.up = nn.ModuleList(Up(dims, b, a) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.up = nn.ModuleList(Up(dims, b, a) for a, b in pairwise(widths))
         self.leave = nn.Sequential(norm(widths[0]), nn.SiLU(), conv(dims, widths[0], channels, zero=True))
         self.to(memory_format=memory_format(dims))  # type: ignore[call-overload]
 
@@ -55,11 +58,11 @@ class UNet(nn.Module):
             if level:
                 skips.append(h)
                 h = self.down[level - 1](h)
-            for block in group:
+            for block in cast(nn.ModuleList, group):
                 h = block(h, told)
         for level in reversed(range(len(self.ascent))):
             h = self.up[level](h) + skips.pop()
-            for block in self.ascent[level]:
+            for block in cast(nn.ModuleList, self.ascent[level]):
                 h = block(h, told)
         out: Tensor = self.leave(h)
         return out.float()

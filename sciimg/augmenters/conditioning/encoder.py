@@ -11,14 +11,18 @@ from sciimg.augmenters.system import Condition
 
 
 def encode_condition(
-    schema: ConditionSchema, labels: NDArray[np.int32] | None, table: pd.DataFrame, shape: tuple[int, ...], symmetry: NDArray[np.float32] | None = None
+    schema: ConditionSchema,
+    labels: NDArray[np.int32] | None,
+    table: pd.DataFrame,
+    shape: tuple[int, ...],
+    symmetry: NDArray[np.float32] | None = None,
 ) -> Condition:
     """Return the condition of N samples.
 
     Parameters
     ----------
     schema : ConditionSchema
-    labels : array, shape (N, \\*shape), or None
+    labels : array, shape (N, *shape), or None
     table : DataFrame with N rows
     shape : tuple of int
         Spatial shape of the samples.

@@ -68,7 +68,7 @@ class ConditionSchema(Settings):
             Kinds ``no-mask``, ``unseen-class``, ``missing-condition``, ``out-of-range``.
         """
         problems = [*self._mask_problems(labels)]
-        for name in [c.name for c in (*self.scalars, *self.classes)]:
+        for name in [*(s.name for s in self.scalars), *(c.name for c in self.classes)]:
             if name not in table:
                 problems.append(Problem(name, "missing-condition", f"The model was trained with condition {name!r}; give a value for it."))
         for scalar in self.scalars:
@@ -100,11 +100,13 @@ def _range_problems(scalar: ScalarRange, values: NDArray[np.float64]) -> list[Pr
     wrong = values[~((values >= scalar.low - margin) & (values <= scalar.high + margin))]  # NaN is wrong too
     if not wrong.size:
         return []
-    message = f"Value {wrong[0]:g} was never seen in training ({scalar.low:g} to {scalar.high:g}); {wrong.size} values are outside. Choose inside."
+    message = (
+        f"Training saw values from {scalar.low:g} to {scalar.high:g}; got {wrong[0]:g} ({wrong.size} values are outside). Choose inside."
+    )
     return [Problem(scalar.name, "out-of-range", message)]
 
 
-def learn_schema(patches: PatchSet, conditions: tuple[Condition, ...], symmetry: int) -> ConditionSchema:
+def learn_schema(patches: PatchSet, conditions: tuple[Condition, ...], classes: int, symmetry: int) -> ConditionSchema:
     """Return the schema of a training sample.
 
     Parameters
@@ -113,6 +115,8 @@ def learn_schema(patches: PatchSet, conditions: tuple[Condition, ...], symmetry:
         A representative draw of the training part.
     conditions : tuple of Condition
         As in the study.
+    classes : int
+        Largest class number of the labels in the collection (0 for instances).
     symmetry : int
         Length of the augmentation label.
     """
@@ -126,11 +130,13 @@ def learn_schema(patches: PatchSet, conditions: tuple[Condition, ...], symmetry:
                 if patches.labels is None or patches.label_kind is None:
                     problems.append(Problem(name, "no-labels", "A mask condition needs labels in the collection; ingest with labels."))
                 else:
-                    mask = MaskSchema(name=name, kind=patches.label_kind, classes=int(patches.labels.max()) if patches.label_kind == "classes" else 0)
+                    mask = MaskSchema(name=name, kind=patches.label_kind, classes=classes)
             case ScalarCondition(name=name):
                 values = patches.table[name].to_numpy(dtype=float)
                 if not np.isfinite(values).all() or values.std() == 0:
-                    problems.append(Problem(name, "constant-condition", "A scalar condition needs finite, varying values in the training part."))
+                    problems.append(
+                        Problem(name, "constant-condition", "A scalar condition needs finite, varying values in the training part.")
+                    )
                 else:
                     mean, std, low, high = (float(f(values)) for f in (np.mean, np.std, np.min, np.max))
                     scalars.append(ScalarRange(name=name, mean=mean, std=std, low=low, high=high))

@@ -37,8 +37,8 @@ def symmetry_group(kind: Kind, shape: tuple[int, ...], spacing: tuple[float, ...
         return (Element(identity, (False,) * dims),)
     orders = [identity]
     if kind == "all":
-        same = lambda order: all(shape[a] == shape[b] and spacing[a] == spacing[b] for a, b in zip(order, identity, strict=True))  # noqa: E731
-        orders = [order for order in permutations(range(dims)) if same(order)]
+        kinds = list(zip(shape, spacing, strict=True))
+        orders = [order for order in permutations(range(dims)) if [kinds[axis] for axis in order] == kinds]
     return tuple(Element(order, flips) for order in orders for flips in product((False, True), repeat=dims))
 
 

@@ -3,8 +3,9 @@
 from typing import assert_never
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from sciimg.augmenters.backbones.unet import UNet
 from sciimg.augmenters.processes.paths import CosinePath, LinearPath, Path, Target
 from sciimg.augmenters.samplers import SAMPLERS, time_grid
 from sciimg.augmenters.settings import DiffusionProcess, FlowProcess, SamplerSettings, Schedule
@@ -21,14 +22,14 @@ class GaussianProcess(Process):
     settings : FlowProcess or DiffusionProcess
     space : Space
         Where the data live; the process trains on ``space.encode`` of images.
-    network : Module
+    network : UNet
         ``network(x, t, condition)`` with maps on the grid of the space.
     schedule : Schedule
     drop : float
         Probability of withholding the condition while training.
     """
 
-    def __init__(self, settings: FlowProcess | DiffusionProcess, space: Space, network: nn.Module, schedule: Schedule, drop: float) -> None:
+    def __init__(self, settings: FlowProcess | DiffusionProcess, space: Space, network: UNet, schedule: Schedule, drop: float) -> None:
         super().__init__()
         self.settings, self.network, self.schedule, self.drop = settings, network, schedule, drop
         self._space = (space,)  # in a tuple: the space's weights are not this module's
@@ -36,7 +37,7 @@ class GaussianProcess(Process):
 
     @property
     def multiple(self) -> int:
-        return int(self.network.multiple)
+        return self.network.multiple
 
     def phases(self) -> tuple[Phase, ...]:
         return (_Matching(self, self._space[0]),)

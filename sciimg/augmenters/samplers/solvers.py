@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from types import MappingProxyType
 
 import torch
@@ -21,7 +22,7 @@ def time_grid(steps: int, start: float = 1.0) -> list[float]:
 
 def euler(predict: Predict, path: Path, x: Tensor, times: Sequence[float], normal: Normal) -> Tensor:
     """First order on the probability-flow ODE."""
-    for now, then in zip(times[:-1], times[1:], strict=True):
+    for now, then in pairwise(times):
         x = x + (then - now) * path.velocity(now, *predict(x, now))
     return x
 
@@ -31,7 +32,7 @@ def heun(predict: Predict, path: Path, x: Tensor, times: Sequence[float], normal
 
     Two predictions a step, except the last.
     """
-    for now, then in zip(times[:-1], times[1:], strict=True):
+    for now, then in pairwise(times):
         slope = path.velocity(now, *predict(x, now))
         ahead = x + (then - now) * slope
         if then > 0:
@@ -43,7 +44,7 @@ def heun(predict: Predict, path: Path, x: Tensor, times: Sequence[float], normal
 
 def ddim(predict: Predict, path: Path, x: Tensor, times: Sequence[float], normal: Normal) -> Tensor:
     """Song et al. 2021, arXiv:2010.02502, eq. 12 with eta = 0: keep the predicted noise, move the predicted data."""
-    for now, then in zip(times[:-1], times[1:], strict=True):
+    for now, then in pairwise(times):
         data, noise = predict(x, now)
         x = path.alpha(then) * data + path.sigma(then) * noise
     return x
@@ -51,7 +52,7 @@ def ddim(predict: Predict, path: Path, x: Tensor, times: Sequence[float], normal
 
 def ancestral(predict: Predict, path: Path, x: Tensor, times: Sequence[float], normal: Normal) -> Tensor:
     """Ho et al. 2020, arXiv:2006.11239, eq. 7, in continuous time: draw from q(x_s | x_t, x_0) at the predicted x_0."""
-    for now, then in zip(times[:-1], times[1:], strict=True):
+    for now, then in pairwise(times):
         data, _ = predict(x, now)
         if then <= 0:
             x = data

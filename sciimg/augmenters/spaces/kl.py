@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from sciimg.augmenters.backbones.autoencoder import Decoder, Encoder
+from sciimg.augmenters.backbones.autoencoder import Decoder, Encoder, start_linear
 from sciimg.augmenters.settings import KLSpace
 from sciimg.augmenters.spaces.residual import ResidualNoise
 from sciimg.augmenters.system import Batch, Noise, Phase, Player, Space, autocast
@@ -26,7 +26,7 @@ class KLAutoencoder(Space):
         super().__init__()
         dims, channels, latent = len(shape) - 1, shape[0], settings.latent_channels
         self.settings = settings
-        self.encoder = Encoder(dims, channels, 2 * latent, settings.widths, settings.blocks)
+        self.encoder = Encoder(dims, channels, latent, settings.widths, settings.blocks)
         self.decoder = Decoder(dims, latent, channels, settings.widths, settings.blocks)
         self.residual = ResidualNoise(shape) if settings.residual else None
         self.register_buffer("mean", torch.zeros(1, latent, *([1] * dims)))
@@ -41,8 +41,8 @@ class KLAutoencoder(Space):
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log variance of the latent."""
-        mean, log_variance = self.encoder(images).chunk(2, dim=1)
-        return mean, log_variance.clamp(-14.0, 4.0)
+        mean, log_variance = self.encoder(images)
+        return mean, log_variance.clamp(-14.0, 4.0) - 6.0
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
@@ -52,8 +52,12 @@ class KLAutoencoder(Space):
     @torch.no_grad()
     def decode(self, points: Tensor, noise: Noise | None = None) -> Tensor:
         with autocast(self.settings.training.precision):
-            images: Tensor = self.decoder(points * self.std + self.mean)
-        return images if noise is None or self.residual is None else self.residual(images, noise)
+            images: Tensor
+            images, log_spread = self.decoder(points * self.std + self.mean)
+        if noise is None or self.residual is None:
+            return images
+        textured: Tensor = self.residual(images, log_spread, noise)
+        return textured
 
     def phases(self) -> tuple[Phase, ...]:
         return (_Reconstruction(self),)
@@ -70,29 +74,44 @@ class _Reconstruction(Phase):
     def players(self) -> tuple[Player, ...]:
         return (Player("autoencoder", (self.space.encoder, self.space.decoder), self.schedule),)
 
+    @torch.no_grad()
+    def prepare(self, batch: Batch) -> None:
+        start_linear(self.space.encoder, self.space.decoder, batch.images)
+
     def loss(self, player: str, batch: Batch) -> dict[str, Tensor]:
         mean, log_variance = self.space.posterior(batch.images)
         latent = mean + torch.randn(mean.shape, generator=batch.generator) * (0.5 * log_variance).exp()
-        error = self._error(self.space.decoder(latent), batch.images)
+        decoded, log_spread = self.space.decoder(latent)
+        error = self._error(decoded, batch.images)
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()  # Kingma & Welling 2014, appendix B
-        return {"loss": error + self.settings.kl_weight * kl, "error": error, "kl": kl}
+        losses = {"loss": error + self.settings.kl_weight * kl, "error": error, "kl": kl}
+        if self.space.residual is not None:
+            spread = self._spread_loss((decoded - batch.images).detach(), log_spread)
+            losses |= {"loss": losses["loss"] + self.settings.spread_weight * spread, "spread": spread}
+        return losses
 
     def held_out(self, batch: Batch) -> Tensor:
-        return self._error(self.space.decoder(self.space.posterior(batch.images)[0]), batch.images)
+        return self._error(self.space.decoder(self.space.posterior(batch.images)[0])[0], batch.images)
 
     @torch.no_grad()
     def finish(self, batch: Batch) -> None:
-        """Measure latent mean and standard deviation per channel, and the law of the residual."""
+        """Measure latent mean and standard deviation per channel, and the colour of the residual."""
         space, axes = self.space, (0, *range(2, batch.images.ndim))
         with autocast(self.schedule.precision):
             latent = torch.cat([space.posterior(part)[0] for part in batch.images.split(16)])
-            decoded = torch.cat([space.decoder(part) for part in latent.split(16)])
+            parts = [space.decoder(part) for part in latent.split(16)]
         space.mean.copy_(latent.mean(axes, keepdim=True))
         space.std.copy_(latent.std(axes, keepdim=True).clamp_min(1e-6))
         if space.residual is not None:
-            space.residual.calibrate(batch.images, decoded)
+            decoded, log_spread = (torch.cat(column) for column in zip(*parts, strict=True))
+            space.residual.calibrate(batch.images - decoded, log_spread)
 
     def _error(self, decoded: Tensor, images: Tensor) -> Tensor:
         error = decoded - images
         slopes = sum((torch.diff(error, dim=axis).abs().mean() for axis in range(2, error.ndim)), start=torch.zeros(()))
         return error.abs().mean() + self.settings.gradient_weight * slopes
+
+    @staticmethod
+    def _spread_loss(error: Tensor, log_spread: Tensor) -> Tensor:
+        """Negative log likelihood of a Laplace law with the predicted spread: an unbounded Gaussian one would follow a few pixels."""
+        return (log_spread + error.abs() * (-log_spread).exp()).mean()
