@@ -150,7 +150,7 @@ def _need(value: T | None) -> T:
 
 
 def _layout(case: _Case, result: Audit) -> Outcome:
-    if not case.release.is_dir() or case.release.is_symlink():
+    if not case.release.is_dir():
         message = "A release is a folder with dataset/, dataset.sigstore.json and attestations/. Name that folder."
         raise AuditError(Problem(str(case.release), "not-a-release", message))
     entries = {p.name: p for p in case.release.iterdir()}

@@ -322,6 +322,11 @@ def test_another_identity_is_found(release: Path, key: Key, policy: TrustPolicy)
     assert kinds(release, policy) == {"other-dataset"}
 
 
+def test_a_release_may_be_named_through_a_link(release: Path, policy: TrustPolicy) -> None:
+    (release.parent / "latest").symlink_to(release)
+    assert kinds(release.parent / "latest", policy) == set()
+
+
 @pytest.mark.parametrize("what", ["nothing", "a file", "an empty folder"])
 def test_what_is_no_release(tmp_path: Path, policy: TrustPolicy, what: str) -> None:
     path = tmp_path / "r"
