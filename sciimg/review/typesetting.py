@@ -112,7 +112,7 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
     from PIL import Image
 
     stream = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(stream, format="PNG", compress_level=9)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(stream, format="PNG", compress_level=6)
     return stream.getvalue()
 
 

@@ -72,11 +72,16 @@ def densities():
     return np.clip(np.rint(10000 * (stains[[0, 2]] + 0.2)), 0, 65535).astype(np.uint16).reshape(2, 512, 512)
 
 
+def nuclei(image):
+    """Return connected bright regions of haematoxylin, (512, 512)."""
+    smooth = ndimage.gaussian_filter(image[0].astype(float), 1.5)
+    return measure.label(smooth > np.quantile(smooth, 0.8)).astype(np.int32)
+
+
 def tissue():
     """Return patches (N, 2, 32, 32) of the image and nuclei-like labels (N, 32, 32)."""
     image = densities()
-    smooth = ndimage.gaussian_filter(image[0].astype(float), 1.5)
-    labels = measure.label(smooth > np.quantile(smooth, 0.8)).astype(np.int32)
+    labels = nuclei(image)
     corners = [(y, x) for y in range(0, 256, PATCH) for x in range(128, 384, PATCH)]
     images = np.stack([image[:, y : y + PATCH, x : x + PATCH] for y, x in corners])
     return images, np.stack([labels[y : y + PATCH, x : x + PATCH] for y, x in corners])
@@ -196,7 +201,7 @@ def _real(folder: Path) -> None:
     with CollectionWriter(folder / "ingest/collection", synthetic=False) as collection:
         channels = (Channel("haematoxylin"), Channel("dab"))
         image = Image.from_array(densities(), "cyx", spacing=Spacing((1.0, 1.0), "pixel"), channels=channels, source="ihc.png")
-        collection.add("ihc", image, group="ihc")
+        collection.add("ihc", image, group="ihc", labels=nuclei(densities()), label_kind="instances")
     problem = {"where": "cut.png", "kind": "truncated", "message": "The file ends before its image does. Copy it again."}
     write_json(folder / "ingest/rejected.json", {"rejected": [{"source": "cut.png", "problems": [problem]}]})
     regions = [

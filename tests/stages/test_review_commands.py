@@ -1,0 +1,61 @@
+"""``sciimg review sheets | score`` and ``sciimg report``: from a run folder to files on disk."""
+
+import json
+
+import openpyxl
+import pytest
+from report_run import STUDY, make_run, tissue
+
+from sciimg.errors import InputError
+from sciimg.files import write_json
+from sciimg.io.image import Image
+from sciimg.stages.report import report_command
+from sciimg.stages.review import score_command, sheets_command
+from sciimg.store import CollectionWriter
+from sciimg.types import Channel, Spacing
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = make_run(tmp_path_factory.mktemp("run"))
+    write_json(folder / "run.json", {"folder": str(folder)})
+    images, labels = tissue()
+    channels = (Channel("haematoxylin"), Channel("dab"))
+    with CollectionWriter(folder / "generate-ldm/synthetic", synthetic=True) as collection:
+        for i in range(24):
+            image = Image.from_array(images[i], "cyx", spacing=Spacing((1.0, 1.0), "pixel"), channels=channels, source=f"made {i}")
+            conditions = {"dab-level": 1.0}
+            collection.add(f"s{i:03d}", image, group=f"s{i}", conditions=conditions, labels=labels[i], label_kind="instances")
+    return folder
+
+
+def test_sheets_of_a_run_and_their_score(run, tmp_path):
+    said = sheets_command(run, tmp_path / "sheets", 2)
+    assert (said["readers"], said["items"], said["recipe"]) == (2, 40 + 4 + 2, "ldm")
+    assert len(said["files"]) == 8
+    key = json.loads((tmp_path / "sheets-key.json").read_text())
+    truth = {line["item"]: line["truth"] for line in key["items"]}
+    for reader in (1, 2):
+        book = openpyxl.load_workbook(tmp_path / f"sheets/reader-{reader}/answers.xlsx")
+        for row in book.active.iter_rows(min_row=2):
+            row[2].value = truth[row[1].value]
+        book.save(tmp_path / f"{reader}.xlsx")
+    value = score_command([tmp_path / "1.xlsx", tmp_path / "2.xlsx"], tmp_path / "sheets-key.json")
+    assert (value["readers"], value["items"], value["accuracy"]) == (2, 40, 1.0)
+
+
+def test_sheets_need_samples(tmp_path):
+    folder = make_run(tmp_path / "run")
+    write_json(folder / "run.json", {"folder": str(folder)})
+    with pytest.raises(InputError, match="generate-ldm is not finished"):
+        sheets_command(folder, tmp_path / "sheets", 1)
+    assert not (tmp_path / "sheets").exists()
+
+
+def test_report_of_a_run_and_plan_of_a_study(run, tmp_path):
+    files = report_command(run, plan=False, out=tmp_path / "out")["files"]
+    assert [f.rsplit("/", 1)[1] for f in files] == ["report.html", "report.pdf"]
+    (tmp_path / "study.yaml").write_text(STUDY)
+    plans = report_command(tmp_path / "study.yaml", plan=True, out=tmp_path / "out")["files"]
+    assert [f.rsplit("/", 1)[1] for f in plans] == ["plan.html", "plan.pdf"]
+    assert "Registered, not run" in (tmp_path / "out/plan.html").read_text()
