@@ -30,7 +30,7 @@ def checks() -> Iterator[Check]:
         (phase,) = space.phases()
         phase.prepare(batch)
         phase.finish(batch)
-    latent = space.encode(batch.images)
+    latent = space.encode(batch.images).detach()
     axes = (0, 2, 3)
     yield check("latent-mean", 0, float(latent.mean(axes).abs().max()), 1e-4, "standardised per channel over the calibration batch")
     yield check("latent-std", 1, float(latent.std(axes).mean()), 1e-3, "standardised per channel over the calibration batch")

@@ -1,0 +1,84 @@
+"""Conditions for new samples: masks of the training part, turned and bent; scalars moved a little inside the trained range.
+
+A mask is never taken over as it is, because a model that has learned pairs by heart would answer with the image it was learned from.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, map_coordinates
+
+from sciimg.patches.source import PatchSource
+from sciimg.protocol.models import ScalarCondition
+from sciimg.randomness import generator
+
+_BEND_PX = 2.0  # standard deviation of the displacement
+_BEND_SCALE_PX = 8.0  # how far neighbouring displacements agree
+_JITTER = 0.15  # of the spread of a scalar over the draw
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What N new samples are asked for.
+
+    Parameters
+    ----------
+    labels : array of int32, shape (N, [Z,] Y, X), or None
+    table : DataFrame with N rows
+        One column a scalar or class condition.
+    groups : list of N str
+        The group of the real patch that each condition came from: samples of one group are not independent.
+    """
+
+    labels: NDArray[np.int32] | None
+    table: pd.DataFrame
+    groups: list[str]
+
+
+def draw_conditions(source: PatchSource, indices: Sequence[int], key: tuple[str | int, ...]) -> Conditions:
+    """Draw conditions from the training part; condition ``i`` depends on (key, i) alone.
+
+    Parameters
+    ----------
+    source : PatchSource
+        The training part.
+    indices : sequence of int
+    key : tuple of str or int
+    """
+    patches = source.draw((*key, "conditions"), indices)
+    scalars = [c.name for c in source.conditions if isinstance(c, ScalarCondition)]
+    names = [c.name for c in source.conditions if c.name in patches.table]
+    table = patches.table[names].reset_index(drop=True)
+    if scalars:
+        survey = source.draw((*key, "range"), range(256)).table[scalars]
+        table[scalars] = _jittered(table[scalars], survey, indices, key)
+    labels = None
+    if patches.labels is not None:
+        labels = np.stack([_perturbed(mask, generator(*key, "mask", i)) for mask, i in zip(patches.labels, indices, strict=True)])
+    return Conditions(labels, table, [str(g) for g in patches.groups])
+
+
+def _jittered(values: pd.DataFrame, survey: pd.DataFrame, indices: Sequence[int], key: tuple[str | int, ...]) -> NDArray[np.float64]:
+    noise = np.stack([generator(*key, "scalars", i).normal(size=values.shape[1]) for i in indices])
+    moved = values.to_numpy(float) + _JITTER * survey.to_numpy(float).std(0) * noise
+    return np.asarray(np.clip(moved, survey.to_numpy(float).min(0), survey.to_numpy(float).max(0)))
+
+
+def _perturbed(mask: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.int32]:
+    """Turn (2D: the eight symmetries of a square; 3D: left-right, for the other turns make no anatomy) and bend, numbers kept."""
+    if mask.ndim == 2:
+        turns = int(rng.integers(4)) if mask.shape[0] == mask.shape[1] else 2 * int(rng.integers(2))
+        mask = np.rot90(mask, turns)
+    if rng.random() < 0.5:
+        mask = np.flip(mask, axis=-1)
+    shift = [_BEND_PX * _unit(gaussian_filter(rng.normal(size=mask.shape), _BEND_SCALE_PX, mode="wrap")) for _ in range(mask.ndim)]
+    places = [g + s for g, s in zip(np.indices(mask.shape), shift, strict=True)]
+    bent: NDArray[np.int32] = map_coordinates(mask, places, order=0, mode="nearest", output=np.int32)
+    return bent
+
+
+def _unit(field: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(field / field.std())

@@ -1,0 +1,124 @@
+"""Generate with one recipe of a study: the samples to release, and those that let judges compare pair by pair."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sciimg.protocol.models import MaskCondition, RecipePlan, Study
+
+_PAIRS = 64  # at most, in ``paired`` and ``reconstruction``
+
+
+def generate_recipe(study: Study, plan: RecipePlan, model: Path, collection: Path, regions: Path, out: Path) -> None:
+    """Make the synthetic collections of one recipe.
+
+    synthetic/        what may be released: conditions drawn from the training part and perturbed
+    paired/           one sample for the condition of a real holdout patch (columns real_image, real_origin); never released
+    reconstruction/   real holdout patches after a way through the latent space, where there is one; never released
+
+    Parameters
+    ----------
+    model : Path
+        Model folder.
+    collection, regions : Path
+        Real images, and the split of them.
+    out : Path
+        Folder to fill; what an interrupted attempt left is kept.
+    """
+    from sciimg.generation.conditions import Conditions, draw_conditions
+    from sciimg.generation.generate import generate
+    from sciimg.patches.source import PatchSource
+    from sciimg.stages.ledger import log
+    from sciimg.store import Collection
+
+    images, table, asked = Collection(collection), pd.read_parquet(regions), study.generate
+    source = PatchSource(images, table, "train", study.patches.shape, study.conditions, study.patches.min_foreground)
+    key = (study.digest, "generate", plan.name)
+    how: dict[str, Any] = {
+        "study": study.digest,
+        "sampler": asked.sampler,
+        "steps": asked.steps,
+        "guidance": asked.guidance,
+        "workers": 1,  # stages run side by side; a core each
+        "progress": log,
+    }
+    if not (out / "synthetic").exists():
+        generate(model, out / "synthetic", draw_conditions(source, range(asked.count), key), seed=asked.seed, **how)
+    holdout = PatchSource(images, table, "holdout", study.patches.shape, study.conditions, study.patches.min_foreground)
+    real = holdout.grid(limit=min(_PAIRS, study.validation.samples), seed_key=(*key, "paired"))
+    about = [{"real_image": str(r["image"]), "real_origin": str(r["origin"])} for _, r in real.table.iterrows()]
+    names = [c.name for c in study.conditions if not isinstance(c, MaskCondition)]
+    if not (out / "paired").exists():
+        told = _inside(model, real.table[names].reset_index(drop=True))
+        groups = [str(g) for g in real.groups]
+        generate(model, out / "paired", Conditions(real.labels, told, groups), seed=asked.seed + 1, about=about, **how)
+    _reconstruct(model, real, about, out / "reconstruction", study)
+
+
+def _inside(model: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """Clip scalars of the holdout to the range that the model has seen; a condition beyond it is refused by the model."""
+    from sciimg.augmenters.model_file import read_card
+
+    told = table.copy()
+    for scalar in read_card(model).conditions.scalars:
+        told[scalar.name] = np.clip(told[scalar.name].to_numpy(float), scalar.low, scalar.high)
+    return told
+
+
+def _reconstruct(model: Path, real: Any, about: Sequence[dict[str, str]], out: Path, study: Study) -> None:
+    from sciimg.augmenters.augmenter import Augmenter
+    from sciimg.generation.generate import as_image
+    from sciimg.store import CollectionWriter
+
+    augmenter = Augmenter.load(model)
+    images = None if out.exists() else augmenter.reconstruct(real.images)
+    if images is None:
+        return
+    with CollectionWriter(out, synthetic=True, study=study.digest) as writer:
+        for i, pixels in enumerate(images):
+            writer.add(
+                f"reconstruction-{i:06d}",
+                as_image(augmenter, pixels, f"reconstruction {i}"),
+                group=str(real.groups[i]),
+                labels=None if real.labels is None else real.labels[i],
+                label_kind=real.label_kind,
+                extra=about[i],
+            )
+
+
+def generate_command(
+    model: Path,
+    out: Path,
+    *,
+    count: int,
+    conditions: Sequence[str],
+    masks: Path | None,
+    seed: int,
+    sampler: str | None,
+    steps: int | None,
+) -> dict[str, Any]:
+    """Generate from the command line; return what was made.
+
+    Parameters
+    ----------
+    conditions : sequence of str
+        ``NAME=VALUE``, the same for all samples; a condition that is not given varies evenly over what the model has seen.
+    masks : Path or None
+        A collection whose labels are the masks, taken in turn; needed where the model is conditioned on a mask.
+    """
+    from sciimg.augmenters.model_file import read_card
+    from sciimg.generation.generate import generate
+    from sciimg.generation.request import requested
+    from sciimg.stages.ledger import log
+
+    card = read_card(model)
+    wanted = requested(card, count, conditions, masks, seed)
+    study = card.provenance.get("study")
+    workers = os.cpu_count() or 1
+    generate(model, out, wanted, seed=seed, study=study, sampler=sampler, steps=steps, workers=workers, progress=log)
+    return {"out": str(out), "count": count, "model": str(model), "recipe": card.recipe.name, "seed": seed}

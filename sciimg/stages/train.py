@@ -1,0 +1,90 @@
+"""Train one recipe of a study."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import pandas as pd
+
+from sciimg.protocol.models import RecipePlan, Study
+from sciimg.types import Part
+
+_EVERY_S = 10.0  # between progress lines
+
+
+def train_recipe(study: Study, plan: RecipePlan, collection: Path, regions: Path, out: Path, say: Callable[[str], None]) -> None:
+    """Train a recipe on the training part, early stopping on the calibration part; the holdout is not opened.
+
+    Parameters
+    ----------
+    collection, regions : Path
+        Real images, and the split of them.
+    out : Path
+        Model folder to make.
+    say : callable
+        Receives progress lines.
+    """
+    from sciimg.augmenters.recipes import get_recipe
+    from sciimg.augmenters.training import fit
+    from sciimg.patches.source import PatchSource
+    from sciimg.store import Collection
+
+    recipe = get_recipe(plan.recipe, plan.options, cast(Literal[2, 3], study.dims))
+    images, table = Collection(collection), pd.read_parquet(regions)
+
+    def part(name: Part) -> PatchSource:
+        return PatchSource(images, table, name, study.patches.shape, study.conditions, study.patches.min_foreground)
+
+    fit(
+        recipe,
+        part("train"),
+        part("calibration"),
+        study.conditions,
+        key=(study.digest, "train", plan.name),
+        out=out,
+        provenance={"study": study.digest, "collection": images.digest, "recipe": plan.name},
+        progress=_Lines(say),
+    )
+
+
+class _Lines:
+    """A plain progress line now and then."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say, self._next = say, 0.0
+
+    def __call__(self, phase: str, step: int, steps: int, values: dict[str, float]) -> None:
+        now = time.monotonic()
+        if now >= self._next or step == steps:
+            self._next = now + _EVERY_S
+            self._say(f"{phase} {step}/{steps} " + " ".join(f"{k} {v:.4g}" for k, v in values.items()))
+
+
+def train_command(study: Path, data: Path, out: Path, recipe: str | None) -> dict[str, Any]:
+    """Train from the command line: split the collection as the study says, train, return the model's digest.
+
+    Raises
+    ------
+    InputError
+        Kind ``unknown-recipe``: the study has no recipe of this name; kind ``exists``: there is something at ``out``.
+    """
+    import tempfile
+
+    from sciimg.augmenters.model_file import model_digest
+    from sciimg.errors import InputError, Problem
+    from sciimg.protocol import load_study
+    from sciimg.stages.ledger import log
+    from sciimg.stages.split import REGIONS, split_collection
+
+    plan = load_study(study).study
+    names = [r.name for r in plan.recipes]
+    if recipe is not None and recipe not in names:
+        raise InputError(Problem("--recipe", "unknown-recipe", f"The study has the recipes {', '.join(names)}; got {recipe!r}."))
+    if out.exists():
+        raise InputError(Problem(str(out), "exists", "There is something here already. Choose another name or delete it."))
+    chosen = next(r for r in plan.recipes if recipe in (None, r.name))
+    with tempfile.TemporaryDirectory() as folder:
+        split_collection(plan, data, Path(folder))
+        train_recipe(plan, chosen, data, Path(folder) / REGIONS, out, log)
+    return {"model": str(out), "recipe": chosen.name, "study": plan.digest, "digest": model_digest(out)}
