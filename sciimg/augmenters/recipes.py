@@ -72,6 +72,24 @@ def get_recipe(name: str, options: dict[str, Any] | None = None, dims: Literal[2
         raise InputError(_bad_options(name, error)) from None
 
 
+def summaries() -> list[dict[str, Any]]:
+    """Return one line a recipe: its place on every axis of the space of choices."""
+    return [
+        {
+            "name": recipe.name,
+            "systems": list(recipe.systems),
+            "dims": list(recipe.dims),
+            "space": recipe.space.kind,
+            "process": recipe.process.kind,
+            "backbone": recipe.backbone.kind,
+            "conditioning": {"mask": recipe.conditioning.mask, "vector": recipe.conditioning.vector},
+            "sampler": recipe.sampler.name,
+            "cites": list(recipe.cites),
+        }
+        for recipe in RECIPES.values()
+    ]
+
+
 def _override(data: dict[str, Any], name: str, path: str, value: Any) -> Problem | None:
     *parents, last = path.split(".")
     place: Any = data

@@ -38,7 +38,7 @@ class Conditions:
     groups: list[str]
 
 
-def draw_conditions(source: PatchSource, indices: Sequence[int], key: tuple[str | int, ...]) -> Conditions:
+def draw_conditions(source: PatchSource, indices: Sequence[int], key: tuple[str | int, ...], *, turn: bool = True) -> Conditions:
     """Draw conditions from the training part; condition ``i`` depends on (key, i) alone.
 
     Parameters
@@ -47,6 +47,8 @@ def draw_conditions(source: PatchSource, indices: Sequence[int], key: tuple[str 
         The training part.
     indices : sequence of int
     key : tuple of str or int
+    turn : bool
+        Whether turned masks are plausible: not where a model was told of turns so that its samples have none.
     """
     patches = source.draw((*key, "conditions"), indices)
     scalars = [c.name for c in source.conditions if isinstance(c, ScalarCondition)]
@@ -57,7 +59,10 @@ def draw_conditions(source: PatchSource, indices: Sequence[int], key: tuple[str 
         table[scalars] = _jittered(table[scalars], survey, indices, key)
     labels = None
     if patches.labels is not None:
-        labels = np.stack([_perturbed(mask, generator(*key, "mask", i)) for mask, i in zip(patches.labels, indices, strict=True)])
+        labels = np.stack([_perturbed(mask, generator(*key, "mask", i), turn) for mask, i in zip(patches.labels, indices, strict=True)])
+        for condition in source.conditions:
+            if isinstance(condition, ScalarCondition) and condition.measure == "foreground-fraction":
+                table[condition.name] = (labels > 0).reshape(len(labels), -1).mean(1)  # the new mask decides it
     return Conditions(labels, table, [str(g) for g in patches.groups])
 
 
@@ -67,12 +72,12 @@ def _jittered(values: pd.DataFrame, survey: pd.DataFrame, indices: Sequence[int]
     return np.asarray(np.clip(moved, survey.to_numpy(float).min(0), survey.to_numpy(float).max(0)))
 
 
-def _perturbed(mask: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.int32]:
+def _perturbed(mask: NDArray[np.int32], rng: np.random.Generator, turn: bool) -> NDArray[np.int32]:
     """Turn (2D: the eight symmetries of a square; 3D: left-right, for the other turns make no anatomy) and bend, numbers kept."""
-    if mask.ndim == 2:
+    if turn and mask.ndim == 2:
         turns = int(rng.integers(4)) if mask.shape[0] == mask.shape[1] else 2 * int(rng.integers(2))
         mask = np.rot90(mask, turns)
-    if rng.random() < 0.5:
+    if turn and rng.random() < 0.5:
         mask = np.flip(mask, axis=-1)
     shift = [_BEND_PX * _unit(gaussian_filter(rng.normal(size=mask.shape), _BEND_SCALE_PX, mode="wrap")) for _ in range(mask.ndim)]
     places = [g + s for g, s in zip(np.indices(mask.shape), shift, strict=True)]

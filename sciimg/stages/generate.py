@@ -1,15 +1,18 @@
 """Generate with one recipe of a study: the samples to release, and those that let judges compare pair by pair."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from sciimg.protocol.models import MaskCondition, RecipePlan, Study
+
+if TYPE_CHECKING:
+    from sciimg.augmenters.model_file import ModelCard
 
 _PAIRS = 64  # at most, in ``paired`` and ``reconstruction``
 
@@ -30,42 +33,58 @@ def generate_recipe(study: Study, plan: RecipePlan, model: Path, collection: Pat
     out : Path
         Folder to fill; what an interrupted attempt left is kept.
     """
+    from sciimg.augmenters.model_file import read_card
     from sciimg.generation.conditions import Conditions, draw_conditions
     from sciimg.generation.generate import generate
     from sciimg.patches.source import PatchSource
     from sciimg.stages.ledger import log
     from sciimg.store import Collection
 
+    card = read_card(model)
     images, table, asked = Collection(collection), pd.read_parquet(regions), study.generate
     source = PatchSource(images, table, "train", study.patches.shape, study.conditions, study.patches.min_foreground)
     key = (study.digest, "generate", plan.name)
+    solver = card.recipe.sampler.name != "one-step"  # a study's solver is for the recipes that have one
     how: dict[str, Any] = {
         "study": study.digest,
-        "sampler": asked.sampler,
-        "steps": asked.steps,
-        "guidance": asked.guidance,
+        "sampler": asked.sampler if solver else None,
+        "steps": asked.steps if solver else None,
+        "guidance": asked.guidance if solver else None,
         "workers": 1,  # stages run side by side; a core each
         "progress": log,
     }
     if not (out / "synthetic").exists():
-        generate(model, out / "synthetic", draw_conditions(source, range(asked.count), key), seed=asked.seed, **how)
+        generate(
+            model,
+            out / "synthetic",
+            draw_conditions(source, range(asked.count), key, turn=not card.recipe.training.tell_symmetry),
+            seed=asked.seed,
+            **how,
+        )
     holdout = PatchSource(images, table, "holdout", study.patches.shape, study.conditions, study.patches.min_foreground)
     real = holdout.grid(limit=min(_PAIRS, study.validation.samples), seed_key=(*key, "paired"))
+    real = real.take(np.flatnonzero(_seen(card, real.table)))
     about = [{"real_image": str(r["image"]), "real_origin": str(r["origin"])} for _, r in real.table.iterrows()]
     names = [c.name for c in study.conditions if not isinstance(c, MaskCondition)]
     if not (out / "paired").exists():
-        told = _inside(model, real.table[names].reset_index(drop=True))
+        told = _inside(card, real.table[names].reset_index(drop=True))
         groups = [str(g) for g in real.groups]
         generate(model, out / "paired", Conditions(real.labels, told, groups), seed=asked.seed + 1, about=about, **how)
     _reconstruct(model, real, about, out / "reconstruction", study)
 
 
-def _inside(model: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """Clip scalars of the holdout to the range that the model has seen; a condition beyond it is refused by the model."""
-    from sciimg.augmenters.model_file import read_card
+def _seen(card: "ModelCard", table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which rows have classes that the model has seen: a rare one may be in the holdout alone."""
+    seen = np.ones(len(table), dtype=bool)
+    for category in card.conditions.classes:
+        seen &= table[category.name].astype(str).isin(category.values).to_numpy()
+    return seen
 
+
+def _inside(card: "ModelCard", table: pd.DataFrame) -> pd.DataFrame:
+    """Clip scalars of the holdout to the range that the model has seen; a condition beyond it is refused by the model."""
     told = table.copy()
-    for scalar in read_card(model).conditions.scalars:
+    for scalar in card.conditions.scalars:
         told[scalar.name] = np.clip(told[scalar.name].to_numpy(float), scalar.low, scalar.high)
     return told
 
