@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from sciimg.errors import Problem
 from sciimg.io.dicom_header import Frame, frames_of
+from sciimg.io.dicom_pixels import stored_pixels
 from sciimg.io.dicom_series import Geometry, arrange
-from sciimg.io.faults import decoding, refuse
+from sciimg.io.faults import refuse
 from sciimg.io.image import Box, Image, Load, accepted_dtype, default_channels
 from sciimg.io.spacing import Stated, Wishes, settle
 from sciimg.records import Digest, digest_file, digest_of
@@ -89,11 +90,7 @@ def _loader(stack: list[list[Frame]], axes: str) -> Load:
 
 def _plane(frame: Frame, final: np.dtype[Any]) -> NDArray[Any]:
     """Return the pixels of one frame, cyx, in the units of the series."""
-    import pydicom
-
-    kind = "corrupt" if frame.compressed else "truncated"
-    with decoding(frame.path, kind, "The pixels cannot be decoded"):
-        stored = pydicom.dcmread(frame.path).pixel_array
+    stored = stored_pixels(frame.path, frame.compressed)
     if stored.dtype.kind not in "iu":
         raise refuse(frame.path, "dtype", f"Pixels must be integers; these are {stored.dtype}.")
     colours = np.moveaxis(stored, -1, 0) if frame.samples > 1 else stored[np.newaxis]

@@ -90,13 +90,14 @@ def frames_of(path: Path) -> list[Frame]:
         normal = _mosaic_normal(header, frame) if tiles else None
     if count > 1:
         raise refuse(path, "multi-frame", "Enhanced multi-frame DICOM is not read. Convert it to NIfTI (dcm2niix) or to classic DICOM.")
+    _refuse_unreadable(frame)
     _refuse_short(frame)
     return [frame] if normal is None else _tiles(frame, tiles, normal)
 
 
 def _acquisition(header: Any) -> dict[str, Any]:
     """Return the acquisition parameters as JSON values under their DICOM keywords."""
-    found = {key: _plain(header.get(key)) for key in ACQUISITION}
+    found = {key: _plain(_lenient(header, key)) for key in ACQUISITION}
     return {key: value for key, value in found.items() if value not in (None, "", [])}
 
 
@@ -105,7 +106,8 @@ def _frame(path: Path, header: Any) -> Frame:
     if not rows or not columns:
         raise refuse(path, "no-pixels", "A DICOM image must have rows and columns; this file has none (a report or a plan?). Leave it out.")
     spacing = header.get("PixelSpacing") or header.get("ImagerPixelSpacing")
-    time = [int(header.get(k) or 0) for k in ("TemporalPositionIdentifier", "AcquisitionNumber", "InstanceNumber")]
+    time = [int(_lenient(header, k) or 0) for k in ("TemporalPositionIdentifier", "AcquisitionNumber", "InstanceNumber")]
+    syntax = header.file_meta.TransferSyntaxUID
     return Frame(
         path,
         str(header.get("SeriesInstanceUID", "")),
@@ -125,12 +127,20 @@ def _frame(path: Path, header: Any) -> Frame:
         slope=float(1 if header.get("RescaleSlope") is None else header.RescaleSlope),
         intercept=float(header.get("RescaleIntercept") or 0),
         photometric=str(header.get("PhotometricInterpretation") or "MONOCHROME2"),
-        compressed=bool(header.file_meta.TransferSyntaxUID.is_compressed),
+        compressed=bool(syntax.is_compressed or syntax.is_deflated),
     )
 
 
+def _refuse_unreadable(frame: Frame) -> None:
+    if frame.bits not in (8, 16, 32):
+        raise refuse(frame.path, "dtype", f"Pixels must have 8, 16 or 32 bits; these have {frame.bits} (an overlay, a mask?). Convert it.")
+    if frame.photometric == "PALETTE COLOR":
+        raise refuse(frame.path, "colour-space", "Pixels must be intensities or colours; these are numbers of a palette. Save it as RGB.")
+
+
 def _refuse_short(frame: Frame) -> None:
-    declared = frame.rows * frame.columns * frame.samples * frame.bits // 8
+    samples = 2 if frame.photometric == "YBR_FULL_422" else frame.samples  # two pixels share their colour
+    declared = frame.rows * frame.columns * samples * frame.bits // 8
     there = frame.path.stat().st_size
     if there < declared and not frame.compressed:
         message = f"The header declares {declared} bytes of pixels; the file has {there} in all. Get a fresh copy."
@@ -170,6 +180,14 @@ def _mosaic_normal(header: Any, frame: Frame) -> NDArray[np.float64]:
 
 def _vector(value: Any, length: int) -> NDArray[np.float64] | None:
     return np.asarray(value, np.float64) if value is not None and len(value) == length else None
+
+
+def _lenient(header: Any, keyword: str) -> Any:
+    """Return a value, or None where the element is malformed: a bad echo train length is no reason to lose an image."""
+    try:
+        return header.get(keyword)
+    except (ValueError, TypeError, NotImplementedError):
+        return None
 
 
 def _plain(value: Any) -> Any:

@@ -20,13 +20,14 @@ class Format(NamedTuple):
     module: ModuleType
 
 
-# The whole plug-in system: the first format that recognises the content opens it. NIfTI before DICOM: its magic is more specific.
+# The whole plug-in system: the first format that recognises the content opens it. DICOM first: its preamble may look like a TIFF's
+# (PS3.10, 7.1), and scanners leave one there.
 FORMATS: tuple[Format, ...] = (
+    Format("DICOM", dicom),
     Format("TIFF", tiff),
     Format("PNG, JPEG or BMP", png),
     Format("NPY", npy),
     Format("NIfTI", nifti),
-    Format("DICOM", dicom),
 )
 EXTENSIONS: frozenset[str] = frozenset(e for f in FORMATS for e in f.module.EXTENSIONS)
 _HEAD_BYTES = 4096
