@@ -13,13 +13,14 @@ from sciimg.files import write_json
 from sciimg.protocol.models import Study
 from sciimg.records import Metric, digest_of
 from sciimg.stages.parts import CATALOGUE, Arrays, Parts, file_keys
+from sciimg.types import PatchSet
 from sciimg.validation.material import RealData, real_data
 
 SEGMENTER = "segmenter.safetensors"
 ENCODER = "encoder.safetensors"
 EVIDENCE = "evidence.json"
 
-_DRAWS = {2: 512, 3: 128}  # training patches of the segmenter
+DRAWS = {2: 512, 3: 128}  # random training patches that the segmenter and the feature spaces learn from
 
 
 def baseline(study: Study, *, real: Path, regions: Path | None, out: Path, train: Path | None = None) -> None:
@@ -40,6 +41,7 @@ def baseline(study: Study, *, real: Path, regions: Path | None, out: Path, train
     data = real_data(study, real, table, train=train)
     parts = baseline_parts(study, real=real, regions=regions, train=train, folder=out)
     metrics = _segmenter(study, data, parts, out)
+    _encoder(study, data, parts, out)
 
     _students(study, data, parts)
     write_json(out / EVIDENCE, {"metrics": [m.as_json() for m in metrics]})
@@ -61,7 +63,7 @@ def _segmenter(study: Study, data: RealData, parts: Parts, out: Path) -> list[Me
         return [Metric.undefined(name, reason, higher_is_better=True) for name in names]
 
     def compute() -> tuple[list[Metric], Arrays]:
-        draws = data.train_draws(_DRAWS[study.dims], "segmenter")
+        draws = data.train_draws(DRAWS[study.dims], "segmenter")
         assert draws is not None
         plan = Training(steps=study.validation.segmenter_steps, width=16 if study.dims == 2 else 8)
         segmenter = train_segmenter(draws, plan, key=(*data.key, "segmenter"))
@@ -69,6 +71,30 @@ def _segmenter(study: Study, data: RealData, parts: Parts, out: Path) -> list[Me
         return own_scores(segmenter, data.holdout, names, bootstrap=study.validation.bootstrap, key=data.key), {}
 
     return parts.metrics("segmenter", compute)
+
+
+def _encoder(study: Study, data: RealData, parts: Parts, out: Path) -> None:
+    """Train and keep the encoder of the self-supervised feature space."""
+    from sciimg.validation.features.encoder import train_encoder
+    from sciimg.validation.features.space import Scale
+    from sciimg.validation.outcome import faults_of
+
+    reference = feature_reference(data)
+    if reference is None or faults_of(reference, "real training"):
+        return
+
+    def compute() -> list[float]:
+        images = Scale.of(reference).apply(reference.images)
+        encoder = train_encoder(images, steps=study.validation.encoder_steps, key=(*data.key, "encoder"))
+        encoder.save(out / ENCODER)
+        return list(encoder.losses)
+
+    parts.value("encoder", compute)
+
+
+def feature_reference(data: RealData) -> PatchSet | None:
+    """Return the training patches on which feature spaces are fixed."""
+    return data.train_draws(DRAWS[data.study.dims], "features")
 
 
 def _students(study: Study, data: RealData, parts: Parts) -> None:

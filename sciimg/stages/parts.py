@@ -13,8 +13,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from sciimg.errors import InputError, Problem
 from sciimg.files import write_json
-from sciimg.records import Digest, Metric
+from sciimg.records import Digest, Metric, digest_file
 from sciimg.stages.ledger import log
 
 CATALOGUE = "catalogue.parquet"  # of a collection; it holds the content digest of every image
@@ -32,15 +33,26 @@ class Parts:
 
     def value(self, name: str, compute: Callable[[], Any]) -> Any:
         """Return a JSON value, computed unless it is there."""
-        path = self.folder / f"{name}.json"
-        if path.exists():
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            if stored["key"] == self.key:
-                return stored["value"]
-        log(f"{name} …")
-        value = compute()
-        write_json(path, {"key": self.key, "value": value})
-        return value
+        stored = self._stored(name)
+        if stored is None:
+            log(f"{name} …")
+            stored = {"key": self.key, "value": compute()}
+            write_json(self._path(name), stored)
+        return stored["value"]
+
+    def made(self, name: str) -> Any:
+        """Return a JSON value that must be there: the parts of a finished stage are read, never made again.
+
+        Raises
+        ------
+        InputError
+            Kind ``stale`` when it is missing or belongs to other inputs.
+        """
+        stored = self._stored(name)
+        if stored is None:
+            message = f"Part {name!r} of this study and these real images is needed; it is missing or was made from others. Make it again."
+            raise InputError(Problem(str(self.folder), "stale", message))
+        return stored["value"]
 
     def metrics(self, name: str, compute: Callable[[], tuple[list[Metric], Arrays]]) -> list[Metric]:
         """Return metrics, computed with their arrays unless they are there; the arrays join :attr:`arrays`."""
@@ -57,6 +69,16 @@ class Parts:
         self._arrays |= read_arrays(path)
         return [Metric.model_validate_json(json.dumps(m)) for m in value]
 
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
+
+    def _stored(self, name: str) -> dict[str, Any] | None:
+        path = self._path(name)
+        if not path.exists():
+            return None
+        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return stored if stored["key"] == self.key else None
+
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All arrays of the parts that were asked for so far."""
@@ -65,6 +87,4 @@ class Parts:
 
 def file_keys(*paths: Path | None) -> list[str | None]:
     """Return digests of files, None for those that are not there: what parts depend on."""
-    from sciimg.records import digest_file
-
     return [digest_file(p) if p is not None and p.is_file() else None for p in paths]

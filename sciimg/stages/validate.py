@@ -20,14 +20,15 @@ from sciimg.patches.conditions import condition_table
 from sciimg.protocol.models import ClassCondition, MaskCondition, ScalarCondition, Study
 from sciimg.randomness import generator
 from sciimg.records import Metric, digest_of
-from sciimg.stages.baseline import EVIDENCE, SEGMENTER, baseline, baseline_parts
+from sciimg.stages.baseline import ENCODER, EVIDENCE, SEGMENTER, baseline, baseline_parts, feature_reference
 from sciimg.stages.parts import CATALOGUE, Arrays, Parts, file_keys
 from sciimg.types import PatchSet
 from sciimg.validation import gallery
-from sciimg.validation.features.space import fit_space
+from sciimg.validation.features.space import Embed, FeatureSpace, Scale, fit_space
+from sciimg.validation.features.texture import texture
 from sciimg.validation.features.wavelets import scattering
 from sciimg.validation.material import RealData, real_data, synthetic_set
-from sciimg.validation.outcome import faults_of
+from sciimg.validation.outcome import UndefinedError, faults_of
 from sciimg.validation.physics import obstacle_between
 
 Found = tuple[list[Metric], Arrays]
@@ -74,7 +75,9 @@ def validate(
     if made_baseline is None:
         baseline(study, real=real, regions=regions, train=train, out=folder)
     collections = (real, synthetic, paired, reconstruction, train)
-    files = file_keys(*(None if c is None else c / CATALOGUE for c in collections), regions, folder / EVIDENCE, folder / SEGMENTER)
+    files = file_keys(
+        *(None if c is None else c / CATALOGUE for c in collections), regions, folder / EVIDENCE, folder / SEGMENTER, folder / ENCODER
+    )
     parts = Parts(out, digest_of([study.digest, files]))
     table = None if regions is None else pd.read_parquet(regions)
     kept = baseline_parts(study, real=real, regions=regions, train=train, folder=folder)
@@ -119,6 +122,7 @@ class _Judge:
         return [
             ("pictures", self.pictures),
             ("worst", self.worst),
+            ("likeness", self.likeness),
             *checks,
             ("fidelity", self.fidelity),
             ("conditions", self.conditions),
@@ -161,6 +165,21 @@ class _Judge:
         return Segmenter.load(path) if path.exists() else None
 
     @cached_property
+    def spaces(self) -> list[FeatureSpace]:
+        """The feature spaces that can be fixed on the training part (on the holdout, where there is none)."""
+        from sciimg.validation.features.encoder import TrainedEncoder
+
+        reference = feature_reference(self.real) or self.real.holdout
+        scale = Scale.of(reference)
+        embeddings: dict[str, Embed] = {"scattering": scattering, "texture": texture}
+        if (self.baseline / ENCODER).exists():
+            embeddings["encoder"] = TrainedEncoder.load(self.baseline / ENCODER).embed
+        try:
+            return [fit_space(name, embed, reference, scale) for name, embed in embeddings.items()]
+        except UndefinedError:  # the reference images do not differ from one another: nothing can be told from them
+            return []
+
+    @cached_property
     def real_images(self) -> Any:
         from sciimg.validation.physics import RealImages
 
@@ -183,15 +202,23 @@ class _Judge:
         """Pictures of the samples least like any real one; no metric, no gate."""
         from scipy.spatial.distance import cdist
 
-        from sciimg.validation.outcome import UndefinedError
-
-        if self.judged is None or obstacle_between(self.real.holdout, self.judged):
+        if not self.spaces or self.judged is None or obstacle_between(self.real.holdout, self.judged):
             return [], {}
-        try:
-            space = fit_space("scattering", scattering, self.real.train or self.real.holdout)
-        except UndefinedError:
-            return [], {}
+        space = self.spaces[0]
         return [], gallery.farthest(self.judged, cdist(space.transform(self.judged), space.transform(self.real.holdout)))
+
+    def likeness(self) -> Found:
+        from sciimg.validation.distribution import set_metrics
+
+        metrics: list[Metric] = []
+        for suffix, patches in (("", self.judged), ("_paired", self.paired)):
+            if suffix and patches is None:
+                continue
+            synthetic = patches if patches is not None else self.real.holdout.take([])
+            found = set_metrics(self.real.holdout, synthetic, self.spaces, rounds=self.rounds, key=(*self.key, "likeness"))
+            kept = [m for m in found if not (suffix and m.name.startswith("control_"))]  # the controls belong to the space: told once
+            metrics += [m.model_copy(update={"name": m.name + suffix}) for m in kept]
+        return metrics, {}
 
     def physics(self, name: str) -> Found:
         from sciimg.validation.physics import CHECKS, calibrate, curves, effect
@@ -253,12 +280,12 @@ class _Judge:
         reason = "there are no real training images" if train is None else obstacle(train, holdout, self.synthetic, with_synthetic=True)
         if reason or train is None:
             return [Metric.undefined(name, reason, higher_is_better=True) for name in names(holdout.label_kind)], {}
-        results = {}
-        for arm in (*BASELINE_ARMS, *RECIPE_ARMS):
-            for seed in range(plan.seeds):
+        seeds = range(plan.seeds)
+        results = {(arm, seed): self.kept.made(f"downstream-{arm}-{seed}") for arm in BASELINE_ARMS for seed in seeds}
+        for arm in RECIPE_ARMS:
+            for seed in seeds:
                 compute = partial(run_arm, arm, seed, plan, train=train, holdout=holdout, synthetic=self.synthetic, key=self.key)
-                place = self.kept if arm in BASELINE_ARMS else self.parts
-                results[arm, seed] = place.value(f"downstream-{arm}-{seed}", compute)
+                results[arm, seed] = self.parts.value(f"downstream-{arm}-{seed}", compute)
         ceiling = _ceiling(self.baseline)
         about: dict[str, Any] = {"kind": holdout.label_kind, "bootstrap": self.rounds, "key": (*self.key, "downstream"), "ceiling": ceiling}
         return downstream_metrics(results, plan, **about), {}
@@ -269,7 +296,7 @@ class _Judge:
         name, judged, holdout = condition.name, self.judged, self.real.holdout
         if condition.measure == "column":
             return undefined_scalar(name, "a value from a table cannot be measured on an image")
-        if judged is None or (reason := faults_of(judged, "synthetic")):
+        if judged is None or (reason := obstacle_between(holdout, judged)):
             return undefined_scalar(name, "no synthetic images" if judged is None else reason)
         if name not in judged.table:
             return undefined_scalar(name, f"the synthetic images do not say which {name} they were asked for")
@@ -289,9 +316,11 @@ class _Judge:
             return undefined_class(name, "there are no real training images")
         if judged is None or (reason := obstacle_between(holdout, judged)):
             return undefined_class(name, "no synthetic images" if judged is None else reason)
+        if not self.spaces:
+            return undefined_class(name, "the real training images do not differ from one another")
         if name not in judged.table:
             return undefined_class(name, f"the synthetic images do not say which {name} they were asked for")
-        space = fit_space("scattering", scattering, train)
+        space = self.spaces[0]
         read = [(space.transform(p), p.table[name].astype(str).to_numpy(dtype=object)) for p in (train, holdout, judged)]
         about: dict[str, Any] = {"features": space.name, "bootstrap": self.rounds, "key": (*self.key, "condition")}
         return class_obedience(name, train=read[0], holdout=(*read[1], holdout.groups), synthetic=(*read[2], judged.groups), **about)
