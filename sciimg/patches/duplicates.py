@@ -3,7 +3,8 @@
 Two steps. *Coarse*: tiles become the means of 64 blocks, normalised; every tile asked about, in every orientation, is compared with
 windows all over the other part by one matrix product. *Fine*: around the best few windows, the normalised cross-correlation (Lewis 1995)
 of fine detail (image minus Gaussian blur) is computed at every shift. Smooth structure is alike in different places of an organ; fine
-detail is alike only in a copy: between parts of real organs and cultures the largest correlation was 0.78 (0.91 for tiles of 24 voxels), between mirrored halves of a brain 1.0.
+detail is alike only in a copy. Measured: at most 0.82 between different fields, volumes and slabs (0.91 for tiles of 24 voxels in a
+template without noise), 1.00 between mirrored halves of a brain, 0.98 for copies with noise of a tenth of their detail.
 
 Not found: copies turned by other angles than 90 degrees, stretched, or smaller than a tile.
 

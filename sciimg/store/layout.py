@@ -4,7 +4,7 @@ Everything here is a function of axes, shape, dtype and spacing, so that the sam
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -17,7 +17,6 @@ _ONE_CHUNK_BYTES = 2**20  # an array up to this size is one chunk in one file: p
 _ONE_SHARD_BYTES = 4 * 2**20  # an array up to this size is one file
 _LARGEST_LEVEL = {2: 256, 3: 128}  # coarser levels are added while a spatial axis is longer than this
 _SHARD_EDGE = {2: 2048, 3: 512}
-_EVEN = math.sqrt(2)  # an axis is halved while its spacing is less than this many times the finest
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +67,30 @@ def pyramid(axes: str, shape: Shape, spacing: tuple[float, ...], levels: int | N
 
 
 def _halving(axes: str, level: Level, spacing: tuple[float, ...]) -> Shape:
-    """Return 2 for the axes to halve next: longer than one sample, and spaced almost as finely as the finest of those."""
-    place = {a: i for i, a in enumerate(axes)}
-    spatial = [a for a in axes if a in SPATIAL]
-    now = {a: s * level.total[place[a]] for a, s in zip(spatial, spacing, strict=True) if level.shape[place[a]] > 1}
-    finest = min(now.values(), default=0.0)
-    return tuple(2 if a in now and now[a] < _EVEN * finest else 1 for a in axes)
+    """Return 2 for the axes to halve next: the finest ones, as many as leave the most even spacing, and all of them where that ties."""
+    spatial = [i for i, a in enumerate(axes) if a in SPATIAL]
+    now = {i: s * level.total[i] for i, s in zip(spatial, spacing, strict=True) if level.shape[i] > 1}
+    halved: set[int] = set()
+    best = math.inf
+    for limit in sorted(set(now.values())):
+        after = [2 * s if s <= limit else s for s in now.values()]
+        unevenness = max(after) / min(after)
+        if unevenness <= best * (1 + 1e-9):
+            best, halved = unevenness, {i for i, s in now.items() if s <= limit}
+    return tuple(2 if i in halved else 1 for i in range(len(axes)))
+
+
+def layouts(axes: str, levels: Sequence[Level], itemsize: int) -> list[Layout]:
+    """Return the layout of each level of an image.
+
+    Where level 0 is written channel by channel, so are the others, however small they are: a shard is written once. Slabs of coarser
+    levels are smaller, because all levels are held at once.
+    """
+    first = layout(axes, levels[0].shape, itemsize)
+    deep = slab_axis(axes)
+    lead = levels[0].shape[:deep] if first.shard[:deep] == levels[0].shape[:deep] else (1,) * deep
+    coarser = (layout(axes, (*lead, *v.shape[deep:]), itemsize, SLAB_BYTES >> i) for i, v in enumerate(levels[1:], start=1))
+    return [first, *coarser]
 
 
 def layout(axes: str, shape: Shape, itemsize: int, slab_bytes: int | None = None) -> Layout:

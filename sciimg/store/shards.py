@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, cached_property
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
@@ -140,9 +140,11 @@ class ArrayReader:
             self.dtype: np.dtype[Any] = np.dtype(meta["data_type"])
             self.axes: tuple[str, ...] = tuple(meta.get("dimension_names") or ())
             self._shard: Shape = tuple(meta["chunk_grid"]["configuration"]["chunk_shape"])
+            self._chunk: Shape = _own_chunk(meta, self.dtype) or ()
+            if not all(isinstance(n, int) and n > 0 for n in (*self.shape, *self._shard)) or len(self.shape) != len(self._shard):
+                raise ValueError(f"shape {self.shape} and chunks {self._shard} do not make an array")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(Problem(str(path), "not-zarr", f"A Zarr 3 array has a readable zarr.json; {error}.")) from error
-        self._chunk: Shape = _own_chunk(meta, self.dtype) or ()
         self._indices: dict[Shape, NDArray[np.uint64] | None] = {}
 
     @property
@@ -154,7 +156,7 @@ class ArrayReader:
         """Return a box (everything by default) as a new C-contiguous array in native byte order."""
         whole = _explicit(box, self.shape)
         if not self._chunk:
-            return np.ascontiguousarray(self._foreign[whole])
+            return self._read_foreign(whole)
         out = np.empty(tuple(s.stop - s.start for s in whole), self.dtype)
         if out.size:
             spans = (range(s.start // c, -(-s.stop // c)) for s, c in zip(whole, self._chunk, strict=True))
@@ -211,22 +213,25 @@ class ArrayReader:
     def _file(self, shard: Shape) -> Path:
         return self.path / "c" / "/".join(map(str, shard))
 
-    @cached_property
-    def _foreign(self) -> Any:
+    def _read_foreign(self, box: Box) -> NDArray[Any]:
         import zarr
 
-        return zarr.open_array(self.path, mode="r")
+        try:
+            return np.ascontiguousarray(zarr.open_array(self.path, mode="r")[box])
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, NotImplementedError) as error:
+            raise _corrupt(self.path, f"zarr cannot read it ({type(error).__name__}: {error})") from error
 
 
 def _own_chunk(meta: dict[str, Any], dtype: np.dtype[Any]) -> Shape | None:
     """Return the chunk shape if the array is laid out as :class:`ArrayWriter` does it, else None."""
-    try:
-        chunk = tuple(meta["codecs"][0]["configuration"]["chunk_shape"])
-    except (KeyError, IndexError, TypeError):
+    codec = meta["codecs"][0]
+    if codec.get("name") != "sharding_indexed":
         return None
-    key = {"name": "default", "configuration": {"separator": "/"}}
-    own = meta["codecs"] == [_sharding(chunk, dtype)] and meta["chunk_key_encoding"] == key and not meta["fill_value"]
-    return chunk if own else None
+    chunk = tuple(codec["configuration"]["chunk_shape"])
+    shard = meta["chunk_grid"]["configuration"]["chunk_shape"]
+    lay = Layout(chunk, tuple(shard))
+    expected = array_metadata("".join(meta.get("dimension_names") or ()), tuple(meta["shape"]), dtype, lay)
+    return chunk if all(meta.get(k) == v for k, v in expected.items() if k not in ("attributes", "dimension_names")) else None
 
 
 def _explicit(box: Box | None, shape: Shape) -> Box:
@@ -243,7 +248,7 @@ def _crc(data: bytes) -> bytes:
 
 
 def _corrupt(file: Path, what: str) -> InputError:
-    return InputError(Problem(str(file), "corrupt", f"A shard must hold the chunks that its index names; {what}. Get a fresh copy."))
+    return InputError(Problem(str(file), "corrupt", f"An array must hold the chunks that its metadata name; {what}. Get a fresh copy."))
 
 
 @cache

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sciimg.store.layout import SLAB_BYTES, Level, Shape, layout, slab_axis, tiles, together
+from sciimg.store.layout import Level, Shape, layouts, slab_axis, tiles, together
 from sciimg.store.shards import ArrayWriter, Box
 
 _SAMPLED_PIXELS = 2**20  # a channel: enough for percentiles of a display window
@@ -98,12 +98,12 @@ def write_levels(
         Mean or nearest sample.
     """
     shape = levels[0].shape
-    layouts = [layout(axes, v.shape, dtype.itemsize, SLAB_BYTES >> i) for i, v in enumerate(levels)]
-    writers = [ArrayWriter(path / str(i), axes, v.shape, dtype, lay) for i, (v, lay) in enumerate(zip(levels, layouts, strict=True))]
+    laid_out = layouts(axes, levels, dtype.itemsize)
+    writers = [ArrayWriter(path / str(i), axes, v.shape, dtype, lay) for i, (v, lay) in enumerate(zip(levels, laid_out, strict=True))]
     summary = PixelSummary(axes, shape, dtype)
     deep = slab_axis(axes)
     chain: _LevelStream | None = None
-    for box in tiles(shape, together(axes, shape, layouts[0].shard, dtype.itemsize)):
+    for box in tiles(shape, together(axes, shape, laid_out[0].shard, dtype.itemsize)):
         origin = tuple(s.start for s in box)
         block = read(box)
         summary.add(origin, block)

@@ -5,7 +5,6 @@ the specification (https://ngff.openmicroscopy.org/0.5) and whose ``sciimg`` att
 acquisition metadata, lineage, the synthetic mark, and a digest of the content that does not depend on chunks or compression.
 """
 
-import json
 import shutil
 from collections.abc import Mapping
 from functools import cached_property
@@ -19,14 +18,14 @@ from sciimg.errors import InputError, Problem
 from sciimg.io.image import Image
 from sciimg.records import Digest, digest_of
 from sciimg.store.downsample import halve_mean, halve_nearest
-from sciimg.store.layout import pyramid
+from sciimg.store.header import NAMESPACE, read_header
+from sciimg.store.layout import layout, pyramid, tiles, together
 from sciimg.store.metadata import VERSION, multiscales, omero, write_group
 from sciimg.store.shards import ArrayReader, Box
 from sciimg.store.stream import PixelSummary, write_levels
-from sciimg.types import AXES, SPATIAL, Channel, LabelKind, Spacing
+from sciimg.types import SPATIAL, Channel, LabelKind, Spacing
 
 MASK = "mask"  # name of the label image
-NAMESPACE = "sciimg"
 
 
 def write_volume(
@@ -167,40 +166,38 @@ class Volume:
     Parameters
     ----------
     path : Path
-        Folder of an OME-Zarr 0.5 image; one that sciimg did not write is read as well, with what its metadata says.
+        Folder of an OME-Zarr 0.5 image; one that sciimg did not write is read as well, with what its metadata say.
 
     Raises
     ------
     InputError
-        Kind ``not-ome-zarr``.
+        Kind ``not-ome-zarr``; when pixels are asked for, ``not-zarr`` and ``corrupt``.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            attributes = json.loads((path / "zarr.json").read_bytes())["attributes"]
-            self.ome: dict[str, Any] = attributes["ome"]
-            self._scales: dict[str, Any] = self.ome["multiscales"][0]
-            self._paths: list[str] = [d["path"] for d in self._scales["datasets"]]
-        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-            message = f"An OME-Zarr 0.5 image is a folder with a zarr.json that has multiscales; {type(error).__name__}: {error}."
-            raise InputError(Problem(str(path), "not-ome-zarr", message)) from error
-        self._own: dict[str, Any] = attributes.get(NAMESPACE) or {}
+        self._header = read_header(path)
 
     @cached_property
     def _levels(self) -> tuple[ArrayReader, ...]:
-        return tuple(ArrayReader(self.path / p) for p in self._paths)
+        levels = tuple(ArrayReader(self.path / p) for p in self._header.paths)
+        if any(len(level.shape) != len(self.axes) for level in levels):
+            message = f"Arrays must have the axes {self.axes!r}; their shapes are {[level.shape for level in levels]}."
+            raise InputError(Problem(str(self.path), "not-ome-zarr", message))
+        return levels
 
     @cached_property
     def _mask(self) -> ArrayReader | None:
         return ArrayReader(self.path / "labels" / MASK / "0") if self.label_kind else None
 
-    @cached_property
+    @property
+    def ome(self) -> dict[str, Any]:
+        """The ``ome`` attribute as it is."""
+        return self._header.ome
+
+    @property
     def axes(self) -> str:
-        axes = "".join(a["name"] for a in self._scales["axes"])
-        if axes != "".join(a for a in AXES if a in axes):
-            raise InputError(Problem(str(self.path), "axes", f"Axes must be letters of {AXES!r} in that order; got {axes!r}."))
-        return axes
+        return self._header.axes
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -218,65 +215,54 @@ class Volume:
     @property
     def levels(self) -> int:
         """Number of resolutions."""
-        return len(self._paths)
+        return len(self._header.paths)
 
     @property
     def chunk(self) -> tuple[int, ...]:
         """Shape of the smallest piece of full resolution that is decoded at once."""
         return self._levels[0].chunk
 
-    @cached_property
+    @property
     def spacing(self) -> Spacing | None:
-        """Spacing of full resolution, or None where the metadata give no unit."""
-        if known := self._own.get("spacing"):
-            return Spacing(tuple(known["values"]), known["unit"])
-        spatial = [(a, i) for i, a in enumerate(self._scales["axes"]) if a.get("type") == "space"]
-        steps = self._scales["datasets"][0].get("coordinateTransformations", ())
-        scale = next((s["scale"] for s in steps if s["type"] == "scale"), None)
-        units = {a.get("unit") for a, _ in spatial}
-        if scale is None or len(units) != 1 or (unit := units.pop()) not in ("nanometer", "micrometer", "millimeter"):
-            return None
-        return Spacing(tuple(float(scale[i]) for _, i in spatial), unit)
+        """Spacing of full resolution; None only for images of others that give no unit of length."""
+        return self._header.spacing
 
     @cached_property
     def channels(self) -> tuple[Channel, ...]:
-        if known := self._own.get("channels"):
-            return tuple(Channel(c["name"], c["wavelength_nm"]) for c in known)
-        names = [c.get("label") for c in self.ome.get("omero", {}).get("channels", ())]
+        if self._header.channels is not None:
+            return self._header.channels
         count = self.shape[self.axes.index("c")] if "c" in self.axes else 1
-        return tuple(Channel(n or f"channel-{i}") for i, n in enumerate((names + [None] * count)[:count]))
+        names = [*self._header.channel_names, *[None] * count][:count]
+        return tuple(Channel(name or f"channel-{i}") for i, name in enumerate(names))
 
     @property
     def affine(self) -> NDArray[np.float64] | None:
         """From voxel index (x, y, z, 1) to millimetres, right-anterior-superior."""
-        known = self._own.get("affine_ras_mm")
-        return None if known is None else np.array(known, dtype=np.float64)
+        return self._header.affine
 
     @property
     def acquisition(self) -> dict[str, Any]:
-        return dict(self._own.get("acquisition", {}))
+        return dict(self._header.acquisition)
 
     @property
     def attributes(self) -> dict[str, Any]:
         """What the writer was given to keep."""
-        return dict(self._own.get("attributes", {}))
+        return dict(self._header.attributes)
 
     @property
     def label_kind(self) -> LabelKind | None:
         """What the numbers of the label image mean; None where there is none."""
-        kind: LabelKind | None = self._own.get("label_kind")
-        return kind
+        return self._header.label_kind
 
     @property
     def label_max(self) -> int:
         """Largest number in the label image, 0 without one: for classes, how many there are."""
-        return int(self._own.get("label_max", 0))
+        return self._header.label_max
 
     @property
     def digest(self) -> Digest | None:
-        """Content digest as written; :meth:`measured_digest` computes it again."""
-        digest: Digest | None = self._own.get("digest")
-        return digest
+        """Content digest as written, None for images of others; :meth:`measured_digest` computes it again."""
+        return self._header.digest
 
     def read(self, box: Box | None = None, level: int = 0) -> NDArray[Any]:
         """Return the pixels of a box (everything by default), in ``axes`` order."""
@@ -305,14 +291,12 @@ class Volume:
         """Read everything and return the content digest that follows from it."""
         pixels = _summarise(self._levels[0], self.axes).digests()
         labels = _summarise(self._mask, self.axes.replace("c", "")).digests() if self._mask else None
-        described = {k: v for k, v in self._own.items() if k != "digest"}
-        return content_digest(self.shape, self.dtype, pixels, labels, described)
+        return content_digest(self.shape, self.dtype, pixels, labels, self._header.described)
 
 
 def _summarise(array: ArrayReader, axes: str) -> PixelSummary:
-    from sciimg.store.layout import layout, tiles, together
-
     summary = PixelSummary(axes, array.shape, array.dtype)
-    for box in tiles(array.shape, together(axes, array.shape, layout(axes, array.shape, array.dtype.itemsize).shard, array.dtype.itemsize)):
+    shard = layout(axes, array.shape, array.dtype.itemsize).shard
+    for box in tiles(array.shape, together(axes, array.shape, shard, array.dtype.itemsize)):
         summary.add(tuple(s.start for s in box), array.read(box))
     return summary

@@ -82,6 +82,7 @@ class CollectionWriter:
             return False
         if sha256 is not None and Volume(place).attributes.get("sha256") != sha256:
             shutil.rmtree(place)
+            self._kept.discard(id)
             return False
         self._kept.add(id)
         return True
