@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from sciimg.store import downsample
 from sciimg.store.downsample import halve_mean, halve_nearest
 
 INTEGERS = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
@@ -54,3 +55,11 @@ def test_labels_are_never_mixed() -> None:
     assert coarse.shape == (3, 3)
     assert set(coarse.ravel()) <= set(labels.ravel())
     assert coarse[1, 1] == labels[2, 2]
+
+
+@pytest.mark.parametrize("factors", [(1, 2, 2, 2), (1, 1, 2, 2), (1, 2, 2, 1)])
+def test_pieces_make_the_same_whole(factors: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.random.default_rng(0).integers(0, 65536, (2, 7, 9, 12)).astype(np.uint16)
+    whole = halve_mean(image, factors)
+    monkeypatch.setattr(downsample, "_PIECE_BYTES", 32)
+    assert np.array_equal(halve_mean(image, factors), whole)
