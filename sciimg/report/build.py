@@ -30,6 +30,7 @@ def report_of_evidence(evidence: Evidence) -> ReportModel:
     measured = judged.measurements(
         evidence,
         {
+            "controls": lambda: judged.feature_spaces(evidence),
             "physics": lambda: judged.physics(evidence),
             "copies": lambda: [pictures.neighbours(recipe, show) for recipe in evidence.recipes],
         },
@@ -92,18 +93,16 @@ def verdict(evidence: Evidence) -> Verdict:
         said = "This run has not come to a decision: what follows is what is known so far, and nothing may be released."
         return Verdict(word="Undecided", tone="open", sentence=said, reasons=(), summary=tuple(summary))
     failed, unclear = (sum(r.outcome == o for r in decision.gates) for o in ("failed", "inconclusive"))
-    gates = count(len(study.gates), "gate")
+    gates = f"every gate of the study ({len(study.gates)})"
     summary.append(("Gate results", judged.tally(evidence)))
     tone: Tone
     match decision.decision:
         case "accepted":
             tone = "good"
-            said = (
-                f"Samples of recipe {decision.released} met all {gates}. They may be used for what the study names, and for nothing else."
-            )
+            said = f"Samples of recipe {decision.released} met {gates}. They may be used for what the study names, and for nothing else."
         case "refused":
             tone = "bad"
-            said = f"No recipe met all {gates} of the study: {count(failed, 'gate result')} failed. No image is released."
+            said = f"No recipe met {gates}: {count(failed, 'gate result')} failed. No image is released."
         case "inconclusive":
             tone = "open"
             said = f"The evidence does not decide: {count(unclear, 'gate result')} straddled the bar or waits. No image is released."

@@ -5,7 +5,7 @@ Nothing is computed here and nothing is required but the study: a run that was i
 
 import json
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -65,6 +65,7 @@ class Evidence:
     common: tuple[Metric, ...] = ()
     judges: tuple[Metric, ...] = ()
     checks: tuple[Check, ...] = ()
+    split_checks: tuple[Check, ...] = ()
     images: tuple[Mapping[str, Any], ...] = ()
     rejected: tuple[Mapping[str, Any], ...] = ()
     regions: tuple[Mapping[str, Any], ...] = ()
@@ -108,7 +109,8 @@ def read_run(run: Path, release: Path | None = None) -> Evidence:
         recipes=tuple(_recipe(run, plan) for plan in study.recipes),
         common=tuple(reader.parse("evidence of the study", lambda: collect({"split": split, "verify": verify})[1]) or ()),
         judges=tuple(reader.metrics(reader.json(run / "baseline/evidence.json", ""), "evidence of the judges")),
-        checks=tuple(reader.checks([split, verify])),
+        checks=tuple(reader.checks(verify)),
+        split_checks=tuple(reader.checks(split)),
         images=tuple(reader.table(run / "ingest/collection/catalogue.parquet", "catalogue of the real images")),
         rejected=tuple(_rejected(run, reader)),
         regions=tuple(reader.table(run / "split/regions.parquet", "split")),
@@ -155,8 +157,8 @@ class _Reader:
         entries = value.get("metrics", [])
         return [m for e in entries if (m := self.parse(f"{what}: {e.get('name', '?')}", lambda e=e: Metric.model_validate(e)))]  # type: ignore[misc]
 
-    def checks(self, values: Sequence[Mapping[str, Any]]) -> list[Check]:
-        entries = [e for value in values for e in value.get("checks", [])]
+    def checks(self, value: Mapping[str, Any]) -> list[Check]:
+        entries = value.get("checks", [])
         return [c for e in entries if (c := self.parse(f"test {e.get('name', '?')}", lambda e=e: Check.model_validate(e)))]  # type: ignore[misc]
 
 

@@ -68,7 +68,7 @@ def draw(panel: Panel) -> Picture:
         mpl.rcdefaults()  # the reader's own settings must not show
         mpl.rcParams.update(style)
         figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72))
-        axes = figure.add_axes((0.15, 0.18, 0.83, 0.62))
+        axes = figure.add_axes((0.15, 0.18, 0.80, 0.62))
         _plot(axes, panel)
         stream = io.StringIO()
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})

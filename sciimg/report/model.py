@@ -64,8 +64,11 @@ class Missing(Record):
 
 
 class Column(Record):
+    """A column; ``numeric`` aligns right, ``short`` keeps its cells on one line."""
+
     title: str
     numeric: bool = False
+    short: bool = False
 
 
 class Table(Record):

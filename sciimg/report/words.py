@@ -1,5 +1,6 @@
 """Numbers and lists as people read them, and what each metric is called and means."""
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,11 +18,12 @@ _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 @dataclass(frozen=True)
 class Caption:
-    """What a metric is called, which family it belongs to, and what it says in one sentence."""
+    """What a metric is called, which family it belongs to, and what it says in one sentence; a ``detail`` goes to the appendix."""
 
     family: str
     title: str
     says: str
+    detail: bool = False
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -37,23 +39,32 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}g}".replace("-", MINUS) if size < 10**digits else f"{value:.0f}".replace("-", MINUS)
 
 
-def interval(ci: tuple[float, float] | None) -> str:
-    """Return ``[low, high]`` or nothing."""
-    return "" if ci is None else f"[{number(ci[0])}, {number(ci[1])}]"
+def with_interval(value: float, ci: tuple[float, float] | None) -> str:
+    """Return ``value [low, high]`` with the decimals that two digits of the interval's width need (four digits at most), or the value."""
+    width = 0.0 if ci is None else ci[1] - ci[0]
+    if ci is None or not 1e-5 <= width < 1e6:
+        return number(value) if ci is None else f"{number(value)} [{number(ci[0])}, {number(ci[1])}]"
+    largest = max(abs(v) for v in (value, *ci))
+    decimals = max(0, min(1 - math.floor(math.log10(width)), 3 - math.floor(math.log10(largest))))
+    shown, low, high = (_fixed(v, decimals) for v in (value, *ci))
+    return f"{shown} [{low}, {high}]"
+
+
+def _fixed(value: float, decimals: int) -> str:
+    said = f"{value:.{decimals}f}"
+    return said.removeprefix("-") if float(said) == 0 else said.replace("-", MINUS)
 
 
 def estimate(metric: Metric) -> str:
     """Return value and 95 % interval, or why there is no value."""
-    if metric.value is None:
-        return f"undefined: {metric.reason}"
-    return " ".join(part for part in (number(metric.value), interval(metric.ci95)) if part)
+    return f"undefined: {metric.reason}" if metric.value is None else with_interval(metric.value, metric.ci95)
 
 
 def null(metric: Metric | None) -> str:
     """Return what the same metric gives between two real sets."""
     if metric is None or metric.null is None:
         return "no real-versus-real value"
-    return " ".join(part for part in (number(metric.null.value), interval(metric.null.ci95)) if part)
+    return with_interval(metric.null.value, metric.null.ci95)
 
 
 def listed(items: Iterable[str], last: str = "and") -> str:
@@ -119,7 +130,7 @@ def caption(name: str) -> Caption:
     for pattern, template in _captions():
         if found := pattern.fullmatch(whole):
             title = found.expand(template.title).strip() + (", on conditions of the holdout" if whole != plain_name else "")
-            return Caption(template.family, title, found.expand(template.says))
+            return Caption(template.family, title, found.expand(template.says), template.detail)
     return Caption("other", name, "")
 
 
@@ -136,4 +147,4 @@ def _file() -> dict[str, Any]:
 
 @cache
 def _captions() -> tuple[tuple[re.Pattern[str], Caption], ...]:
-    return tuple((re.compile(m["name"]), Caption(m["family"], m["title"], m["says"])) for m in _file()["metrics"])
+    return tuple((re.compile(m["name"]), Caption(m["family"], m["title"], m["says"], m.get("detail", False))) for m in _file()["metrics"])

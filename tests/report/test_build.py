@@ -59,8 +59,8 @@ def test_every_gate_has_its_outcome_rule_estimate_null_and_reason(refused, refus
         assert line.rule and line.reason and line.why and line.estimate and line.null
     spectrum = next(line for line in lines if line.gate == "spectrum" and line.recipe == "ldm")
     assert (spectrum.outcome, spectrum.rule) == ("failed", "95 % interval ≤ 1")
-    assert (spectrum.estimate, spectrum.null) == ("1.5 [1.1, 1.9]", "0.6 [0.3, 1]")
-    assert spectrum.ruler is not None and "estimate 1.5 [1.1, 1.9]" in spectrum.ruler.alt
+    assert (spectrum.estimate, spectrum.null) == ("1.50 [1.10, 1.90]", "0.60 [0.30, 1.00]")
+    assert spectrum.ruler is not None and "estimate 1.50 [1.10, 1.90]" in spectrum.ruler.alt
 
 
 def test_failed_gates_come_before_passed_ones(refused):

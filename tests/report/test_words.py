@@ -43,7 +43,19 @@ def test_lists_counts_and_sentences():
 
 def test_an_undefined_metric_says_why():
     assert words.estimate(Metric.undefined("x", "no labels")) == "undefined: no labels"
-    assert words.estimate(Metric(name="x", value=0.5, ci95=(0.25, 0.75))) == "0.5 [0.25, 0.75]"
+    assert words.estimate(Metric(name="x", value=0.5, ci95=(0.25, 0.75))) == "0.50 [0.25, 0.75]"
+
+
+@pytest.mark.parametrize(
+    ("value", "ci", "said"),
+    [
+        (0.01714, (0.000977, 0.03291), "0.017 [0.001, 0.033]"), (148.2, (135.9, 161.4), "148 [136, 161]"),
+        (0.0077, (-0.559, 0.79), "0.0 [−0.6, 0.8]"), (-0.001, (-0.2, 0.2), "0.00 [−0.20, 0.20]"), (2.0, (2.0, 2.0), "2 [2, 2]"),
+        (3.0, None, "3"),
+    ],
+)  # fmt: skip
+def test_decimals_follow_the_width_of_the_interval(value, ci, said):
+    assert words.with_interval(value, ci) == said
 
 
 def test_every_metric_that_a_gate_may_use_has_a_title_and_a_family():

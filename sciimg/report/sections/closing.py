@@ -1,54 +1,39 @@
 """What follows and what does not: machinery, groups, limits, how to check everything with other people's tools, and the appendix."""
 
-from collections.abc import Sequence
 
 from sciimg.protocol.models import SplitByBlocks
 from sciimg.provenance.checking import OUTSIDER, RECIPE
-from sciimg.records import Check
 from sciimg.report.evidence import Evidence
-from sciimg.report.model import Block, Bullets, Column, Commands, Facts, Missing, Notice, Outcome, Prose, Section, Table
+from sciimg.report.model import Block, Bullets, Column, Commands, Facts, Missing, Notice, Prose, Section, Table
 from sciimg.report.sections.asked import review_words
+from sciimg.report.sections.checks import checks_table
 from sciimg.report.sections.done import group_numbers
-from sciimg.report.sections.judged import family_table
-from sciimg.report.words import caption, count, estimate, interval, listed, number, sentence, text
+from sciimg.report.sections.judged import details
+from sciimg.report.words import caption, count, estimate, listed, number, sentence, text, with_interval
 from sciimg.review.score import ReviewScore
 from sciimg.review.statistics import binomial_interval
 
 
 def machinery(evidence: Evidence) -> Section:
-    """Return the closed-form tests, failed ones first, and the proofs of the split."""
-    checks = sorted(evidence.checks, key=lambda c: (c.passed, c.name))
-    failed = sum(not c.passed for c in checks)
+    """Return how the closed-form tests of this machine ended and how good the judges are; the tests themselves stand in the appendix."""
+    failed = [c for c in evidence.checks if not c.passed]
     blocks: list[Block] = []
-    if not checks:
+    if not evidence.checks:
         blocks.append(
             Missing(what="closed-form tests", why=next((a.why for a in evidence.absent if "tests" in a.what), "None is in the run."))
         )
     elif failed:
-        blocks.append(Notice(tone="bad", title=f"{count(failed, 'test')} failed", text=text("tests-failed")))
-    if evidence.common:
-        rows = tuple((caption(m.name).title, estimate(m), f"{m.n} {m.unit_of_n}" if m.n is not None else "–") for m in evidence.common)
-        columns = tuple(Column(title=t) for t in ("Of the whole study", "Value", "n"))
-        blocks.append(Table(caption="Split and study", columns=columns, rows=rows, compact=True))
-    if evidence.judges:
-        rows = tuple((caption(m.name).title, estimate(m), f"{m.n} {m.unit_of_n}" if m.n is not None else "–") for m in evidence.judges)
-        columns = tuple(Column(title=t) for t in ("On the real holdout", "Value", "n"))
-        blocks.append(Table(caption="How good the judges are", columns=columns, rows=rows, compact=True))
-    if checks:
-        blocks.append(_tests(checks))
-    lead = text("tests-lead", tests=count(len(checks), "test"), failed=failed or "none") if checks else ""
+        blocks.append(Notice(tone="bad", title=f"{count(len(failed), 'test')} failed", text=text("tests-failed")))
+        blocks.append(checks_table("Tests that failed", failed))
+    if evidence.common or evidence.judges:
+        rows = tuple(
+            (caption(m.name).title, estimate(m), f"{m.n} {m.unit_of_n}" if m.n is not None else "–")
+            for m in (*evidence.common, *evidence.judges)
+        )
+        columns = (Column(title="Measurement"), Column(title="Value"), Column(title="n", short=True))
+        blocks.append(Table(caption="Of the study, and of the judges on the real holdout", columns=columns, rows=rows, compact=True))
+    lead = text("tests-lead", tests=count(len(evidence.checks), "test"), failed=len(failed) or "none") if evidence.checks else ""
     return Section(name="machinery", title="Do the tools work?", lead=lead, blocks=tuple(blocks))
-
-
-def _tests(checks: Sequence[Check]) -> Table:
-    outcomes: list[Outcome] = ["passed" if c.passed else "failed" for c in checks]
-    rows = [
-        (outcome, c.name, number(c.expected, 6), number(c.got, 6), number(c.tolerance, 2), c.source)
-        for outcome, c in zip(outcomes, checks, strict=True)
-    ]
-    titles = {"Outcome": False, "Test": False, "Expected": True, "Got": True, "Tolerance": True, "Source": False}
-    columns = tuple(Column(title=title, numeric=numeric) for title, numeric in titles.items())
-    return Table(caption="Tests against closed forms", columns=columns, rows=tuple(rows), marks=tuple(outcomes), compact=True)
 
 
 def review(evidence: Evidence) -> Section:
@@ -67,7 +52,7 @@ def _review_blocks(score: ReviewScore) -> list[Block]:
     verdict = "equivalent to guessing" if equal["equivalent"] else "not shown to be equivalent to guessing"
     rows = (
         ("Readers, items", f"{count(score.readers, 'reader')}, {count(score.items, 'item')}"),
-        ("Accuracy", f"{number(score.accuracy)} {interval(score.ci95)}; guessing gives 0.5"),
+        ("Accuracy", f"{with_interval(score.accuracy, score.ci95)}; guessing gives 0.5"),
         ("p against guessing", number(score.p_value)),
         ("d′", number(score.d_prime)),
         (
@@ -148,19 +133,19 @@ def checking(evidence: Evidence) -> Section:
 
 def appendix(evidence: Evidence) -> Section:
     """Return digests, environment and every measurement that no other section shows."""
-    decision = evidence.decision
     rows = [("Study", evidence.study.digest)]
     rows += [(f"Model {r.plan.name}", str(r.model["digest"])) for r in evidence.recipes if r.model.get("digest")]
     rows += [(str(i.get("id")), str(i.get("digest") or i.get("sha256"))) for i in evidence.images[:8] if i.get("digest") or i.get("sha256")]
     if evidence.release:
         rows.append(("Signed payload", f"sha256:{evidence.release.payload_digest}"))
     blocks: list[Block] = [Facts(rows=tuple(rows), code=tuple(term for term, _ in rows))]
-    other = family_table(evidence.recipes, "machinery")
-    if other:
-        blocks.append(other)
-    if evidence.environment:
-        blocks.append(Facts(rows=(("Environment", listed(f"{k} {v}" for k, v in sorted(evidence.environment.items()))),)))
-    if decision:
-        released = decision.released or "none"
-        blocks.append(Facts(rows=(("Recipes", listed(f"{k} {v}" for k, v in decision.per_recipe.items())), ("Released", released))))
-    return Section(name="appendix", title="Digests and environment", blocks=tuple(blocks))
+    about = [("Environment", listed(f"{k} {v}" for k, v in sorted(evidence.environment.items())))] if evidence.environment else []
+    if evidence.decision:
+        about.append(("Recipes", listed(f"{k} {v}" for k, v in evidence.decision.per_recipe.items())))
+        about.append(("Released", evidence.decision.released or "none"))
+    blocks += [Facts(rows=tuple(about))] if about else []
+    if table := details(evidence.recipes):
+        blocks.append(table)
+    if evidence.checks:
+        blocks.append(checks_table("Tests against closed forms", sorted(evidence.checks, key=lambda c: (c.passed, c.name))))
+    return Section(name="appendix", title="Appendix: digests, environment, every test", blocks=tuple(blocks))

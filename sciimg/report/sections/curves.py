@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,26 +18,31 @@ Arrays = Mapping[str, NDArray[np.generic]]
 
 @dataclass(frozen=True)
 class Kind:
-    """How to draw one kind of curve: ``y`` ends the key of the values, ``x`` that of their axis."""
+    """How to draw one kind of curve: ``y`` ends the key of the values, ``x`` that of their axis.
+
+    ``cumulate`` turns a ``"density"`` or a ``"share"`` over bins into the share at or below each edge, where bins of unequal width
+    cannot mislead.
+    """
 
     y: str
     x: str
     title: str
     x_label: str
     y_label: str
-    step: bool = False
-    relative: bool = False
+    cumulate: Literal["density", "share"] | None = None
 
 
+_BELOW = "share at or below"
 KINDS: Mapping[str, tuple[Kind, ...]] = {
-    "intensity-law": (Kind("density", "edges", "Intensities", "pixel value", "share of the most frequent", step=True, relative=True),),
+    "intensity-law": (Kind("density", "edges", "Intensities", "pixel value", _BELOW, "density"),),
     "noise-law": (Kind("sigma", "level-edges", "Noise", "class of local intensity", "standard deviation"),),
     "power-spectrum": (Kind("power-db", "frequency", "Power", "cycles per pixel", "decibel"),),
     "object-morphology": (
-        Kind("ln-size", "ln-size-edges", "Object size", "ln pixels", "share of objects", step=True),
-        Kind("eccentricity", "eccentricity-edges", "Elongation", "eccentricity", "share of objects", step=True),
+        Kind("ln-size", "ln-size-edges", "Object size", "ln pixels", _BELOW, "share"),
+        Kind("eccentricity", "eccentricity-edges", "Elongation", "eccentricity", _BELOW, "share"),
     ),
 }
+TAIL = 0.002  # share of either end of a distribution that is not drawn: bins there are open-ended
 
 
 def physics_plots(evidence: Evidence) -> Iterator[Block]:
@@ -56,18 +62,30 @@ def _panels(evidence: Evidence, check: str, kind: Kind) -> Iterator[Panel]:
         lines: list[Curve] = []
         for i, arrays in enumerate(sets):
             for part, colour in (("real", "ink"), ("synthetic", series(i))):
-                y = arrays.get(f"{part}-{channel}{kind.y}")
-                x = _axis(arrays, part, channel, kind, 0 if y is None else len(y))
                 drawn_before = part == "real" and any(line.colour == "ink" for line in lines)
-                if y is None or x is None or drawn_before:
-                    continue
-                top = float(np.nanmax(finite(y))) if kind.relative else 1.0
-                lines.append(Curve(finite(x), finite(y) / (top or 1.0), colour, step=kind.step))
+                curve = None if drawn_before else _curve(arrays, part, channel, kind, colour)
+                lines += [curve] if curve is not None else []
         if lines:
             name = channel.rstrip("-")
             title = f"{name}: {kind.title.lower()}" if name else kind.title
-            alt = f"{title}: real holdout and {len(lines) - 1} synthetic sets over {kind.x_label}."
+            alt = f"{title}: {kind.y_label} over {kind.x_label}, for the real holdout and {len(lines) - 1} synthetic sets."
             yield Panel(title, kind.x_label, kind.y_label, lines, alt)
+
+
+def _curve(arrays: Arrays, part: str, channel: str, kind: Kind, colour: str) -> Curve | None:
+    y = arrays.get(f"{part}-{channel}{kind.y}")
+    x = arrays.get(f"{part}-{channel}{kind.x}", arrays.get(f"{part}-{kind.x}"))
+    if y is None or x is None:
+        return None
+    x, y = finite(x), finite(y)
+    if kind.cumulate is not None and len(x) == len(y) + 1:
+        mass = y * np.diff(x) if kind.cumulate == "density" else y
+        below = np.concatenate([[0.0], np.nancumsum(mass)]) / (np.nansum(mass) or 1.0)
+        inside = (below >= TAIL) & (below <= 1 - TAIL)
+        return Curve(x[inside], below[inside], colour) if inside.sum() > 1 else None
+    if len(x) == len(y) - 1:  # inner edges of classes that are open at both ends
+        x = np.arange(1.0, len(y) + 1)
+    return Curve(x, y, colour) if len(x) == len(y) else None
 
 
 def _curves_of(gallery: Arrays, check: str) -> dict[str, NDArray[np.generic]]:
@@ -82,15 +100,3 @@ def _channel(key: str, ending: str) -> str | None:
         return None
     channel = name.removesuffix(ending)
     return channel if channel == "" or channel.endswith("-") else None
-
-
-def _axis(arrays: Arrays, part: str, channel: str, kind: Kind, n: int) -> NDArray[np.generic] | None:
-    """Return the x values that belong to ``n`` y values: bin edges for steps, centres otherwise, class numbers for open classes."""
-    x = arrays.get(f"{part}-{channel}{kind.x}", arrays.get(f"{part}-{kind.x}"))
-    if x is None:
-        return None
-    if len(x) == n + int(kind.step):
-        return x
-    if not kind.step and len(x) == n - 1:  # inner edges of classes that are open at both ends
-        return np.arange(1, n + 1)
-    return None

@@ -12,6 +12,7 @@ from sciimg.report.evidence import Evidence
 from sciimg.report.model import Block, Column, Facts, Missing, Notice, Plate, PlateRow, Prose, Section, Table
 from sciimg.report.plates import tinted_strip
 from sciimg.report.sections.asked import split_words
+from sciimg.report.sections.checks import checks_table
 from sciimg.report.sections.training import training
 from sciimg.report.words import count, listed, number, plain, sentence, text
 from sciimg.review.presentation import Presentation
@@ -113,6 +114,8 @@ def _split(evidence: Evidence, show: Presentation | None) -> Section:
     titles = {"Part": False, "Images": True, f"Groups ({study.split.unit})": True, "Million pixels": True}
     columns = tuple(Column(title=title, numeric=numeric) for title, numeric in titles.items())
     blocks.append(Table(caption="Parts", columns=columns, rows=tuple(rows)))
+    if evidence.split_checks:
+        blocks.append(checks_table("Proof that the parts are apart", evidence.split_checks))
     if isinstance(study.split, SplitByBlocks):
         blocks += _map(evidence, show)
     return Section(name="split", title="Split", blocks=tuple(blocks))

@@ -10,7 +10,7 @@ from sciimg.report.figures import Scale, ruler
 from sciimg.report.model import Block, Column, GateLine, Gates, Missing, Notice, Outcome, Picture, Prose, Section, Table
 from sciimg.report.sections.asked import rule_words
 from sciimg.report.sections.curves import physics_plots
-from sciimg.report.words import Caption, caption, estimate, families, interval, listed, null, number, sentence, text
+from sciimg.report.words import Caption, caption, count, estimate, families, listed, null, number, sentence, text, with_interval
 
 ORDER: Mapping[str, int] = {"failed": 0, "inconclusive": 1, "open": 1, "passed": 2}
 
@@ -44,25 +44,25 @@ def _line(evidence: Evidence, result: GateResult) -> GateLine:
     gate = next((g for g in evidence.study.gates if g.name == result.gate), None)
     metric = find_metric(evidence, result.recipe, result.metric)
     outcome: Outcome = result.outcome if evidence.decision else "open"
-    met = f"{number(result.value)} {interval(result.ci95)}".strip() if result.value is not None else "none"
+    described = caption(result.metric)
     return GateLine(
         outcome=outcome,
         gate=result.gate,
         recipe=result.recipe or "",
-        measures=caption(result.metric).title,
+        measures=described.title,
         rule=rule_words(gate) if gate else result.rule,
-        estimate=met,
+        estimate="none" if result.value is None else with_interval(result.value, result.ci95),
         null=null(metric) if metric else "not measured",
-        reason=sentence(_readable(result)),
+        reason=" ".join(part for part in (described.says, sentence(_finding(result))) if part),
         why=sentence(gate.why) if gate else "",
         ruler=_ruler(result, gate, metric),
     )
 
 
-def _readable(result: GateResult) -> str:
-    """Return the decision's reason with the metric called by its caption."""
-    name = caption(result.metric).title
-    return result.reason.replace(result.metric, name[0].lower() + name[1:] if name[:2] != name[:2].upper() else name, 1)
+def _finding(result: GateResult) -> str:
+    """Return the decision's reason without the number, which stands beside it."""
+    before, separator, after = result.reason.partition("; ")
+    return after if separator and before.startswith(f"{result.metric} is ") and result.value is not None else result.reason
 
 
 def _ruler(result: GateResult, gate: Gate | None, metric: Metric | None) -> Picture | None:
@@ -105,8 +105,17 @@ def measurements(evidence: Evidence, extra: Mapping[str, Callable[[], Iterable[B
 
 
 def family_table(recipes: Sequence[RecipeEvidence], family: str) -> Table | None:
-    """Return the metrics of a family as rows and the recipes as columns, with what real against real gives."""
-    names = list(dict.fromkeys(m.name for r in recipes for m in r.metrics if caption(m.name).family == family))
+    """Return the metrics of a family as rows and the recipes as columns, with what real against real gives; no details."""
+    return _table(recipes, text("arrows"), lambda c: c.family == family and not c.detail)
+
+
+def details(recipes: Sequence[RecipeEvidence]) -> Table | None:
+    """Return every measurement that no section has room for."""
+    return _table(recipes, f"Further measurements. {text('arrows')}", lambda c: c.detail)
+
+
+def _table(recipes: Sequence[RecipeEvidence], title: str, wanted: Callable[[Caption], bool]) -> Table | None:
+    names = list(dict.fromkeys(m.name for r in recipes for m in r.metrics if wanted(caption(m.name))))
     if not names:
         return None
     rows = []
@@ -114,13 +123,21 @@ def family_table(recipes: Sequence[RecipeEvidence], family: str) -> Table | None
         found = [next((m for m in r.metrics if m.name == name), None) for r in recipes]
         first = next(m for m in found if m is not None)
         rows.append((_label(first), *(estimate(m) if m else "not measured" for m in found), _null_cell(found), _n(first)))
-    columns = [
-        Column(title="Measurement"),
-        *(Column(title=r.plan.name) for r in recipes),
-        Column(title="Real against real"),
-        Column(title="n"),
-    ]
-    return Table(caption="Estimate [95 % interval]", columns=tuple(columns), rows=tuple(rows), compact=True)
+    columns = [Column(title="Measurement"), *(Column(title=r.plan.name) for r in recipes), Column(title="Real against real")]
+    return Table(caption=title, columns=(*columns, Column(title="n", short=True)), rows=tuple(rows), compact=True)
+
+
+def feature_spaces(evidence: Evidence) -> list[Block]:
+    """Return how many of the faults planted in real images the feature spaces flagged, and which they missed."""
+    planted = {m.name: m for r in evidence.recipes for m in r.metrics if caption(m.name).family == "controls"}
+    if not planted:
+        return []
+    flagged = {name: bool(m.value is not None and (m.ci95 or (m.value, m.value))[0] > 0) for name, m in planted.items()}
+    said = f"{sum(flagged.values())} of {count(len(flagged), 'planted fault')} flagged"
+    if all(flagged.values()):
+        return [Notice(tone="good", title=said, text=text("spaces-judge"))]
+    missed = listed(caption(name).title for name, seen in flagged.items() if not seen)
+    return [Notice(tone="open", title=said, text=text("spaces-miss", missed=missed))]
 
 
 def _label(metric: Metric) -> str:
@@ -187,7 +204,7 @@ def effect_notice(recipe: str, metric: Metric) -> Notice:
     what = what[0].lower() + what[1:]
     if metric.value is None:
         return Notice(tone="open", title=f"{recipe}: unknown", text=f"The {what} is undefined: {metric.reason}.")
-    said = f"The {what} is {number(metric.value)} {interval(metric.ci95)}".strip()
+    said = f"The {what} is {with_interval(metric.value, metric.ci95)}"
     low, high = metric.ci95 or (metric.value, metric.value)
     if metric.ci95 is None:
         return Notice(tone="open", title=f"{recipe}: no interval", text=f"{said}; without an interval nothing can be concluded.")
