@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd  # named, never needed to run
 
 AXES = "tczyx"  # the only order in which arrays travel; an image has a subset of these
 SPATIAL = "zyx"
@@ -58,7 +60,7 @@ class PatchSet:
     images: NDArray[Any]
     labels: NDArray[np.int32] | None
     groups: NDArray[Any]
-    table: pd.DataFrame
+    table: "pd.DataFrame"
     spacing: Spacing
     channels: tuple[str, ...]
     label_kind: LabelKind | None = None

@@ -1,6 +1,7 @@
 """From what a user names (file, folder, glob, ``package:NAME/path``) to the images it stands for."""
 
 import importlib.util
+import os
 from collections.abc import Iterator
 from glob import has_magic
 from pathlib import Path
@@ -70,7 +71,10 @@ def package_file(uri: str) -> Path:
         install = f"pip install {_DISTRIBUTIONS.get(name, name)}"
         message = f"The package {name!r}, in which this file ships, must be installed; it is not. Run `{install}`."
         raise refuse(uri, "package-missing", message)
-    return Path(roots[0]) / inside
+    path = Path(os.path.normpath(Path(roots[0]) / inside))
+    if not path.is_relative_to(roots[0]):
+        raise refuse(uri, "missing", "A path after `package:NAME/` must lie inside the package; this one leads out of it.")
+    return path
 
 
 _DISTRIBUTIONS = {"skimage": "scikit-image"}
@@ -83,7 +87,8 @@ def is_zarr(path: Path) -> bool:
 
 def _matches(text: str, folder: Path) -> list[Path]:
     pattern = Path(text)
-    found = sorted(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))) if pattern.is_absolute() else folder.glob(text))
+    start, rest = (Path(pattern.anchor), str(pattern.relative_to(pattern.anchor))) if pattern.is_absolute() else (folder, text)
+    found = sorted(path for path in start.glob(rest) if not path.name.startswith(".") or pattern.name.startswith("."))
     if not found:
         raise refuse(text, "no-match", f"The pattern must match at least one file in {folder.resolve()}; it matches none.")
     return [image for path in found for image in (_walk(path) if path.is_dir() and not is_zarr(path) else [path])]
