@@ -94,7 +94,9 @@ def verdict(evidence: Evidence) -> Verdict:
         return Verdict(word="Undecided", tone="open", sentence=said, reasons=(), summary=tuple(summary))
     failed, unclear = (sum(r.outcome == o for r in decision.gates) for o in ("failed", "inconclusive"))
     gates = f"every gate of the study ({len(study.gates)})"
-    summary.append(("Gate results", judged.tally(evidence)))
+    summary += [("Gate results", judged.tally(evidence)), *_holdout(evidence)]
+    if evidence.release:
+        summary.append(("Signed payload, SHA-256", evidence.release.payload_digest))
     tone: Tone
     match decision.decision:
         case "accepted":
@@ -110,6 +112,14 @@ def verdict(evidence: Evidence) -> Verdict:
     if more := len(decision.reasons) - len(reasons):
         reasons.append(f"… and {more} more, under Gates.")
     return Verdict(word=decision.decision.capitalize(), tone=tone, sentence=said, reasons=tuple(reasons), summary=tuple(summary))
+
+
+def _holdout(evidence: Evidence) -> list[tuple[str, str]]:
+    """Return what the verdict rests on, so that it is never read without."""
+    if not evidence.regions:
+        return []
+    images = count(len(evidence.images), "image")
+    return [("Holdout", f"{count(done.group_numbers(evidence)['holdout'], evidence.study.split.unit)} of {images}")]
 
 
 def write_report(report: ReportModel, out: Path) -> list[Path]:

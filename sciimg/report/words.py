@@ -46,6 +46,8 @@ def with_interval(value: float, ci: tuple[float, float] | None) -> str:
         return number(value) if ci is None else f"{number(value)} [{number(ci[0])}, {number(ci[1])}]"
     largest = max(abs(v) for v in (value, *ci))
     decimals = max(0, min(1 - math.floor(math.log10(width)), 3 - math.floor(math.log10(largest))))
+    while decimals < 6 and any(end and not float(f"{end:.{decimals}f}") for end in ci):  # an end's sign decides: it must be seen
+        decimals += 1
     shown, low, high = (_fixed(v, decimals) for v in (value, *ci))
     return f"{shown} [{low}, {high}]"
 

@@ -1,6 +1,5 @@
 """What follows and what does not: machinery, groups, limits, how to check everything with other people's tools, and the appendix."""
 
-
 from sciimg.protocol.models import SplitByBlocks
 from sciimg.provenance.checking import OUTSIDER, RECIPE
 from sciimg.report.evidence import Evidence
