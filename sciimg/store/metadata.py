@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sciimg.records import pretty_json
+from sciimg.records import canonical_json
 from sciimg.store.layout import Level
 from sciimg.types import SPATIAL, Channel, Spacing
 
@@ -25,7 +25,7 @@ _KNOWN_COLOURS = {
 def write_group(path: Path, attributes: dict[str, Any]) -> None:
     """Write the ``zarr.json`` of a group; the folder is made where it is missing."""
     path.mkdir(parents=True, exist_ok=True)
-    (path / "zarr.json").write_bytes(pretty_json({"zarr_format": 3, "node_type": "group", "attributes": attributes}).encode())
+    (path / "zarr.json").write_bytes(canonical_json({"zarr_format": 3, "node_type": "group", "attributes": attributes}))
 
 
 def multiscales(name: str, axes: str, levels: Sequence[Level], spacing: Spacing, method: str) -> list[dict[str, Any]]:

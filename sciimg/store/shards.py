@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciimg.errors import InputError, Problem
+from sciimg.records import canonical_json
 from sciimg.store.layout import Layout, Shape, tiles
 
 Box = tuple[slice, ...]
@@ -80,7 +81,7 @@ class ArrayWriter:
     def __init__(self, path: Path, axes: str, shape: Shape, dtype: np.dtype[Any], layout: Layout) -> None:
         self.path, self.shape, self.dtype, self.layout = path, shape, dtype, layout
         path.mkdir(parents=True)
-        (path / "zarr.json").write_bytes(json.dumps(array_metadata(axes, shape, dtype, layout), indent=1).encode())
+        (path / "zarr.json").write_bytes(canonical_json(array_metadata(axes, shape, dtype, layout)))
 
     def write(self, origin: Shape, block: NDArray[Any]) -> None:
         """Write a block whose origin lies on the shard grid and which ends on it or at the end of the array."""
