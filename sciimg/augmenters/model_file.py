@@ -13,7 +13,7 @@ from sciimg.augmenters.settings import Settings
 from sciimg.augmenters.system import System
 from sciimg.errors import InputError, Problem
 from sciimg.files import write_bytes, write_json
-from sciimg.records import Digest, digest_file, digest_of
+from sciimg.records import Digest, canonical_json, digest_file, digest_of
 from sciimg.types import LabelKind, Unit
 
 WEIGHTS, CARD, CURVES = "model.safetensors", "model.json", "curves.json"
@@ -43,7 +43,8 @@ def write_model(folder: Path, system: System, card: ModelCard, curves: dict[str,
 
     weights = {name: value.detach().contiguous() for name, value in system.state_dict().items()}
     about = {"format": "sciimg-model-1", "recipe": card.recipe.name, "study": str(card.provenance.get("study"))}
-    write_bytes(folder / WEIGHTS, save(weights, about))
+    # one key: safetensors writes several in an order of its own, another one each time
+    write_bytes(folder / WEIGHTS, save(weights, {"sciimg": canonical_json(about).decode()}))
     write_json(folder / CARD, card.model_dump(mode="json"))
     write_json(folder / CURVES, curves)
 

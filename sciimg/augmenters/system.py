@@ -17,8 +17,8 @@ Rules that make training repeat bit by bit and resume exactly:
   dropout, from the default torch generator, which the loop seeds in the same way; nothing else is random and nothing is kept between
   steps except in parameters and *registered buffers* of the modules (an adaptive augmentation strength is a buffer);
 * what a phase has to measure once (latent statistics) it measures in ``prepare`` or ``finish`` and keeps in buffers;
-* modules hold float32 weights; the loop runs ``loss`` under bf16 autocast when the recipe asks for it. A phase that needs float32 for a part (a
-  double backward of R1/R2) switches it off there: ``with torch.autocast("cpu", enabled=False)``.
+* modules hold float32 weights; the loop runs ``loss`` under bf16 autocast when the recipe asks for it. A phase that needs float32 for a
+  part (a double backward of R1/R2) switches it off there: ``with torch.autocast("cpu", enabled=False)``.
 
 Sampling is a function of the condition and of a :class:`Noise`, which holds one generator a sample, so that a sample does not depend on the
 batch it is computed in. Modules must not mix samples of a batch (no batch normalisation).

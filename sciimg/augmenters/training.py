@@ -92,7 +92,9 @@ def fit(
 def _survey(source: Patches, key: tuple[str, ...]) -> PatchSet:
     places = len(source.grid(limit=_FEWEST, stride=source.patch_shape))
     if places < _FEWEST:
-        message = f"Training needs at least {_FEWEST} patches of {source.patch_shape}; its part holds {places}. Add images, or take smaller ones."
+        message = (
+            f"Training needs {_FEWEST} patches of {source.patch_shape} or more; its part holds {places}. Add images, or cut smaller ones."
+        )
         raise InputError(Problem("train", "too-few-images", message))
     size = max(32, min(_SURVEY, _SURVEY_PIXELS // math.prod(source.patch_shape)))
     return source.draw((*key, "survey"), range(size))
