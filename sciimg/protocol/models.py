@@ -80,7 +80,7 @@ class SegmentNuclei(Model):
     subtract_weight: float = Field(default=0.5, ge=0)
     sigma_px: float = Field(default=1.5, ge=0)
     window_px: int = Field(default=51, ge=3, description="Odd width of the neighbourhood whose weighted mean is the local threshold.")
-    offset: float = Field(default=0.0, description="How far above the local threshold a nucleus must be.")
+    offset: float = Field(default=0.04, description="How far above the local threshold a nucleus must be.")
     floor: float = Field(default=0.3, description="What the channel itself must reach, wherever it is.")
     split_depth: float = Field(default=0.6, ge=0, description="Two peaks are two nuclei when the saddle between is this much lower, in px.")
     split_intensity: float = Field(default=10.0, ge=0, description="How many px of depth the whole intensity range counts in that.")
