@@ -12,13 +12,14 @@ from sciimg.randomness import generator
 from sciimg.records import Metric, Null
 from sciimg.types import PatchSet
 from sciimg.validation.outcome import faults_of
-from sciimg.validation.physics.effect import MIN_GROUPS, obstacle_between
+from sciimg.validation.physics.effect import obstacle_between
 from sciimg.validation.pooling import by_group, centred_interval, disjoint_sets, pooled, resampling_weights
 from sciimg.validation.scores import f1, object_counts, overlap_counts
 from sciimg.validation.segmentation import Segmenter
 
 Array = NDArray[np.float64]
 
+_LEAST_GROUPS = 8  # two halves of four: with fewer there are too few splits for a null
 _SOURCE = "Dice 1945, doi:10.2307/1932409; objects at IoU > 0.5: Caicedo et al. 2019, doi:10.1038/s41592-019-0612-7"
 
 
@@ -136,7 +137,7 @@ def _interval(value: float, rounds: Array) -> tuple[float, float] | None:
 
 
 def _null_ratio(sums: Array, rng: np.random.Generator) -> Null | None:
-    if len(sums) < MIN_GROUPS:
+    if len(sums) < _LEAST_GROUPS:
         return None
     first, second = disjoint_sets(rng, len(sums), len(sums) // 2, 200)
     ratios = f1(pooled(sums, first)) / f1(pooled(sums, second))

@@ -69,10 +69,11 @@ class RealData:
 
     def at(self, synthetic: PatchSet) -> PatchSet:
         """Return the real patches from whose place (columns ``real_image`` and ``real_origin``) each synthetic one took its conditions."""
-        places = [
-            PatchLocation(str(image), tuple(json.loads(origin)), self.study.patches.shape)
-            for image, origin in zip(synthetic.table["real_image"], synthetic.table["real_origin"], strict=True)
-        ]
+        shape = self.study.patches.shape
+        places = []
+        for image, text in zip(synthetic.table["real_image"], synthetic.table["real_origin"], strict=True):
+            origin = tuple(json.loads(text))
+            places.append(PatchLocation(str(image), origin, (1,) * (len(origin) - len(shape)) + shape))  # a plane of a volume is 1 thick
         return self._named(self.sources["holdout"].at(places))
 
     def _grid(self, part: Part) -> PatchSet:

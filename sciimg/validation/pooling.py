@@ -6,6 +6,7 @@ thousand rounds costs less than measuring one image. The independent unit is alw
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 Array = NDArray[np.float64]
 
@@ -47,13 +48,17 @@ def centred_interval(estimate: float, replicates: Array, *, lowest: float | None
     return _around(estimate, low, high, lowest)
 
 
-def basic_interval(estimate: float, replicates: Array, *, lowest: float | None = None) -> tuple[float, float]:
+def basic_interval(estimate: float, replicates: Array, groups: int, *, lowest: float | None = None) -> tuple[float, float]:
     """Return the 95 % basic bootstrap interval: the replicates' deviations, reflected at the estimate (Davison & Hinkley 1997, eq. 5.6).
+
+    Few groups give too narrow a bootstrap: the deviations are stretched by the ratio of Student's to the normal quantile with
+    ``groups - 1`` degrees of freedom.
 
     For a distance, which cannot be negative, resampling adds as much upward bias as sampling did; the reflection takes it out again, where
     percentiles would count it twice.
     """
-    low, high = (2 * estimate - float(v) for v in np.quantile(replicates, [0.975, 0.025]))
+    stretch = float(stats.t.ppf(0.975, groups - 1) / stats.norm.ppf(0.975))
+    low, high = (estimate + stretch * (estimate - float(v)) for v in np.quantile(replicates, [0.975, 0.025]))
     return _around(estimate, low, high, lowest)
 
 

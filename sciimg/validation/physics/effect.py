@@ -27,7 +27,8 @@ from sciimg.validation.pooling import basic_interval, by_group, disjoint_sets, p
 Array = NDArray[np.float64]
 Segment = Callable[[PatchSet], PatchSet]
 
-MIN_GROUPS = 8  # two halves of four: fewer have too few splits for a 95 % quantile
+MIN_GROUPS = 5  # of the holdout
+MIN_POOL = 8  # of holdout and calibration together: fewer have too few splits for a 95 % quantile
 CEILING = 1e6  # a distance to something degenerate is large, not infinite
 
 
@@ -99,8 +100,11 @@ def calibrate(check: Check, real: RealImages, *, rounds: int = 500, bootstrap: i
     groups, sums = measured[0]
     pool = np.concatenate([s for _, s in measured])
     size = len(groups) // 2
-    if len(groups) < MIN_GROUPS:
-        return f"{len(groups)} independent groups in the real holdout; {MIN_GROUPS} are needed to say how much real images differ"
+    if len(groups) < MIN_GROUPS or len(pool) < MIN_POOL:
+        return (
+            f"{len(groups)} independent groups in the real holdout and {len(pool)} with the calibration part; "
+            f"{MIN_GROUPS} and {MIN_POOL} are needed to say how much real images differ"
+        )
     first, second = disjoint_sets(generator(*key, check.name, "halves"), len(pool), size, rounds)
     between = check.distance(pooled(pool, first), pooled(pool, second), frame)
     floors = check.floors(frame)
@@ -162,7 +166,8 @@ def effect(ready: Calibration | str, synthetic: PatchSet | None, *, name: str, p
         part: {"distance": float(d[0]), "margin": ready.margins[part], "ratio": float(d[0]) / ready.margins[part]}
         for part, d in parts.items()
     }
-    return Metric(name=name, value=value, ci95=basic_interval(value, replicates, lowest=0.0), detail=detail, **described)
+    interval = basic_interval(value, replicates, min(len(ready.groups), len(groups)), lowest=0.0)
+    return Metric(name=name, value=value, ci95=interval, detail=detail, **described)
 
 
 def _obstacle_in(ready: Calibration, synthetic: PatchSet | None) -> str:
