@@ -6,7 +6,7 @@ of fine detail (image minus Gaussian blur) is computed at every shift. Smooth st
 detail is alike only in a copy. Measured: at most 0.82 between different fields, volumes and slabs (0.91 for tiles of 24 voxels in a
 template without noise), 1.00 between mirrored halves of a brain, 0.98 for copies with noise of a tenth of their detail.
 
-Not found: copies turned by other angles than 90 degrees, stretched, or smaller than a tile.
+Not found: copies turned by other angles than 90 degrees, shifted by parts of a pixel, stretched, or smaller than a tile.
 
 References
 ----------
@@ -31,7 +31,7 @@ _MARGIN = 5  # reach of that blur: int(3 sigma + 0.5); the rim of a tile is left
 _KEPT = 12  # windows a tile that are looked at finely
 _CHUNK = 512  # windows a matrix product; one of them goes on in each orientation
 _FLAT = 0.05  # tiles and windows with less contrast than this fraction of the whole part's are empty: they resemble any other
-_SPREAD = 0.05  # a tile whose detail sits in fewer of its pixels shows one edge or speck, and those are alike everywhere
+_TELLING_PIXELS = 150  # fewer that carry detail show one edge or speck, alike everywhere: up to 0.93 from here on, up to 1.0 below 50
 
 Grey = NDArray[np.float32]
 Piece = tuple[PatchLocation, Grey]  # a box of an image, and its pixels
@@ -58,13 +58,13 @@ class Match:
     correlation: float
 
 
-def tile_shape(patch_shape: Sequence[int], extents: Iterable[Sequence[int]], largest: int) -> tuple[int, ...]:
-    """Return the shape of the tiles to compare: the patch's, at most ``largest`` an axis and no longer than the shortest region.
+def tile_shape(patch_shape: Sequence[int], extents: Iterable[Sequence[int]], edge: int) -> tuple[int, ...]:
+    """Return the shape of the tiles to compare: ``edge`` along the axes of a patch, or the length of the shortest region.
 
     Edges are made equal where they are almost so, for then a tile can be turned; each is a multiple of 4 or short.
     """
     shortest = [min(axis) for axis in zip(*extents, strict=True)]
-    edges = [min(p, largest, s) for p, s in zip(patch_shape, shortest, strict=True)]
+    edges = [min(edge if p > 1 else 1, s) for p, s in zip(patch_shape, shortest, strict=True)]
     long = [e for e in edges if e > 1]
     if long and min(long) >= max(long) / 2:
         edges = [min(long) if e > 1 else 1 for e in edges]
@@ -93,7 +93,7 @@ class Finder:
         # Blocks cover the core of a tile: the window next to a copy is then half a stride off but lies inside it all the same.
         self._core = tuple((n - 2 * (s // 2)) // b * b for n, s, b in zip(shape, self.stride, self._blocks, strict=True))
         self._rim = tuple((n - c) // 2 for n, c in zip(shape, self._core, strict=True))
-        self._margin = tuple(_MARGIN if n > 4 * _MARGIN else 0 for n in shape)
+        self._margin = tuple(min(_MARGIN, max(0, (n - 2 * _MARGIN) // 2)) for n in shape)
         self.orientations = orientations(shape, spacing)
         self._least = _FLAT * contrast
 
@@ -101,7 +101,7 @@ class Finder:
         """Return a tile, or None where it shows too little to be recognised."""
         detail = fine_detail(pixels)
         inner = self._inner(detail)
-        told = float(self._means(pixels).std()) > self._least and spread_of_detail(inner - inner.mean()) >= _SPREAD
+        told = float(self._means(pixels).std()) > self._least and telling_pixels(inner - inner.mean()) >= _TELLING_PIXELS
         return Tile(location, pixels, detail) if told else None
 
     def coarse(self, tiles: Sequence[Tile], pieces: Iterable[Piece]) -> list[list[Candidate]]:
@@ -141,7 +141,7 @@ class Finder:
         ends = list(zip(window.origin, whole.origin, self.shape, self.reach, pixels.shape, strict=True))
         first = [max(0, o - w - r) for o, w, _, r, _ in ends]
         last = [min(n, o - w + e + r) for o, w, e, r, n in ends]
-        around = self._inner(fine_detail(pixels[tuple(slice(a, b) for a, b in zip(first, last, strict=True))]))
+        around = self._inner(fine_detail(pixels[tuple(slice(a, b) for a, b in zip(first, last, strict=True))], self.shape))
         correlation = cross_correlation(around, self._inner(turn(tile.detail, orientation)))
         at = np.unravel_index(int(np.argmax(correlation)), correlation.shape)
         origin = tuple(int(w + f + i) for w, f, i in zip(whole.origin, first, at, strict=True))
@@ -197,10 +197,10 @@ def name_of(orientation: Orientation) -> str:
     return " ".join(f"{'+' if s > 0 else '-'}{a}" for a, s in zip(*orientation, strict=True))
 
 
-def fine_detail(pixels: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the image minus its Gaussian blur."""
+def fine_detail(pixels: NDArray[Any], tile: tuple[int, ...] | None = None) -> NDArray[np.float64]:
+    """Return the image minus its Gaussian blur; an axis along which a tile (by default the image) is one sample is not blurred."""
     wide = pixels.astype(np.float64)
-    sigma = [_SIGMA_PX if n > 1 else 0.0 for n in pixels.shape]
+    sigma = [_SIGMA_PX if n > 1 else 0.0 for n in tile or pixels.shape]
     return np.asarray(wide - ndimage.gaussian_filter(wide, sigma, mode="nearest", truncate=3.0))
 
 
@@ -222,11 +222,11 @@ def cross_correlation(image: NDArray[np.float64], tile: NDArray[np.float64]) -> 
     return np.where(flat, 0.0, over_windows(image, centred) / np.where(flat, 1.0, spread)).clip(-1.0, 1.0)
 
 
-def spread_of_detail(detail: NDArray[np.float64]) -> float:
-    """Return the fraction of pixels that carry the detail (participation ratio): 1/3 for Gaussian noise, 1/N for one bright pixel."""
+def telling_pixels(detail: NDArray[np.float64]) -> float:
+    """Return how many pixels carry the detail (participation number): a third of all for Gaussian noise, 1 for one bright pixel."""
     energy = detail**2
     fourth = float(np.sum(energy**2))
-    return float(np.sum(energy)) ** 2 / (fourth * detail.size) if fourth > 0 else 0.0
+    return float(np.sum(energy)) ** 2 / fourth if fourth > 0 else 0.0
 
 
 def _normalised(windows: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:

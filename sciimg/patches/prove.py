@@ -22,7 +22,7 @@ from sciimg.store import Collection
 from sciimg.types import PARTS, Part
 
 _PAIRS: tuple[tuple[Part, Part], ...] = (("holdout", "train"), ("calibration", "train"), ("holdout", "calibration"))  # asked, searched
-_LARGEST_TILE = {2: 64, 3: 32}
+_TILE_EDGE = {2: 48, 3: 32}  # tiles lie half of it apart, so that a copy of one and a half edges holds a whole tile
 _TILES = 128  # asked a pair of parts
 _PLANTED = 8  # three quarters of them must be found: a real leak shows in many tiles
 _PIECE_PIXELS = 2**24  # looked at in one go
@@ -111,7 +111,7 @@ class _Search:
         first = collection.volume(regions[0].image)
         spacing = first.spacing.values if first.spacing else (1.0,) * len(regions[0].start)
         full = (1,) * (len(spacing) - len(patch_shape)) + tuple(patch_shape)
-        self._shape = tile_shape(full, [r.extent for r in regions], _LARGEST_TILE[len(patch_shape)])
+        self._shape = tile_shape(full, [r.extent for r in regions], _TILE_EDGE[len(patch_shape)])
         self._weights = [1.0 / max(float(np.std(channel)), 1e-12) for channel in self._pixels(self._of("train")[0])]
         self._finder = Finder(self._shape, spacing, contrast=float(self._pieces("train")[0]()[1].std()))
 
