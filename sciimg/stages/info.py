@@ -75,17 +75,19 @@ def _volume(path: Path) -> dict[str, Any]:
 
 
 def _image(path: Path) -> dict[str, Any]:
+    from sciimg.io.labels import PIXELS
     from sciimg.io.open import open_image
 
-    image = open_image(path)
+    image = open_image(path, spacing=PIXELS)  # to be described, an image need not know its size
+    known = image.spacing if image.spacing is not None and image.spacing.unit != "pixel" else None
     return {
         "kind": "image",
         "path": str(path),
         "axes": image.axes,
         "shape": list(image.shape),
         "dtype": str(image.dtype),
-        "spacing": None if image.spacing is None else list(image.spacing.values),
-        "unit": None if image.spacing is None else image.spacing.unit,
+        "spacing": None if known is None else list(known.values),
+        "unit": None if known is None else known.unit,
         "channels": [c.name for c in image.channels],
         "acquisition": dict(image.acquisition),
         "sha256": image.sha256,
