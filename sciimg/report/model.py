@@ -104,9 +104,12 @@ class Gates(Record):
 
 
 class PlateRow(Record):
+    """One strip; ``overlay`` is a drawing of the same proportions that lies over it."""
+
     label: str
     note: str
     picture: Picture
+    overlay: Picture | None = None
 
 
 class Plate(Record):

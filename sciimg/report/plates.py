@@ -7,14 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciimg.report.model import Picture
-from sciimg.review.presentation import COLOURS, Presentation, Rgb, mid_planes
-from sciimg.review.typesetting import enlarged, png
-from sciimg.types import LabelKind
+from sciimg.review.presentation import Presentation, Rgb, mid_planes
+from sciimg.review.typesetting import png
 
 TILE_PX = 128  # tiles beyond this are reduced: a page of evidence stays within a few megabytes
-GAP_SHARE = 0.06  # of a tile, so that rows of different resolution align
-OUTLINE_SCALE = 2  # outlines are drawn on an enlarged tile, so that they hide little
-_OUTLINE = {"brightfield": (0, 232, 150), "grey": (255, 214, 10), "composite": (255, 255, 255)}
+MAP_PX = 256
+GAP_SHARE = 0.06  # of a tile
+PLANE_GAP = 2  # pixels between the planes of a volume
 _HEAT = np.array([(0, 0, 4), (60, 15, 112), (140, 41, 129), (222, 73, 104), (254, 159, 109), (252, 253, 191)], float)  # magma
 
 
@@ -28,18 +27,6 @@ def channel_strip(images: NDArray[np.generic], channel: int, show: Presentation,
     return _strip([_stack([show.channel(plane[i], channel) for plane in show.planes(images)]) for i in range(len(images))], alt)
 
 
-def outlined_strip(
-    images: NDArray[np.generic], labels: NDArray[np.int32], show: Presentation, label_kind: LabelKind | None, alt: str
-) -> Picture:
-    """Return samples (N, C, [Z,] Y, X) with the borders of their labels (N, [Z,] Y, X) drawn over them."""
-    planes, masks = show.planes(images), mid_planes(labels[:, None], show.spacing)
-    tiles = []
-    for i in range(len(images)):
-        parts = [_outlined(show.render(plane[i]), mask[i, 0], show, label_kind) for plane, mask in zip(planes, masks, strict=True)]
-        tiles.append(_stack(parts))
-    return _strip(tiles, alt, times=OUTLINE_SCALE)
-
-
 def tinted_strip(images: NDArray[np.generic], parts: NDArray[np.int32], show: Presentation, alt: str) -> Picture:
     """Return whole images (N, C, [Z,] Y, X) under tints for parts (N, [Z,] Y, X): 0 darkened, 1 clear, 2 amber, 3 blue."""
     planes, masks = show.planes(images), mid_planes(parts[:, None], show.spacing)
@@ -47,7 +34,7 @@ def tinted_strip(images: NDArray[np.generic], parts: NDArray[np.int32], show: Pr
     for i in range(len(images)):
         rendered = [show.render(plane[i]) for plane in planes]
         tiles.append(_stack([_tinted(r, np.asarray(m[i, 0], np.int64)) for r, m in zip(rendered, masks, strict=True)]))
-    return _strip(tiles, alt, times=4)
+    return _strip(tiles, alt, limit=MAP_PX)
 
 
 def _tinted(tile: Rgb, parts: NDArray[np.int64]) -> Rgb:
@@ -72,48 +59,51 @@ def heat(values: NDArray[np.float64]) -> Rgb:
     return colours
 
 
-def _outlined(tile: Rgb, labels: NDArray[np.generic], show: Presentation, kind: LabelKind | None) -> Rgb:
-    from skimage.segmentation import find_boundaries
+def stacked(shapes: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], list[tuple[int, int]]]:
+    """Return the size (H, W) of planes of these shapes below one another, and the place (y, x) of each; narrower ones are centred."""
+    width = max(w for _, w in shapes)
+    places, y = [], 0
+    for height, w in shapes:
+        places.append((y, (width - w) // 2))
+        y += height + PLANE_GAP
+    return (y - PLANE_GAP, width), places
 
-    out = np.array(enlarged(tile, OUTLINE_SCALE))
-    large = np.asarray(labels).repeat(OUTLINE_SCALE, axis=0).repeat(OUTLINE_SCALE, axis=1)
-    if kind == "classes":
-        for number in np.unique(large[large > 0]):
-            colour = np.rint(255 * COLOURS[(int(number) - 1) % len(COLOURS)]).astype(np.uint8)
-            out[find_boundaries(large == number, mode="inner")] = colour
-    else:
-        out[find_boundaries(large, mode="inner")] = _OUTLINE[show.kind]
-    return out
+
+def gap_of(width: int) -> int:
+    """Return the gap between tiles of this width."""
+    return max(1, round(GAP_SHARE * width))
+
+
+def reduction(width: int, limit: int = TILE_PX) -> int:
+    """Return by which whole number tiles of this width are reduced."""
+    return -(-width // limit)
 
 
 def _stack(planes: Sequence[Rgb]) -> Rgb:
-    """Return planes below one another, centred on black."""
+    """Return planes below one another, on black."""
     if len(planes) == 1:
         return planes[0]
-    width = max(p.shape[1] for p in planes)
-    rows = []
-    for plane in planes:
-        left = (width - plane.shape[1]) // 2
-        rows.append(np.pad(plane, ((0, 2), (left, width - plane.shape[1] - left), (0, 0))))
-    return np.concatenate(rows)[:-2]
+    size, places = stacked([p.shape[:2] for p in planes])
+    out = np.zeros((*size, 3), np.uint8)
+    for (y, x), plane in zip(places, planes, strict=True):
+        out[y : y + plane.shape[0], x : x + plane.shape[1]] = plane
+    return out
 
 
-def _strip(tiles: Sequence[Rgb], alt: str, times: int = 1) -> Picture:
-    """Return tiles of one size in a row, with see-through gaps, as a PNG; ``times`` is how much they were enlarged."""
-    small = [_reduced(tile, TILE_PX * times) for tile in tiles]
+def _strip(tiles: Sequence[Rgb], alt: str, limit: int = TILE_PX) -> Picture:
+    """Return tiles of one size in a row, with see-through gaps, as a PNG."""
+    small = [_reduced(tile, reduction(tile.shape[1], limit)) for tile in tiles]
     height, width = small[0].shape[:2]
-    gap = max(1, round(GAP_SHARE * width))
-    canvas = np.zeros((height, len(small) * (width + gap) - gap, 4), np.uint8)
+    step = width + gap_of(width)
+    canvas = np.zeros((height, len(small) * step - gap_of(width), 4), np.uint8)
     for i, tile in enumerate(small):
-        left = i * (width + gap)
-        canvas[:, left : left + width, :3] = tile
-        canvas[:, left : left + width, 3] = 255
+        canvas[:, i * step : i * step + width, :3] = tile
+        canvas[:, i * step : i * step + width, 3] = 255
     data = base64.b64encode(png(canvas)).decode()
     return Picture(kind="png", data=data, width=canvas.shape[1], height=height, alt=alt)
 
 
-def _reduced(tile: Rgb, limit: int) -> Rgb:
+def _reduced(tile: Rgb, times: int) -> Rgb:
     from PIL import Image
 
-    times = -(-tile.shape[1] // limit)
     return tile if times == 1 else np.asarray(Image.fromarray(np.ascontiguousarray(tile)).reduce(times))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sciimg.report import figures, palette, plates
+from sciimg.report import figures, outlines, palette, plates
 from sciimg.review.presentation import presentation_of
 from sciimg.types import Spacing
 
@@ -81,25 +81,53 @@ def pixels(picture):
 GREY = presentation_of(np.linspace(0, 1000, 4 * 64 * 64).reshape(4, 1, 64, 64), ("t1",), Spacing((1.0, 1.0), "pixel"))
 
 
-def test_rows_of_a_plate_align_whatever_their_resolution():
-    images = np.random.default_rng(0).uniform(0, 1000, (5, 1, 64, 64))
-    labels = np.zeros((5, 64, 64), np.int32)
-    plain = plates.image_strip(images, GREY, "plain")
-    outlined = plates.outlined_strip(images, labels, GREY, "instances", "outlined")
-    assert outlined.width == plates.OUTLINE_SCALE * plain.width
-    gaps = [np.flatnonzero(pixels(p)[0, :, 3] == 0)[0] / p.width for p in (plain, outlined)]
-    assert gaps[0] == pytest.approx(gaps[1])
+def points(picture):
+    """Return the corners of every bright line of a drawing as (x, y)."""
+    paths = re.findall(r'<path d="([^"]+)" stroke="#00e896"', picture.data)
+    return [np.array([[float(v) for v in p.split()] for p in re.split("[ML]", path.strip("MZ"))]) for path in paths]
 
 
-def test_an_outline_marks_borders_and_leaves_the_rest_alone():
-    images = np.full((1, 1, 64, 64), 500.0)
+@pytest.mark.parametrize("side", [64, 300])
+def test_outlines_lie_on_the_borders_of_their_objects(side):
+    labels = np.zeros((3, side, side), np.int32)
+    a, b = side // 4, side // 2
+    labels[1, a:b, a:b] = 7
+    strip = plates.image_strip(np.zeros((3, 1, side, side)), GREY, "plain")
+    drawn = outlines.outlines([outlines.Layer(labels, outlines.ASKED)], GREY, "instances", "square")
+    assert (drawn.width, drawn.height) == (strip.width, strip.height)
+    (corners,) = points(drawn)
+    times = plates.reduction(side)
+    tile = (strip.width - 2 * plates.gap_of(-(-side // times))) / 3
+    left = tile + plates.gap_of(-(-side // times))
+    assert corners[:, 0].min() == pytest.approx(left + a / times, abs=0.3)
+    assert corners[:, 0].max() == pytest.approx(left + b / times, abs=0.3)
+    assert (corners[:, 1].min(), corners[:, 1].max()) == (pytest.approx(a / times, abs=0.3), pytest.approx(b / times, abs=0.3))
+
+
+def test_touching_objects_each_have_their_line():
     labels = np.zeros((1, 64, 64), np.int32)
-    labels[0, 16:48, 16:48] = 7
-    before = pixels(plates.outlined_strip(images, np.zeros_like(labels), GREY, "instances", "none"))
-    after = pixels(plates.outlined_strip(images, labels, GREY, "instances", "square"))
-    changed = np.any(before != after, axis=-1)
-    assert changed[32:96, 32].all() and changed[32, 32:96].all()
-    assert not changed[40:88, 40:88].any() and not changed[:30].any()
+    labels[0, 10:30, 10:20], labels[0, 10:30, 20:30] = 1, 2
+    drawn = outlines.outlines([outlines.Layer(labels, outlines.ASKED)], GREY, "instances", "two")
+    assert len(points(drawn)) == 2
+
+
+def test_classes_have_their_own_colours_and_found_masks_are_dashed():
+    labels = np.zeros((1, 64, 64), np.int32)
+    labels[0, 10:30, 10:20], labels[0, 10:30, 30:40] = 1, 2
+    layers = [outlines.Layer(labels, outlines.ASKED), outlines.Layer(labels, outlines.FOUND, dashed=True)]
+    svg = outlines.outlines(layers, GREY, "classes", "classes").data
+    assert len(set(re.findall(r'stroke="(#[0-9a-f]{6})" stroke-width="0.8"', svg))) == 2
+    assert svg.count("stroke-dasharray") == 2
+
+
+def test_outlines_of_volumes_cover_the_stacked_planes():
+    cube = presentation_of(np.zeros((1, 1, 16, 16, 16)), ("t1",), Spacing((1.0, 1.0, 1.0), "millimeter"))
+    labels = np.zeros((2, 16, 16, 16), np.int32)
+    labels[:, 6:10, 6:10, 6:10] = 1
+    strip = plates.image_strip(np.zeros((2, 1, 16, 16, 16)), cube, "volume")
+    drawn = outlines.outlines([outlines.Layer(labels, outlines.ASKED)], cube, "instances", "cube")
+    assert (drawn.width, drawn.height) == (strip.width, strip.height)
+    assert [c[:, 1].mean() // 18 for c in points(drawn)[:3]] == [0, 1, 2]
 
 
 def test_large_tiles_are_reduced_and_volumes_stacked():

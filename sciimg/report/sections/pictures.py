@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from sciimg.protocol.models import StainSeparation, Study
 from sciimg.report.evidence import Evidence, RecipeEvidence
-from sciimg.report.model import Block, Missing, Picture, Plate, PlateRow, Prose, Section
-from sciimg.report.plates import image_strip, map_strip, outlined_strip
+from sciimg.report.model import Block, Missing, Plate, PlateRow, Prose, Section
+from sciimg.report.outlines import ASKED, FOUND, Layer, outlines
+from sciimg.report.plates import image_strip, map_strip
 from sciimg.report.words import number, text
 from sciimg.review.presentation import Presentation, presentation_of
 from sciimg.types import LabelKind, Spacing
@@ -95,11 +96,13 @@ def _same_mask(recipe: RecipeEvidence, show: Presentation) -> Plate | None:
     real, made = g.get("paired.real"), g.get("paired.synthetic")
     if real is None or made is None or not len(real):
         return None
+    labels = g.get("paired.labels")
+    drawn = None
+    if labels is not None:
+        drawn = outlines([Layer(labels[:n], ASKED)], show, _kind(recipe), "Borders of the masks, the same for both rows.")
     rows = [
-        PlateRow(label="Real", note="held out", picture=_with_mask(recipe, "paired.labels", real[:n], show, "Real holdout images")),
-        PlateRow(
-            label="Synthetic", note="same condition", picture=_with_mask(recipe, "paired.labels", made[:n], show, f"Images by {name}")
-        ),
+        PlateRow(label="Real", note="held out", picture=image_strip(real[:n], show, "Real holdout images."), overlay=drawn),
+        PlateRow(label="Synthetic", note="same condition", picture=image_strip(made[:n], show, f"Images by {name}."), overlay=drawn),
     ]
     caption = text("same-condition")
     error = g.get("paired.error")
@@ -115,29 +118,23 @@ def _difference(error: Array, show: Presentation) -> PlateRow:
     return PlateRow(label="Difference", note=f"mean {mean}", picture=map_strip(error, show, alt, top=0.5))
 
 
-def _with_mask(recipe: RecipeEvidence, key: str, images: Array, show: Presentation, what: str) -> Picture:
-    labels = recipe.gallery.get(key)
-    if labels is None:
-        return image_strip(images, show, f"{what}.")
-    kind: LabelKind = "classes" if str(recipe.gallery.get("label-kind", "")) == "classes" else "instances"
-    return outlined_strip(images, labels[: len(images)], show, kind, f"{what} with the borders of their masks.")
+def _kind(recipe: RecipeEvidence) -> LabelKind:
+    return "classes" if str(recipe.gallery.get("label-kind", "")) == "classes" else "instances"
 
 
 def _masks(recipe: RecipeEvidence, show: Presentation) -> Plate | None:
     g, name, n = recipe.gallery, recipe.plan.name, _tiles(show)
-    made = g.get("synthetic.images")
-    if made is None or "synthetic.labels" not in g or not len(made):
+    made, asked, found = g.get("synthetic.images"), g.get("synthetic.labels"), g.get("synthetic.read-back")
+    if made is None or asked is None or not len(made):
         return None
-    rows = [
-        PlateRow(label="Synthetic", note="", picture=image_strip(made[:n], show, f"Images by {name}.")),
-        PlateRow(label="Mask asked for", note="", picture=_with_mask(recipe, "synthetic.labels", made[:n], show, f"Images by {name}")),
-    ]
-    caption = text("mask-asked")
-    if "synthetic.read-back" in g:
-        found = _with_mask(recipe, "synthetic.read-back", made[:n], show, "What the independent segmenter finds in them: the same images")
-        rows.append(PlateRow(label="Mask found", note="independent segmenter", picture=found))
-        caption += f" {text('mask-found')}"
-    return Plate(title="Masks asked for and masks found", caption=caption, rows=tuple(rows))
+    plain = image_strip(made[:n], show, f"Images by {name}.")
+    layers, caption, note = [Layer(asked[:n], ASKED)], text("mask-asked"), "solid"
+    if found is not None:
+        layers.append(Layer(found[:n], FOUND, dashed=True))
+        caption, note = f"{caption} {text('mask-found')}", "asked solid, found dashed"
+    drawn = outlines(layers, show, _kind(recipe), "Borders of the masks asked for and of the masks found.")
+    rows = (PlateRow(label="Synthetic", note="", picture=plain), PlateRow(label="With masks", note=note, picture=plain, overlay=drawn))
+    return Plate(title="Masks asked for and masks found", caption=caption, rows=rows)
 
 
 def _worst(recipe: RecipeEvidence, show: Presentation) -> Plate | None:

@@ -66,7 +66,7 @@ def _panels(recipe: RecipeEvidence, colour: str) -> list[Panel]:
     steps = recipe.model.get("steps")
     panels = []
     for title, lines in losses(recipe.curves, steps if isinstance(steps, Mapping) else {}).items():
-        curves = [Curve(finite(line.x), finite(line.y), colour, dots=line.held_out) for line in lines]
+        curves = [Curve(finite(line.x), finite(line.y), colour, dots=line.held_out or len(line.y) == 1) for line in lines]
         ends = "; ".join(f"{'held-out' if line.held_out else 'training'} loss ends at {number(float(line.y[-1]))}" for line in lines)
         panels.append(Panel(f"{recipe.plan.name}: {title}", "step", "loss", curves, f"{recipe.plan.name}, {title}: {ends}."))
     return panels
@@ -98,11 +98,11 @@ def losses(curves: Mapping[str, Any], steps: Mapping[str, Any]) -> dict[str, lis
         players = {name.removesuffix(".loss"): _array(values) for name, values in quantities.items() if name.endswith(".loss")}
         held = Line(_array(quantities.get("held-out.step")), _array(quantities.get("held-out")), held_out=True)
         for i, (player, y) in enumerate(players.items()):
-            if len(y) < 2:
+            if not len(y):
                 continue
             each = float(steps.get(phase) or len(y)) / len(y)
             lines = [Line(np.linspace(0.5, len(y) - 0.5, len(y), dtype=np.float64) * each, y, held_out=False)]
-            lines += [held] if i == 0 and len(held.x) == len(held.y) > 1 else []
+            lines += [held] if i == 0 and len(held.x) == len(held.y) > 0 else []
             found[phase if len(players) == 1 else f"{phase}, {player}"] = lines
     return found
 
