@@ -66,5 +66,5 @@ def _path(layer: Layer, mask: NDArray[np.generic], number: int, kind: LabelKind 
         colour = "#" + "".join(f"{round(255 * c):02x}" for c in COLOURS[(number - 1) % len(COLOURS)])
     dash = ' stroke-dasharray="2.2 1.6"' if layer.dashed else ""
     shape = "".join(lines)
-    halo = f'<path d="{shape}" stroke="{_HALO}" stroke-opacity="0.55" stroke-width="1.5"/>'
-    return f'{halo}<path d="{shape}" stroke="{colour}" stroke-width="0.8"{dash}/>'
+    halo = f'<path d="{shape}" stroke="{_HALO}" stroke-opacity="0.45" stroke-width="1.3"/>'
+    return f'{halo}<path d="{shape}" stroke="{colour}" stroke-width="0.7"{dash}/>'

@@ -116,7 +116,7 @@ def test_classes_have_their_own_colours_and_found_masks_are_dashed():
     labels[0, 10:30, 10:20], labels[0, 10:30, 30:40] = 1, 2
     layers = [outlines.Layer(labels, outlines.ASKED), outlines.Layer(labels, outlines.FOUND, dashed=True)]
     svg = outlines.outlines(layers, GREY, "classes", "classes").data
-    assert len(set(re.findall(r'stroke="(#[0-9a-f]{6})" stroke-width="0.8"', svg))) == 2
+    assert len(set(re.findall(r'stroke="(#[0-9a-f]{6})" stroke-width="0.7"', svg))) == 2
     assert svg.count("stroke-dasharray") == 2
 
 

@@ -14,7 +14,7 @@ from sciimg.report.words import number, text
 from sciimg.review.presentation import Presentation, presentation_of
 from sciimg.types import LabelKind, Spacing
 
-TILES = {2: 6, 3: 5}  # images in a strip, by dimension of a sample
+TILES = {2: 6, 3: 6}  # images in a strip, by dimension of a sample
 Array = NDArray[np.generic]
 
 
