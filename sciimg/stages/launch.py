@@ -7,7 +7,7 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 from sciimg.errors import InputError, Problem, SciimgError
 from sciimg.files import hold
@@ -40,6 +40,7 @@ def launch(study: Path, workdir: Path, *, engine: str = "local", slots: int = 0)
     if engine not in ENGINES:
         message = f"--engine is one of {', '.join(ENGINES)} in this version; got {engine!r}."
         raise InputError(Problem("--engine", "unknown-engine", message))
+    check_recipes(study)
     run = Run.begin(study, workdir)
     with hold(run.path / ".run.lock"), tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
@@ -62,10 +63,33 @@ def launch(study: Path, workdir: Path, *, engine: str = "local", slots: int = 0)
     return outcome
 
 
+def check_recipes(study: Path) -> None:
+    """Refuse recipes and options that do not exist before anything is written; the contract cannot know them.
+
+    Raises
+    ------
+    InputError
+        With every problem of every recipe of the study.
+    """
+    from sciimg.augmenters.recipes import get_recipe
+    from sciimg.protocol import load_study
+
+    problems: list[Problem] = []
+    plan = load_study(study).study
+    for recipe in plan.recipes:
+        try:
+            get_recipe(recipe.recipe, recipe.options, cast(Literal[2, 3], plan.dims))
+        except InputError as error:
+            problems.extend(Problem(f"{study}: recipes.{recipe.name}", p.kind, p.message) for p in error.problems)
+    if problems:
+        raise InputError(problems)
+
+
 def describe_plan(study: Path, workdir: Path) -> dict[str, Any]:
     """Return what a run would do: its folder, its stages and which of them are done."""
     from sciimg.protocol import load_study
 
+    check_recipes(study)
     loaded = load_study(study)
     digest = loaded.study.digest
     folder = workdir / f"{loaded.study.name}-{digest.removeprefix('sha256:')[:8]}"

@@ -1,0 +1,211 @@
+"""The command line as scripts see it: JSON on stdout, one readable block on stderr, exit codes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from typer.testing import CliRunner
+
+from sciimg.cli import app
+
+ROOT = Path(__file__).parents[1]
+BAD = ROOT.parent / "shared" / "data" / "bad"
+
+
+def call(*words: object) -> tuple[int, str, str]:
+    """Run a command inside this process; return exit code, stdout, stderr."""
+    result = CliRunner().invoke(app, [str(w) for w in words])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def reply(*words: object) -> tuple[int, dict[str, object]]:
+    code, out, _ = call(*words, "--json")
+    return code, json.loads(out)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images with spaces é"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        tifffile.imwrite(folder / f"cell {i}.tif", rng.integers(0, 4000, (40, 48)).astype(np.uint16))
+    return folder
+
+
+def test_help_is_quick_to_import() -> None:
+    code = "import sys; import sciimg.cli; bad = {'torch', 'monai', 'prefect', 'pandas', 'zarr', 'matplotlib'} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_ingest_never_loads_torch(images: Path, tmp_path: Path) -> None:
+    words = ["ingest", str(images), "--out", str(tmp_path / "c"), "--unit", "pixel", "--spacing", "1"]
+    code = f"import sys; from sciimg.cli import app; app({words!r}, standalone_mode=False); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, stdout=subprocess.DEVNULL).returncode == 0
+
+
+def test_schema_is_a_json_schema() -> None:
+    code, value = reply("schema")
+    assert code == 0
+    assert value["type"] == "object"
+
+
+def test_ingest_then_info(images: Path, tmp_path: Path) -> None:
+    code, value = reply("ingest", images, "--out", tmp_path / "c", "--spacing", "0.5,0.5", "--unit", "micrometer")
+    assert code == 0
+    assert value["rejected"] == []
+    first = value["images"][0]  # type: ignore[index]
+    assert set(first) >= {"id", "source", "axes", "shape", "dtype", "spacing", "unit", "channels", "sha256"}
+    assert (first["axes"], first["shape"], first["spacing"], first["unit"]) == ("yx", [40, 48], [0.5, 0.5], "micrometer")
+    code, about = reply("info", tmp_path / "c")
+    assert code == 0
+    assert (about["kind"], about["images"]) == ("collection", 3)
+
+
+def test_unknown_spacing_is_asked_for(images: Path, tmp_path: Path) -> None:
+    code, _, err = call("ingest", images, "--out", tmp_path / "c")
+    assert code == 2
+    assert "--spacing" in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "c").exists()
+
+
+def test_bad_inputs_are_left_out_and_named(images: Path, tmp_path: Path) -> None:
+    (images / "empty.tif").touch()
+    (images / "cut.tif").write_bytes((images / "cell 0.tif").read_bytes()[:700])
+    (images / "text.png").write_text("not an image")
+    tifffile.imwrite(images / "nan.tif", np.full((8, 8), np.nan, np.float32))
+    code, value = reply("ingest", images, "--out", tmp_path / "c", "--spacing", "1", "--unit", "pixel")
+    assert code == 3
+    assert len(value["images"]) == 3  # type: ignore[arg-type]
+    assert {Path(r["source"]).name for r in value["rejected"]} == {"empty.tif", "cut.tif", "text.png", "nan.tif"}  # type: ignore[attr-defined]
+
+
+def test_stopping_at_the_first_bad_input_writes_nothing(images: Path, tmp_path: Path) -> None:
+    (images / "empty.tif").touch()
+    code, _, err = call("ingest", images, "--out", tmp_path / "c", "--spacing", "1", "--unit", "pixel", "--on-error", "stop")
+    assert code == 2
+    assert "empty.tif" in err
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("path", ["nothing-here", "nothing-here/*.tif"])
+def test_missing_input(path: str, tmp_path: Path) -> None:
+    code, _, err = call("ingest", tmp_path / path, "--out", tmp_path / "c")
+    assert code == 2
+    assert "Error" in err
+
+
+def test_an_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    code, _, _ = call("ingest", tmp_path / "empty", "--out", tmp_path / "c")
+    assert code == 2
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.skipif(not BAD.is_dir(), reason="needs ../shared/data/bad, which users do not have")
+def test_the_collection_of_bad_files(tmp_path: Path) -> None:
+    code, value = reply("ingest", BAD, "--out", tmp_path / "c", "--spacing", "1", "--unit", "pixel")
+    assert code == 3
+    kinds = {Path(r["source"]).name: {p["kind"] for p in r["problems"]} for r in value["rejected"]}  # type: ignore[attr-defined]
+    for name in ("cut.png", "nan_rows.tif", "declares_300000x300000.tif", "zero_sform.nii", "corrupt.nii.gz"):
+        assert name in kinds, kinds
+    assert any("file with space" in i["source"] for i in value["images"])  # type: ignore[attr-defined]
+
+
+def test_metrics_pair(images: Path) -> None:
+    one = images / "cell 0.tif"
+    code, value = reply("metrics", "pair", one, one, "--metric", "ssim,psnr", "--data-range", 4095)
+    by_name = {m["name"]: m for m in value["metrics"]}  # type: ignore[attr-defined]
+    assert code == 0
+    assert by_name["ssim"]["value"] == pytest.approx(1)
+    assert by_name["psnr"]["status"] == "undefined"  # infinite
+    assert by_name["ssim"]["data_range"] == 4095
+
+
+def test_metrics_set(images: Path) -> None:
+    code, value = reply("metrics", "set", images, images, "--metric", "kid")
+    assert code == 0
+    for metric in value["metrics"]:  # type: ignore[attr-defined]
+        assert set(metric) >= {"name", "value", "status", "reason", "n", "higher_is_better", "ci95", "null", "n_real", "n_synthetic", "features"}
+
+
+def test_recipes() -> None:
+    code, value = reply("recipes", "list")
+    assert code == 0
+    assert {"ldm", "gan"} <= {r["name"] for r in value["recipes"]}  # type: ignore[attr-defined]
+    keys = {"name", "systems", "dims", "space", "process", "backbone", "conditioning", "sampler", "cites"}
+    assert all(set(r) >= keys for r in value["recipes"])  # type: ignore[attr-defined]
+    assert reply("recipes", "show", "ldm")[0] == 0
+    assert call("recipes", "show", "no-such")[0] == 2
+
+
+def test_verify(tmp_path: Path) -> None:
+    code, value = reply("verify", "--out", tmp_path / "v.json")
+    assert code == 0
+    assert value["passed"] is True
+    assert json.loads((tmp_path / "v.json").read_text()) == value
+    assert all(set(c) == {"name", "expected", "got", "tolerance", "passed", "source"} for c in value["checks"])  # type: ignore[attr-defined]
+
+
+def test_review_score_of_a_long_csv(tmp_path: Path) -> None:
+    rows = ["reader,item,answer,truth"]
+    truths = ["real", "synthetic"] * 10
+    for reader in ("a", "b"):
+        rows += [f"{reader},i{i},{'real' if i % 3 else truth},{truth}" for i, truth in enumerate(truths)]
+    (tmp_path / "answers.csv").write_text("\n".join(rows))
+    code, value = reply("review", "score", tmp_path / "answers.csv")
+    assert code == 0
+    assert set(value) >= {"readers", "items", "accuracy", "ci95", "p_value", "d_prime", "agreement", "equivalence"}
+    assert set(value["agreement"]) >= {"fleiss_kappa", "gwet_ac1", "krippendorff_alpha"}  # type: ignore[arg-type]
+
+
+def test_a_study_with_five_mistakes_names_all_five(tmp_path: Path) -> None:
+    text = (ROOT / "protocols" / "smoke.yaml").read_text()
+    text = text.replace("unit: pixel", "unit: parsec").replace("count: 24", "count: -1").replace("by: blocks", "by: luck")
+    text = text.replace("licence: CC0-1.0\n    citation", "licens: CC0-1.0\n    citation").replace("version: 1.0.0", "version: one")
+    (tmp_path / "bad.yaml").write_text(text)
+    code, value = reply("run", tmp_path / "bad.yaml", "--workdir", tmp_path / "runs")
+    assert code == 2
+    assert len(value["problems"]) >= 5  # type: ignore[arg-type]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_unknown_recipe_options_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    text = (ROOT / "protocols" / "smoke.yaml").read_text().replace("space.training.steps: 12", "space.training.stepz: 12")
+    (tmp_path / "bad.yaml").write_text(text)
+    code, _, err = call("run", tmp_path / "bad.yaml", "--workdir", tmp_path / "runs")
+    assert code == 2
+    assert "stepz" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_dry_run_writes_nothing(tmp_path: Path) -> None:
+    code, value = reply("run", ROOT / "protocols" / "smoke.yaml", "--workdir", tmp_path / "runs", "--dry-run")
+    assert code == 0
+    assert [s["stage"] for s in value["stages"]][0] == "ingest"  # type: ignore[attr-defined]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_report_plan(tmp_path: Path) -> None:
+    code, value = reply("report", ROOT / "protocols" / "brain-demo.yaml", "--plan", "--out", tmp_path)
+    assert code == 0
+    assert all(Path(f).stat().st_size > 1000 for f in value["files"])  # type: ignore[attr-defined]
+
+
+def test_keygen(tmp_path: Path) -> None:
+    code, value = reply("keygen", "--name", "Ada Lovelace", "--out", tmp_path / "keys")
+    assert code == 0
+    assert value["signer"] == "Ada Lovelace"
+    assert call("keygen", "--out", tmp_path / "keys")[0] == 2
+
+
+def test_data_list() -> None:
+    code, value = reply("data", "list")
+    assert code == 0
+    assert {"tissue", "brain"} <= {d["name"] for d in value["data"]}  # type: ignore[attr-defined]
