@@ -81,12 +81,12 @@ class Finder:
     spacing : tuple of float
         Axes are exchanged with one another only where it is the same.
     contrast : float
-        Standard deviation of the part; see ``_FLAT``.
+        Standard deviation inside images of the part; see ``_FLAT``.
     """
 
     def __init__(self, shape: tuple[int, ...], spacing: tuple[float, ...], contrast: float) -> None:
         self.shape = shape
-        blocks = _BLOCKS[sum(n > 1 for n in shape)]
+        blocks = _BLOCKS[max(1, sum(n > 1 for n in shape))]
         self._blocks = tuple(min(blocks, max(1, n // 3)) for n in shape)
         self.stride = tuple(max(1, n // (2 * b)) for n, b in zip(shape, self._blocks, strict=True))
         self.reach = tuple(s // 2 + 1 for s in self.stride)
@@ -158,7 +158,7 @@ class Finder:
         return np.asarray(split.mean(axis=tuple(range(1, 2 * len(self.shape), 2))))
 
     def _windows(self, pixels: Grey) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
-        """Yield origins and normalised block means of all windows with contrast, some thousand at a time."""
+        """Yield origins and normalised block means of all windows with contrast, some hundred at a time."""
         sizes = [n // b for n, b in zip(self._core, self._blocks, strict=True)]
         means = ndimage.uniform_filter(pixels, sizes, mode="nearest")
         starts = [np.arange(0, n - e + 1, s) for n, e, s in zip(pixels.shape, self.shape, self.stride, strict=True)]

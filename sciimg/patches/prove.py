@@ -27,6 +27,7 @@ _TILES = 128  # asked a pair of parts
 _PLANTED = 8  # three quarters of them must be found: a real leak shows in many tiles
 _PIECE_PIXELS = 2**24  # looked at in one go
 _MOST_WINDOWS = 2_000_000  # of a part; beyond that a seeded choice of pieces is searched and the fraction is reported
+_SAMPLED = 8  # training images from which contrast is measured
 _SHOWN = 5
 
 Evidence = list[Metric | Check]
@@ -112,8 +113,11 @@ class _Search:
         spacing = first.spacing.values if first.spacing else (1.0,) * len(regions[0].start)
         full = (1,) * (len(spacing) - len(patch_shape)) + tuple(patch_shape)
         self._shape = tile_shape(full, [r.extent for r in regions], _TILE_EDGE[len(patch_shape)])
-        self._weights = [1.0 / max(float(np.std(channel)), 1e-12) for channel in self._pixels(self._of("train")[0])]
-        self._finder = Finder(self._shape, spacing, contrast=float(self._pieces("train")[0]()[1].std()))
+        some = _spread(self._boxes["train"], _SAMPLED)
+        variance = np.mean([[np.var(c, dtype=np.float64) for c in self._cache.read(b.image, b.box)[0]] for b in some], axis=0)
+        self._weights = [1.0 / np.sqrt(v) if v > 0 else 0.0 for v in variance]
+        contrast = float(np.sqrt(np.mean([np.var(self._grey(b), dtype=np.float64) for b in some])))
+        self._finder = Finder(self._shape, spacing, contrast)
 
     def evidence(self) -> Evidence:
         tiles: dict[Part, list[Tile]] = {"holdout": self._tiles("holdout"), "calibration": self._tiles("calibration")}
@@ -258,12 +262,8 @@ class _Search:
         box = PatchLocation(window.image, start, tuple(b - a for a, b in zip(start, stop, strict=True)))
         return box, self._grey(box)
 
-    def _pixels(self, region: Region) -> Any:
-        box = next(iter(_pieces_of(region, self._shape)))
-        return self._cache.read(box.image, box.box)[0]
-
     def _grey(self, box: PatchLocation) -> Grey:
-        """Return the sum of the channels, each in units of its spread in the first training region."""
+        """Return the sum of the channels, each in units of its spread inside training images."""
         pixels = self._cache.read(box.image, box.box)[0]
         return np.asarray(sum(w * channel.astype(np.float32) for w, channel in zip(self._weights, pixels, strict=True)), np.float32)
 

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sciimg.errors import InputError, Problem
+from sciimg.patches.alike import alike_problems
 from sciimg.patches.cache import CACHE_BYTES, PixelCache, Pixels
 from sciimg.patches.conditions import columns_of, condition_problems, measure
 from sciimg.patches.location import PatchLocation
@@ -20,7 +21,7 @@ from sciimg.patches.places import Key, Place, Places
 from sciimg.patches.regions import Region, from_table
 from sciimg.protocol.models import Condition
 from sciimg.store import Collection
-from sciimg.types import SPATIAL, LabelKind, Part, PatchSet, Spacing
+from sciimg.types import LabelKind, Part, PatchSet, Spacing
 
 _FINEST_STRIDE = 4  # a grid that must give more patches is refined down to this fraction of the patch
 
@@ -69,7 +70,10 @@ class PatchSource:
         self.regions: list[Region] = from_table(regions, part)
         used = sorted({r.image for r in self.regions})
         self._rows = collection.catalogue.set_index("id", drop=False).loc[used]
-        _check_images(self._rows, self.patch_shape, part)
+        if not used:
+            raise InputError(Problem(part, "empty-part", f"Every part needs images; {part} has none. Add images or change the fractions."))
+        if problems := alike_problems(self._rows, self.patch_shape):
+            raise InputError(problems)
         first = collection.volume(used[0])
         spacing = first.spacing
         assert spacing is not None  # the writer of a collection sees to it
@@ -226,28 +230,6 @@ class PatchSource:
             problems.append(Problem("patches.min_foreground", "no-labels", message))
         if problems:
             raise InputError(problems)
-
-
-def _check_images(rows: pd.DataFrame, patch_shape: tuple[int, ...], part: str) -> None:
-    if rows.empty:
-        raise InputError(Problem(part, "empty-part", f"Every part needs images; {part} has none. Add images or change the fractions."))
-    problems = []
-    for axes, same in rows.groupby("axes", sort=True):
-        dims = sum(a in SPATIAL for a in str(axes))
-        if "t" in str(axes) or dims < len(patch_shape):
-            message = (
-                f"A patch of {len(patch_shape)} dimensions is cut from images with as many spatial axes and no time; {len(same)} image(s) "
-                f"have the axes {axes}. Change patches.shape or split the series into images."
-            )
-            problems.append(Problem(str(same["id"].iloc[0]), "dimensions", message))
-    for column in ("channels", "dtype", "spacing", "unit", "label_kind"):
-        found = rows[column].fillna("none").value_counts().sort_index()
-        if len(found) > 1:
-            shown = "; ".join(f"{value} ({count})" for value, count in found.items())
-            message = f"All images that are cut into patches must have the same {column}; there are {shown}. Use one source a kind."
-            problems.append(Problem(part, "mixed-images", message))
-    if problems:
-        raise InputError(problems)
 
 
 def _inside(location: PatchLocation, region: Region) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from sciimg.errors import InputError, Problem
+from sciimg.patches.alike import alike_problems
 from sciimg.patches.location import PatchLocation
 from sciimg.patches.regions import Region, to_table
 from sciimg.protocol.models import Split, SplitByBlocks, SplitByColumn
@@ -34,8 +35,10 @@ def make_split(collection: Collection, split: Split, patch_shape: tuple[int, ...
     Raises
     ------
     InputError
-        Kinds ``unknown-column``, ``no-group``, ``too-few-groups``, ``axes``, ``too-small``.
+        Kinds ``dimensions``, ``mixed-images``, ``unknown-column``, ``no-group``, ``too-few-groups``, ``axes``, ``too-small``.
     """
+    if problems := alike_problems(collection.catalogue, patch_shape):
+        raise InputError(problems)
     match split:
         case SplitByColumn():
             return to_table(_by_column(collection, split))
@@ -114,11 +117,8 @@ def _by_blocks(collection: Collection, split: SplitByBlocks, patch_shape: tuple[
     table = collection.catalogue
     for id, axes, shape in zip(table["id"], table["axes"], table["shape"], strict=True):
         spatial = "".join(a for a in axes if a in SPATIAL)
-        if split.axis not in spatial or len(split.cell) != len(spatial) or len(patch_shape) > len(spatial):
-            message = (
-                f"A split along {split.axis!r} with cells of {len(split.cell)} and patches of {len(patch_shape)} dimensions needs such "
-                f"axes; the image has {spatial}. Change split or patches."
-            )
+        if split.axis not in spatial or len(split.cell) != len(spatial):
+            message = f"A split along {split.axis!r} with {len(split.cell)} edges of a cell needs such axes; the image has {spatial}."
             problems.append(Problem(id, "axes", message))
             continue
         found = _image_strips(id, _extent(axes, shape), spatial.index(split.axis), split)

@@ -29,7 +29,8 @@ class Listed:
 
 def listed(groups: list[str], strata: list[str] | None = None, axes: str = "yx") -> Any:
     shape = json.dumps([40] * len(axes))
-    rows = [{"id": f"i{n}", "field": g, "axes": axes, "shape": shape} for n, g in enumerate(groups)]
+    same = {"channels": "[]", "dtype": "uint8", "spacing": "[1,1]", "unit": "pixel", "label_kind": None}
+    rows = [{"id": f"i{n}", "field": g, "axes": axes, "shape": shape} | same for n, g in enumerate(groups)]
     for row, stratum in zip(rows, strata or [], strict=False):
         row["phenotype"] = stratum
     return Listed(rows)
@@ -128,6 +129,24 @@ def test_cells_group_patches_by_centre(start: Any, extent: Any, cell: Any, data:
         assert 0 <= i <= last
         assert i * c <= centre
         assert i == last or centre < (i + 1) * c
+
+
+@pytest.mark.parametrize(
+    ("change", "kinds"),
+    [
+        ({"axes": "tyx"}, ["dimensions"]),
+        ({"axes": "zyx"}, ["mixed-images"]),
+        ({"dtype": "uint16", "spacing": "[2,2]"}, ["mixed-images", "mixed-images"]),
+        ({"label_kind": "classes"}, ["mixed-images"]),
+    ],
+)
+def test_images_that_differ_are_refused(change: dict[str, str], kinds: list[str]) -> None:
+    collection = listed(["a", "b", "c"])
+    for column, value in change.items():
+        collection.catalogue.loc[1, column] = value
+    with pytest.raises(InputError) as error:
+        make_split(collection, by_column(), (8, 8))
+    assert [p.kind for p in error.value.problems] == kinds
 
 
 def test_regions_are_kept_in_a_table_whose_bytes_repeat(tmp_path: Path) -> None:
