@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from sciimg.augmenters.settings import (
+    AdversarialProcess,
     BackboneSettings,
     Conditioning,
     DiffusionProcess,
@@ -165,6 +166,18 @@ _ALL = (
         training=Training(steps=800),
         in_3d={"training.batch": 4, "training.symmetries": "flips", "training.tell_symmetry": True},
         cites=("Ho et al. 2020, arXiv:2006.11239", "Song et al. 2021, arXiv:2010.02502", _GUIDANCE),
+        must_reach=_REACH,
+    ),
+    Recipe(
+        name="gan",
+        systems=("cGAN", "R3GAN", "DiffAugment"),
+        space=_KL,
+        process=AdversarialProcess(),
+        backbone=UNetBackbone(widths=(64, 96, 128), blocks=(1, 1, 1)),
+        sampler=SamplerSettings(name="one-step", steps=1),
+        training=Training(steps=600, learning_rate=5e-4, betas=(0.0, 0.99), weight_decay=0.0, ema=0.99, warmup=20),
+        in_3d={"training.batch": 8, "space.training.batch": 8, "training.symmetries": "flips", "training.tell_symmetry": True},
+        cites=("Huang et al. 2024, arXiv:2501.05441", "Zhao et al. 2020, arXiv:2006.10738", _LATENT_DIFFUSION),
         must_reach=_REACH,
     ),
 )

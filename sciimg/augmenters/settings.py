@@ -89,10 +89,26 @@ class DiffusionProcess(Settings):
     predict: Literal["epsilon", "v"] = "v"
 
 
+class ConvNetBackbone(Settings):
+    """Residual convolutions without normalisation, for a discriminator."""
+
+    kind: Literal["convnet"] = "convnet"
+    widths: tuple[int, ...] = (64, 96, 128)
+    blocks: tuple[int, ...] = (1, 1, 1)
+
+
 class AdversarialProcess(Settings):
-    """Generator against discriminator."""
+    """Generator against discriminator, relativistic and paired, with zero-centred penalties (R3GAN; Huang 2024)."""
 
     kind: Literal["adversarial"] = "adversarial"
+    regression_steps: int = Field(default=100, gt=0, description="Steps on the mean squared error before the game.")
+    discriminator: ConvNetBackbone = ConvNetBackbone()
+    anchor: float = Field(default=1.0, ge=0, description="Weight of the mean squared error that keeps the layout (pix2pix; Isola 2017).")
+    discriminator_rate: float = Field(default=4.0, gt=0, description="Learning rate of the discriminator over that of the generator.")
+    gamma: float = Field(default=1.0, ge=0, description="Weight of the gradient penalties R1 and R2.")
+    penalty_every: int = Field(default=4, gt=0)
+    penalty_batch: int = Field(default=8, gt=0)
+    shift: float = Field(default=0.125, ge=0, lt=1, description="Largest shift of the discriminator's view, as a share of each axis.")
 
 
 ProcessSettings = Annotated[FlowProcess | DiffusionProcess | AdversarialProcess, Field(discriminator="kind")]
@@ -111,13 +127,7 @@ class UNetBackbone(Settings):
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
-class ConvNetBackbone(Settings):
-    """DCGAN-like generator and discriminator without normalisation."""
-
-    kind: Literal["convnet"] = "convnet"
-
-
-BackboneSettings = Annotated[UNetBackbone | ConvNetBackbone, Field(discriminator="kind")]
+BackboneSettings = UNetBackbone
 
 
 class Conditioning(Settings):

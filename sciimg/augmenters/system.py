@@ -74,6 +74,15 @@ class Condition:
         spatial = (-1,) + (1,) * (self.maps.ndim - 1)
         return Condition(self.maps * keep.view(spatial), self.vector * keep, self.keep * keep)
 
+    def first(self, n: int) -> Condition:
+        """Return the first ``n`` samples' conditions."""
+        return Condition(self.maps[:n], self.vector[:n], self.keep[:n])
+
+    def joined(self, other: Condition) -> Condition:
+        """Return these conditions followed by others."""
+        pairs = ((self.maps, other.maps), (self.vector, other.vector), (self.keep, other.keep))
+        return Condition(*(torch.cat(pair) for pair in pairs))
+
     def resized(self, shape: Sequence[int]) -> Condition:
         """Return the maps on a coarser grid, for a process that lives in a smaller space: folded into channels, nothing lost."""
         factor = self.maps.shape[-1] // shape[-1]

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from sciimg.augmenters.backbones.unet import UNet
 from sciimg.augmenters.processes.gaussian import GaussianProcess
 from sciimg.augmenters.processes.paths import CosinePath, LinearPath
-from sciimg.augmenters.settings import DiffusionProcess, FlowProcess, Schedule
+from sciimg.augmenters.settings import DiffusionProcess, FlowProcess, Schedule, UNetBackbone
 from sciimg.augmenters.spaces.pixel import Pixels
 from sciimg.augmenters.system import Condition
 from sciimg.records import Check
@@ -55,10 +56,11 @@ def _identity_error(path: LinearPath | CosinePath, target: str) -> float:
     return worst
 
 
-class _Silent(nn.Module):
+class _Silent(UNet):
     """A network that predicts nothing; its loss is the second moment of the target."""
 
-    multiple = 1
+    def __init__(self) -> None:
+        super().__init__(2, 1, 0, 0, UNetBackbone(widths=(8,), blocks=(1,), features=8))
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         return torch.zeros_like(x)

@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator
 import torch
 
 from sciimg.records import Check
-from sciimg.verification import determinism, latents, metrics, paths, samplers, store
+from sciimg.verification import adversarial, determinism, latents, metrics, paths, samplers, store
 
 THEMES: tuple[Callable[[], Iterator[Check]], ...] = (
     paths.checks,
     samplers.checks,
     latents.checks,
+    adversarial.checks,
     store.checks,
     metrics.checks,
     determinism.checks,

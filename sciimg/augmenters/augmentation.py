@@ -1,0 +1,53 @@
+"""Augmentation that does not leak: what the discriminator sees is shifted and cut, real and made alike and together with the condition.
+
+The generator is never asked to make shifted or cut points, because the same transformation is applied to both sides of the comparison (Zhao et
+al. 2020, DiffAugment, arXiv:2006.10738). Turns and mirror images are applied to the images themselves, before they are encoded.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from sciimg.augmenters.system import Condition
+
+
+def augment(
+    points: tuple[Tensor, ...], condition: Condition, generator: torch.Generator, shift: float
+) -> tuple[tuple[Tensor, ...], Condition]:
+    """Shift every sample by its own vector (wrapping round), and blank one box of it.
+
+    Parameters
+    ----------
+    points : tuple of Tensor, each of shape (N, C, [Z,] Y, X)
+        Sample ``i`` of every tensor gets the same transformation; gradients pass through.
+    condition : Condition
+        Maps are on the same grid and are transformed alike.
+    generator : torch.Generator
+    shift : float
+        Largest shift, as a share of each axis.
+    """
+    n, grid = len(condition), points[0].shape[2:]
+    most = torch.tensor([max(0, int(shift * size)) for size in grid])
+    shifts = (torch.rand(n, len(grid), generator=generator) * (2 * most + 1)).long() - most
+    keep = _boxes(n, grid, generator)
+    moved = tuple(_rolled(x, shifts) * keep for x in points)
+    maps = _rolled(condition.maps, shifts) * keep if condition.maps.shape[1] else condition.maps
+    return moved, replace(condition, maps=maps)
+
+
+def _rolled(x: Tensor, shifts: Tensor) -> Tensor:
+    axes = tuple(range(1, x.ndim - 1))
+    return torch.stack([torch.roll(sample, tuple(by.tolist()), axes) for sample, by in zip(x, shifts, strict=True)])
+
+
+def _boxes(n: int, grid: torch.Size, generator: torch.Generator) -> Tensor:
+    """Return 0 inside a box of half the size of each axis, 1 elsewhere; half of the samples have no box."""
+    keep = torch.ones(n, 1, *grid)
+    first = (torch.rand(n, len(grid), generator=generator) * torch.tensor(grid)).long()
+    present = torch.rand(n, generator=generator) < 0.5
+    for i in range(n):
+        if present[i]:
+            box = tuple(slice(int(a), int(a) + size // 2) for a, size in zip(first[i], grid, strict=True))
+            keep[i, 0][box] = 0.0
+    return keep
