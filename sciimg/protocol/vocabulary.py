@@ -56,6 +56,9 @@ def metrics(conditions: Iterable[Condition]) -> dict[str, tuple[Need, ...]]:
         "split-failures": (),
         "split-closest-match": (),
         "review-readers": ("review",),
+        "copy-rate": (),
+        "copy-control": (),
+        "nearest-correlation": (),
     }
     names |= {f"{check}_effect{suffix}": ("physics",) for check in PHYSICS for suffix in ("", "_paired")}
     names |= {f"{stem}_{space}": () for space in SPACES for stem in _SETS}

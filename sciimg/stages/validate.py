@@ -22,7 +22,7 @@ from sciimg.randomness import generator
 from sciimg.records import Metric, digest_of
 from sciimg.stages.baseline import ENCODER, EVIDENCE, SEGMENTER, baseline, baseline_parts, feature_reference
 from sciimg.stages.parts import CATALOGUE, Arrays, Parts, file_keys
-from sciimg.types import PatchSet
+from sciimg.types import PatchSet, Spacing
 from sciimg.validation import gallery
 from sciimg.validation.features.space import Embed, FeatureSpace, Scale, fit_space
 from sciimg.validation.features.texture import texture
@@ -34,6 +34,7 @@ from sciimg.validation.physics import obstacle_between
 Found = tuple[list[Metric], Arrays]
 
 GALLERY = "gallery.npz"
+_PLANTED = 32  # copies that the search for copies must find
 
 
 def validate(
@@ -90,11 +91,36 @@ def validate(
 
 
 def validate_command(study: Path, real: Path, synthetic: Path, train: Path | None, out: Path) -> dict[str, Any]:
-    """Judge a collection from the command line; return the metrics as JSON."""
+    """Judge images from the command line; return the metrics as JSON.
+
+    Parameters
+    ----------
+    real, synthetic, train : Path
+        Collections, or anything that ingest reads; files are taken as they are, without the preparation that the study's sources get.
+    """
     from sciimg.protocol import load_study
 
-    metrics = validate(load_study(study).study, real=real, regions=None, synthetic=synthetic, train=train, out=out)
+    loaded = load_study(study).study
+    read = {
+        name: _collection(path, out / "read" / name, loaded) for name, path in (("real", real), ("synthetic", synthetic), ("train", train))
+    }
+    assert read["real"] is not None and read["synthetic"] is not None
+    metrics = validate(loaded, real=read["real"], regions=None, synthetic=read["synthetic"], train=read["train"], out=out)
     return {"metrics": [m.as_json() for m in metrics]}
+
+
+def _collection(path: Path | None, place: Path, study: Study) -> Path | None:
+    """Return a collection as it is, and files as a collection made at ``place``, with the spacing of the study where they say none."""
+    from sciimg.stages.ingest import ingest_files
+
+    if path is None or (path / CATALOGUE).exists():
+        return path
+    if not place.exists():
+        source = study.sources[0]
+        known = Spacing(source.spacing, source.unit) if source.spacing and source.unit else None
+        place.parent.mkdir(parents=True, exist_ok=True)
+        ingest_files([path], place, spacing=known)
+    return place
 
 
 def _no_name_twice(metrics: list[Metric]) -> None:
@@ -123,6 +149,7 @@ class _Judge:
             ("pictures", self.pictures),
             ("worst", self.worst),
             ("likeness", self.likeness),
+            ("copies", self.copies),
             *checks,
             ("fidelity", self.fidelity),
             ("conditions", self.conditions),
@@ -219,6 +246,16 @@ class _Judge:
             kept = [m for m in found if not (suffix and m.name.startswith("control_"))]  # the controls belong to the space: told once
             metrics += [m.model_copy(update={"name": m.name + suffix}) for m in kept]
         return metrics, {}
+
+    def copies(self) -> Found:
+        from sciimg.validation.memorisation import NAMES, SOURCE, Training, copies
+
+        pieces, draws = self.real.train_pieces, self.real.train_draws(_PLANTED, "planted")
+        if draws is None or not pieces:
+            reason = "there is no real training image as large as a sample"
+            return [Metric.undefined(name, reason, higher_is_better=False, source=SOURCE) for name in NAMES], {}
+        training = Training(pieces, self.study.patches.shape)
+        return copies(training, draws, self.real.holdout, self.judged, key=(*self.key, "copies"))
 
     def physics(self, name: str) -> Found:
         from sciimg.validation.physics import CHECKS, calibrate, curves, effect

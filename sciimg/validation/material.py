@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from sciimg.patches.location import PatchLocation
 from sciimg.patches.regions import Region, to_table
@@ -66,6 +67,18 @@ class RealData:
         if "train" not in self.sources:
             return None
         return self._named(self.sources["train"].draw((*self.key, *purpose), range(count)))
+
+    @cached_property
+    def train_pieces(self) -> list[NDArray[Any]]:
+        """The training regions whole, (C, [Z,] Y, X), as far as they hold a patch; empty where patches are planes of volumes."""
+        source, shape = self.sources.get("train"), self.study.patches.shape
+        pieces = []
+        for region in source.regions if source else ():
+            if len(region.extent) == len(shape) and all(e >= p for e, p in zip(region.extent, shape, strict=True)):
+                volume = source.collection.volume(region.image)  # type: ignore[union-attr]
+                box = tuple(slice(a, b) for a, b in zip(region.start, region.stop, strict=True))
+                pieces.append(volume.read((slice(None), *box)) if "c" in volume.axes else volume.read(box)[None])
+        return pieces
 
     def at(self, synthetic: PatchSet) -> PatchSet:
         """Return the real patches from whose place (columns ``real_image`` and ``real_origin``) each synthetic one took its conditions."""
