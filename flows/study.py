@@ -7,6 +7,8 @@ taken up after any crash, with another server or none.
 import json
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +54,7 @@ def study_flow(study_file: str, workdir: str = "runs", slots: int = 2, engine_na
     """
     run = Run.begin(Path(study_file), Path(workdir))
     stages = plan(run.loaded.study)
-    free = threading.BoundedSemaphore(slots)
+    free = Slots(slots, list(stages))
     digest8 = run.loaded.study.digest.removeprefix("sha256:")[:8]
     with tags(digest8, run.loaded.study.name), engine(engine_name, slots) as runner:
         futures: dict[str, Any] = {}
@@ -75,7 +77,7 @@ def study_flow(study_file: str, workdir: str = "runs", slots: int = 2, engine_na
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)  # the ledger knows what is done
-def stage_task(folder: str, name: str, free: threading.BoundedSemaphore, runner: Runner) -> str:
+def stage_task(folder: str, name: str, free: Slots, runner: Runner) -> str:
     """Run one stage in a supervised process; raise what it reports."""
     run = Run(Path(folder))
     stage = plan(run.loaded.study)[name]
@@ -85,9 +87,35 @@ def stage_task(folder: str, name: str, free: threading.BoundedSemaphore, runner:
     if not stage.heavy:
         _carry_out(run, stage, runner)
         return name
-    with free:
+    with free.taken(name):
         _carry_out(run, stage, runner)
     return name
+
+
+class Slots:
+    """Places for heavy stages; of those that wait, the one that stands first in the plan goes next, because the longest stand first."""
+
+    def __init__(self, count: int, order: list[str]) -> None:
+        self._free, self._rank = count, {name: i for i, name in enumerate(order)}
+        self._waiting: set[int] = set()
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, name: str) -> Iterator[None]:
+        """Wait for a place and hold it for the length of the block."""
+        rank = self._rank[name]
+        with self._changed:
+            self._waiting.add(rank)
+            self._changed.wait_for(lambda: self._free > 0 and rank == min(self._waiting))
+            self._waiting.remove(rank)
+            self._free -= 1
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += 1
+                self._changed.notify_all()
 
 
 def _carry_out(run: Run, stage: Stage, runner: Runner) -> None:

@@ -1,0 +1,40 @@
+"""Heavy stages wait for a place; the longest go first, and never more run than there are places."""
+
+import threading
+import time
+
+from flows.settings import embed
+from pathlib import Path
+
+
+def test_never_more_than_the_places_and_first_of_the_plan_first(tmp_path: Path) -> None:
+    embed(tmp_path)
+    from flows.study import Slots
+
+    names = ["a", "b", "c", "d"]
+    slots, running, most, order = Slots(2, names), [0], [0], []
+    gate = threading.Event()
+    lock = threading.Lock()
+
+    def work(name: str) -> None:
+        with slots.taken(name):
+            with lock:
+                order.append(name)
+                running[0] += 1
+                most[0] = max(most[0], running[0])
+            gate.wait(10)
+            time.sleep(0.02)
+            with lock:
+                running[0] -= 1
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in ("d", "c")]
+    [t.start() for t in threads]
+    while len(order) < 2:
+        time.sleep(0.005)
+    later = [threading.Thread(target=work, args=(n,)) for n in ("b", "a")]
+    [t.start() for t in later]
+    time.sleep(0.1)
+    gate.set()
+    [t.join(10) for t in threads + later]
+    assert most[0] == 2
+    assert order[2] == "a"
