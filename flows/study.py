@@ -5,10 +5,7 @@ taken up after any crash, with another server or none.
 """
 
 import json
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from prefect.futures import wait
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.engines import Runner, engine
+from flows.slots import Slots
 from sciimg.errors import Problem, SciimgError
 from sciimg.stages.ledger import Run, Stage, log
 from sciimg.stages.plan import plan
@@ -90,32 +88,6 @@ def stage_task(folder: str, name: str, free: Slots, runner: Runner) -> str:
     with free.taken(name):
         _carry_out(run, stage, runner)
     return name
-
-
-class Slots:
-    """Places for heavy stages; of those that wait, the one that stands first in the plan goes next, because the longest stand first."""
-
-    def __init__(self, count: int, order: list[str]) -> None:
-        self._free, self._rank = count, {name: i for i, name in enumerate(order)}
-        self._waiting: set[int] = set()
-        self._changed = threading.Condition()
-
-    @contextmanager
-    def taken(self, name: str) -> Iterator[None]:
-        """Wait for a place and hold it for the length of the block."""
-        rank = self._rank[name]
-        with self._changed:
-            self._waiting.add(rank)
-            self._changed.wait_for(lambda: self._free > 0 and rank == min(self._waiting))
-            self._waiting.remove(rank)
-            self._free -= 1
-            self._changed.notify_all()
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._free += 1
-                self._changed.notify_all()
 
 
 def _carry_out(run: Run, stage: Stage, runner: Runner) -> None:

@@ -242,8 +242,10 @@ def verify(
     value = verify_machine()
     if out is not None:
         write_json(out, value)
-    lines = [f"{'ok  ' if c['passed'] else 'FAIL'} {c['name']:<44} {c['got']:.6g} (expected {c['expected']:.6g} ± {c['tolerance']:.1g})"
-             for c in value["checks"]]
+    lines = [
+        f"{'ok  ' if c['passed'] else 'FAIL'} {c['name']:<44} {c['got']:.6g} (expected {c['expected']:.6g} ± {c['tolerance']:.1g})"
+        for c in value["checks"]
+    ]
     return value, "\n".join([*lines, "passed" if value["passed"] else "FAILED"]), 0 if value["passed"] else 1
 
 

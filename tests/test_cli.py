@@ -132,7 +132,19 @@ def test_metrics_set(images: Path) -> None:
     code, value = reply("metrics", "set", images, images, "--metric", "kid")
     assert code == 0
     for metric in value["metrics"]:  # type: ignore[attr-defined]
-        assert set(metric) >= {"name", "value", "status", "reason", "n", "higher_is_better", "ci95", "null", "n_real", "n_synthetic", "features"}
+        assert set(metric) >= {
+            "name",
+            "value",
+            "status",
+            "reason",
+            "n",
+            "higher_is_better",
+            "ci95",
+            "null",
+            "n_real",
+            "n_synthetic",
+            "features",
+        }
 
 
 def test_recipes() -> None:

@@ -51,7 +51,14 @@ def release(workdir: Path, tmp_path: Path) -> Path:
 
 
 def test_the_release_is_complete_and_verifies(release: Path, settings: dict[str, str]) -> None:
-    for name in ("dataset/study.yaml", "dataset/ro-crate-metadata.json", "dataset/croissant.json", "dataset/DATASHEET.md", "report.html", "report.pdf"):
+    for name in (
+        "dataset/study.yaml",
+        "dataset/ro-crate-metadata.json",
+        "dataset/croissant.json",
+        "dataset/DATASHEET.md",
+        "report.html",
+        "report.pdf",
+    ):
         assert (release / name).stat().st_size > 0
     result = sciimg(settings, "audit", release, "--json")
     assert result.returncode == 0, result.stdout

@@ -32,6 +32,7 @@ _KEPT = 12  # windows a tile that are looked at finely
 _CHUNK = 512  # windows a matrix product; one of them goes on in each orientation
 _FLAT = 0.05  # tiles and windows with less contrast than this fraction of the whole part's are empty: they resemble any other
 _TELLING_PIXELS = 150  # fewer that carry detail show one edge or speck, alike everywhere: up to 0.93 from here on, up to 1.0 below 50
+_TELLING_PART = 1 / 12  # of a tile; a tile with less is mostly background, and the coarse step loses it among other edges
 
 Grey = NDArray[np.float32]
 Piece = tuple[PatchLocation, Grey]  # a box of an image, and its pixels
@@ -101,7 +102,9 @@ class Finder:
         """Return a tile, or None where it shows too little to be recognised."""
         detail = fine_detail(pixels)
         inner = self._inner(detail)
-        told = float(self._means(pixels).std()) > self._least and telling_pixels(inner - inner.mean()) >= _TELLING_PIXELS
+        told = float(self._means(pixels).std()) > self._least and telling_pixels(inner - inner.mean()) >= max(
+            _TELLING_PIXELS, _TELLING_PART * inner.size
+        )
         return Tile(location, pixels, detail) if told else None
 
     def coarse(self, tiles: Sequence[Tile], pieces: Iterable[Piece]) -> list[list[Candidate]]:

@@ -62,6 +62,7 @@ def metrics(conditions: Iterable[Condition]) -> dict[str, tuple[Need, ...]]:
     }
     names |= {f"{check}_effect{suffix}": ("physics",) for check in PHYSICS for suffix in ("", "_paired")}
     names |= {f"{stem}_{space}": () for space in SPACES for stem in _SETS}
+    names |= {f"{stem}_{space}_paired": () for space in SPACES for stem in _SETS if not stem.startswith("control")}
     names |= {f"{side}_{pair}": () for side in ("paired", "reconstruction") for pair in _PAIRS}
     names |= {f"mask-{what}{suffix}": ("mask",) for what in ("dice", "fidelity") for suffix in ("", "_paired")}
     names |= {f"mask-object-{what}{suffix}": ("mask", "instances") for what in ("f1", "fidelity") for suffix in ("", "_paired")}

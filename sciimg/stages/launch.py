@@ -52,7 +52,9 @@ def launch(study: Path, workdir: Path, *, engine: str = "local", slots: int = 0)
             with suppress(ProcessLookupError):  # what is left of the group, e.g. an embedded server that was slow to stop
                 os.killpg(child.process.pid, signal.SIGKILL)
         if not result.exists():
-            message = f"The flow ended with exit code {code} and no result. Run the same command again to continue; logs are beside the stages."
+            message = (
+                f"The flow ended with exit code {code} and no result. Run the same command again to continue; logs are beside the stages."
+            )
             raise SciimgError(Problem(str(run.path / "logs"), "flow-failed", message))
         value = json.loads(result.read_text())
     if value["exit_code"] != 0:

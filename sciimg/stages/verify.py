@@ -9,4 +9,3 @@ def verify_machine() -> dict[str, Any]:
 
     checks = run()
     return {"checks": [c.as_json() for c in checks], "passed": bool(checks) and all(c.passed for c in checks)}
-

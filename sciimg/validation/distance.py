@@ -11,6 +11,7 @@ Kynkäänniemi T et al. (2019) Improved precision and recall metric for assessin
 Naeem MF et al. (2020) Reliable fidelity and diversity metrics for generative models. ICML, arXiv:2002.09797
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +40,8 @@ def kid_of_kernels(xx: Array, yy: Array, xy: Array, related: "Related | None" = 
 
 
 def _mean(values: Array, mask: Mask) -> float:
-    return float(np.sum(values, where=mask) / np.count_nonzero(mask))
+    count = np.count_nonzero(mask)
+    return float(np.sum(values, where=mask) / count) if count else math.nan
 
 
 def frechet(x: Array, y: Array) -> float:
@@ -91,23 +93,30 @@ def prdc(real: Array, synthetic: Array, *, nearest: int = NEAREST) -> Manifold:
 
 
 def prdc_of_distances(xx: Array, yy: Array, xy: Array, related: Related | None = None, *, nearest: int = NEAREST) -> Manifold:
-    """Return the metrics from distance matrices: real-real (n, n), synthetic-synthetic (m, m), real-synthetic (n, m)."""
+    """Return the metrics from distance matrices: real-real (n, n), synthetic-synthetic (m, m), real-synthetic (n, m).
+
+    A sample with fewer than ``nearest`` unrelated samples on its side has no neighbourhood and is left out.
+    """
     related = related or Related.itself(*xy.shape)
     real_radius = _radii(np.where(related.first, np.inf, xx), nearest)
     synthetic_radius = _radii(np.where(related.second, np.inf, yy), nearest)
     between = np.where(related.between, np.inf, xy)
-    in_real = between < real_radius[:, None]
+    known = np.isfinite(real_radius)
+    if not known.any() or not np.isfinite(synthetic_radius).any():
+        return Manifold(math.nan, math.nan, math.nan, math.nan)
+    in_real = between[known] < real_radius[known, None]
     return Manifold(
         precision=float(in_real.any(axis=0).mean()),
         recall=float((between < synthetic_radius[None]).any(axis=1).mean()),
-        density=float(in_real.sum(axis=0).mean() / nearest),
+        density=float(in_real.sum(axis=0).mean() / nearest * len(known) / known.sum()),
         coverage=float(in_real.any(axis=1).mean()),
     )
 
 
 def _radii(distance: Array, nearest: int) -> Array:
-    """Return the distance to the k-th nearest unrelated sample of the same set."""
-    return np.asarray(np.partition(distance, nearest - 1, axis=1)[:, nearest - 1])
+    """Return the distance to the k-th nearest unrelated sample of the same set, NaN where there is none."""
+    radii = np.partition(distance, nearest - 1, axis=1)[:, nearest - 1]
+    return np.where(np.isfinite(radii), radii, np.nan)
 
 
 def coverage_ceiling(n: int, m: int, nearest: int = NEAREST) -> float:

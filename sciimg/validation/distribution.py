@@ -114,7 +114,15 @@ def set_metrics(
     if reason:
         return [m for space in spaces for m in _undefined(setting, space, reason)]
     relation, faults = related(real), list(faulty_sets(real, (*key, "faults")))
-    return [m for space in spaces for m in _in_space(setting, space, Comparison(space.transform(real), relation, splits), faults)]
+    metrics: list[Metric] = []
+    for space in spaces:
+        comparison = Comparison(space.transform(real), relation, splits)
+        if len(comparison.splits) < rounds / 4:
+            reason = f"only {len(comparison.splits)} of {rounds} splits of the real images leave independent neighbours on both sides"
+            metrics += _undefined(setting, space, reason)
+        else:
+            metrics += _in_space(setting, space, comparison, faults)
+    return metrics
 
 
 def obstacle(real: PatchSet, synthetic: PatchSet) -> str:

@@ -128,9 +128,7 @@ def symmetries(image: Array) -> list[Array]:
     return [np.ascontiguousarray(v) for v in versions]
 
 
-def _correlate(
-    tile: Array, spectrum: NDArray[np.complex64], energy: Array, shape: tuple[int, ...]
-) -> tuple[float, tuple[int, ...]]:
+def _correlate(tile: Array, spectrum: NDArray[np.complex64], energy: Array, shape: tuple[int, ...]) -> tuple[float, tuple[int, ...]]:
     """Return the largest correlation of a tile with the windows of a stack, and (image, *origin) where it is."""
     axes = tuple(range(1, tile.ndim))
     kernel = np.conj(fft.rfftn(tile, s=shape, axes=axes)).astype(np.complex64)

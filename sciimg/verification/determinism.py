@@ -23,7 +23,9 @@ def checks() -> Iterator[Check]:
     whole = Noise(_KEY, range(8)).normal((2, 4))
     alone = torch.cat([Noise(_KEY, [i]).normal((2, 4)) for i in range(8)])
     yield check("noise-belongs-to-samples", 0, float((whole != alone).sum()), 0, "one generator a sample")
-    yield check("samples-do-not-mix", 0, float(np.count_nonzero(_sample(1.0) != _sample(-1.0))), 0, "a neighbour's condition changes nothing")
+    yield check(
+        "samples-do-not-mix", 0, float(np.count_nonzero(_sample(1.0) != _sample(-1.0))), 0, "a neighbour's condition changes nothing"
+    )
 
 
 def _sample(neighbour: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

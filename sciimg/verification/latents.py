@@ -38,7 +38,9 @@ def checks() -> Iterator[Check]:
         mean, log_variance = space.posterior(batch.images)
         theory = kl_divergence(Normal(mean, (0.5 * log_variance).exp()), Normal(0.0, 1.0)).mean()
         got = phase.loss("autoencoder", batch)["kl"]
-    yield check("gaussian-kl", float(theory), float(got), 1e-4 * float(theory.abs()) + 1e-6, "Kingma & Welling 2014, arXiv:1312.6114, app. B")
+    yield check(
+        "gaussian-kl", float(theory), float(got), 1e-4 * float(theory.abs()) + 1e-6, "Kingma & Welling 2014, arXiv:1312.6114, app. B"
+    )
 
 
 def _batch() -> Batch:

@@ -33,7 +33,13 @@ def _pairs() -> Iterator[Check]:
     image = gaussian_filter(rng.normal(size=(48, 40)), 1.5) * 500
     other = image + rng.normal(size=image.shape) * 20
     theirs = structural_similarity(image, other, data_range=1000.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
-    yield check("ssim-against-scikit-image", float(theirs), ssim(image, other, data_range=1000.0), 1e-6, "Wang et al. 2004, doi:10.1109/TIP.2003.819861")
+    yield check(
+        "ssim-against-scikit-image",
+        float(theirs),
+        ssim(image, other, data_range=1000.0),
+        1e-6,
+        "Wang et al. 2004, doi:10.1109/TIP.2003.819861",
+    )
     offset = ssim(image + 1e7, other + 1e7, data_range=1000.0)
     far = structural_similarity(image + 1e7, other + 1e7, data_range=1000.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
     yield check("ssim-under-a-large-offset", float(far), offset, 1e-4, "moments about a common offset keep their precision")

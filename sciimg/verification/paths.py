@@ -29,7 +29,9 @@ def checks() -> Iterator[Check]:
         yield check(f"path-{name}-ends", 0, ends, 1e-15, source)
         yield check(f"path-{name}-slopes", 0, max(_slope_error(path, t) for t in _TIMES), 1e-9, "central difference of alpha and sigma")
         for target in ("velocity", "epsilon"):
-            yield check(f"path-{name}-{target}-identity", 0, _identity_error(path, target), 1e-12, "Salimans & Ho 2022, arXiv:2202.00512, app. D")
+            yield check(
+                f"path-{name}-{target}-identity", 0, _identity_error(path, target), 1e-12, "Salimans & Ho 2022, arXiv:2202.00512, app. D"
+            )
         falling = all(_ratio(path, a) > _ratio(path, b) for a, b in pairwise(_TIMES))
         yield check(f"path-{name}-noise-grows", 1, float(falling), 0, "signal-to-noise falls with t (Kingma 2021, arXiv:2107.00630)")
     yield from _losses()

@@ -26,7 +26,17 @@ def checks() -> Iterator[Check]:
         volume = Volume(path)
         yield check("store-voxels-changed", 0, float(np.count_nonzero(volume.read() != pixels)), 0, "lossless codec")
         read = volume.read_labels()
-        yield check("store-labels-changed", 0, float("nan") if read is None else float(np.count_nonzero(read != labels)), 0, "lossless codec")
+        yield check(
+            "store-labels-changed", 0, float("nan") if read is None else float(np.count_nonzero(read != labels)), 0, "lossless codec"
+        )
         block = pixels[:, :20, :70, :66].reshape(2, 10, 2, 35, 2, 33, 2).mean((2, 4, 6), dtype=np.float64)
-        yield check("store-coarse-level", 0, float(np.abs(volume.read(level=1) - np.floor(block + 0.5)).max()), 0, "mean of 2 x 2 x 2, halves rounded up")
-        yield check("store-digest-repeats", 1, float(volume.measured_digest() == digest), 0, "digest of what was read against what was written")
+        yield check(
+            "store-coarse-level",
+            0,
+            float(np.abs(volume.read(level=1) - np.floor(block + 0.5)).max()),
+            0,
+            "mean of 2 x 2 x 2, halves rounded up",
+        )
+        yield check(
+            "store-digest-repeats", 1, float(volume.measured_digest() == digest), 0, "digest of what was read against what was written"
+        )

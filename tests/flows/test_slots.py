@@ -3,14 +3,10 @@
 import threading
 import time
 
-from flows.settings import embed
-from pathlib import Path
+from flows.slots import Slots
 
 
-def test_never_more_than_the_places_and_first_of_the_plan_first(tmp_path: Path) -> None:
-    embed(tmp_path)
-    from flows.study import Slots
-
+def test_never_more_than_the_places_and_first_of_the_plan_first() -> None:
     names = ["a", "b", "c", "d"]
     slots, running, most, order = Slots(2, names), [0], [0], []
     gate = threading.Event()

@@ -43,7 +43,7 @@ STUDY = Study.model_validate(
         "patches": {"shape": [32, 32]},
         "conditions": [{"kind": "mask"}, {"kind": "scalar", "name": "dab-level", "measure": "channel-mean", "channel": "dab"}],
         "recipes": [{"name": "r", "recipe": "r"}],
-        "generate": {"count": 24},
+        "generate": {"count": 48},
         "validation": {
             "samples": 48,
             "bootstrap": 50,
@@ -52,7 +52,7 @@ STUDY = Study.model_validate(
             "segmenter_steps": 40,
             "encoder_steps": 3,
         },
-        "gates": [{"name": "g", "metric": "m", "at_most": 0, "why": "because it must be so"}],
+        "gates": [{"name": "g", "metric": "noise-law_effect", "at_most": 1.5, "why": "because it must be so"}],
         "release": {"dataset_id": "d", "version": "1.0.0", "licence": "CC0-1.0", "creator": "c"},
     }
 )
@@ -214,3 +214,24 @@ def test_a_collection_can_be_judged_without_a_split(made: Path, tmp_path: Path) 
     assert by_name["mask-fidelity"].status == "undefined" and "segmenter" in by_name["mask-fidelity"].reason
     assert "training" in by_name["downstream_gain_over_classical"].reason
     assert by_name["noise-law_effect"].value is not None
+
+
+def test_folders_of_files_are_judged_from_the_command_line(made: Path, tmp_path: Path) -> None:
+    """Images made elsewhere, with a study of a few lines: no split, no training images, no labels."""
+    import tifffile
+    import yaml
+
+    data = real_data(STUDY, made / "real", pd.read_parquet(made / "regions.parquet"))
+    for name, count in (("real", 24), ("synthetic", 24)):
+        (tmp_path / name).mkdir()
+        for i, image in enumerate(data.sources["train"].draw((name,), range(count)).images):
+            tifffile.imwrite(tmp_path / name / f"{i:02d}.tif", image, metadata={"axes": "CYX"}, photometric="minisblack")
+    study = STUDY.model_dump(mode="json") | {"conditions": []}
+    study["sources"][0] |= {"spacing": [1, 1], "unit": "pixel", "uri": str(tmp_path / "real")}
+    study["validation"] |= {"physics": ["noise-law", "power-spectrum"], "downstream": None}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    arguments = (tmp_path / "study.yaml", tmp_path / "real", tmp_path / "synthetic", None, tmp_path / "out")
+    found = {m["name"]: m for m in validate_stage.validate_command(*arguments)["metrics"]}
+    assert found["noise-law_effect"]["value"] < 1.5 and found["power-spectrum_effect"]["value"] < 1.5
+    assert found["kid_effect_scattering"]["status"] == "ok", found["kid_effect_scattering"]["reason"]
+    assert found == {m["name"]: m for m in validate_stage.validate_command(*arguments)["metrics"]}

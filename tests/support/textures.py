@@ -21,6 +21,7 @@ class Textures:
     """Discs (balls) of class ``dim`` or ``bright`` in ``channels`` channels."""
 
     classes = 0
+    conditions = CONDITIONS
 
     def __init__(
         self, patch_shape: tuple[int, ...] = (16, 16), channels: tuple[str, ...] = ("a", "b"), part: str = "train", places: int = 9

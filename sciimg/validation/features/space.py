@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 Single = NDArray[np.float32]
 Embed = Callable[[Single], Array]
 
+REFERENCE = 256  # images; more would cost time and change little
 AXES_KEPT = 64
 DAMPING = 0.1  # in variances of one standardised statistic
 _LIMIT = 8.0  # in standard deviations of the reference: an all-zero image is far away, not infinitely far
@@ -84,7 +85,8 @@ def fit_space(name: str, embed: Embed, reference: PatchSet, scale: Scale | None 
         If the reference images do not differ from one another.
     """
     scale = scale or Scale.of(reference)
-    raw = embed(scale.apply(reference.images))
+    rows = np.linspace(0, len(reference) - 1, min(len(reference), REFERENCE)).round().astype(np.intp)
+    raw = embed(scale.apply(reference.images[rows]))
     centre, spread = raw.mean(axis=0), raw.std(axis=0)
     varied = spread > 1e-6
     if len(raw) < 3 or not varied.any():
