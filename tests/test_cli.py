@@ -180,7 +180,7 @@ def test_review_score_of_a_long_csv(tmp_path: Path) -> None:
 def test_a_study_with_five_mistakes_names_all_five(tmp_path: Path) -> None:
     text = (ROOT / "protocols" / "smoke.yaml").read_text()
     text = text.replace("unit: pixel", "unit: parsec").replace("count: 24", "count: -1").replace("by: blocks", "by: luck")
-    text = text.replace("licence: CC0-1.0\n    citation", "licens: CC0-1.0\n    citation").replace("version: 1.0.0", "version: one")
+    text = text.replace("    licence: No known", "    licens: No known").replace("version: 1.0.0", "version: one")
     (tmp_path / "bad.yaml").write_text(text)
     code, value = reply("run", tmp_path / "bad.yaml", "--workdir", tmp_path / "runs")
     assert code == 2
@@ -200,7 +200,7 @@ def test_unknown_recipe_options_are_refused_before_anything_is_written(tmp_path:
 def test_dry_run_writes_nothing(tmp_path: Path) -> None:
     code, value = reply("run", ROOT / "protocols" / "smoke.yaml", "--workdir", tmp_path / "runs", "--dry-run")
     assert code == 0
-    assert [s["stage"] for s in value["stages"]][0] == "ingest"  # type: ignore[attr-defined]
+    assert next(s["stage"] for s in value["stages"]) == "ingest"  # type: ignore[attr-defined]
     assert not (tmp_path / "runs").exists()
 
 

@@ -1,0 +1,76 @@
+"""Metrics of any two images or sets, for the command line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sciimg.errors import InputError, Problem
+from sciimg.types import PatchSet
+
+_GROUPS = {"prdc": ("precision", "recall", "density", "coverage")}
+
+
+def pair(reference: Path, test: Path, *, metrics: Sequence[str], data_range: float | None) -> dict[str, Any]:
+    """Compare images one by one; folders are matched by the names of their files.
+
+    Raises
+    ------
+    InputError
+        Kinds ``unknown-metric`` and ``unmatched``, and whatever reading the images raises.
+    """
+    from sciimg.validation.folders import load_patchset
+    from sciimg.validation.pair import PAIR_METRICS, pair_metrics
+
+    _known(metrics, PAIR_METRICS)
+    first, second = load_patchset(reference), load_patchset(test)
+    if len(first) > 1 or len(second) > 1:
+        first, second = _matched(first, second, reference, test)
+    return {"metrics": [m.as_json() for m in pair_metrics(first, second, data_range, metrics=metrics)]}
+
+
+def compare_sets(real: Path, synthetic: Path, *, train: Path | None, metrics: Sequence[str]) -> dict[str, Any]:
+    """Compare two sets of images in feature spaces that need no download; with ``train`` also search for copies.
+
+    Raises
+    ------
+    InputError
+        Kind ``unknown-metric``, and whatever reading the images raises.
+    """
+    from sciimg.validation.distribution import SET_METRICS, set_metrics
+    from sciimg.validation.features.space import fit_space
+    from sciimg.validation.features.texture import texture
+    from sciimg.validation.features.wavelets import scattering
+    from sciimg.validation.folders import load_patchset
+    from sciimg.validation.memorisation import Training, copies
+
+    names = [name for metric in metrics for name in _GROUPS.get(metric, (metric,))]
+    _known(names, SET_METRICS, extra=tuple(_GROUPS))
+    first, second = load_patchset(real), load_patchset(synthetic)
+    known = None if train is None else load_patchset(train)
+    reference = known or first
+    spaces = [fit_space("scattering", scattering, reference), fit_space("texture", texture, reference)]
+    wanted = {f"{name}_{space.name}" for name in names for space in spaces}
+    found = [m for m in set_metrics(first, second, spaces) if m.name in wanted or m.name.startswith("control_")]
+    if known is not None:
+        training = Training(list(known.images), known.images.shape[2:])
+        found += copies(training, known, first, second, key=("metrics",))[0]
+    return {"metrics": [m.as_json() for m in found]}
+
+
+def _known(names: Sequence[str], known: Any, extra: Sequence[str] = ()) -> None:
+    problems = [
+        Problem("--metric", "unknown-metric", f"There is no metric {name!r}; there are: {', '.join([*known, *extra])}.")
+        for name in names
+        if name not in known
+    ]
+    if problems or not names:
+        raise InputError(problems or Problem("--metric", "unknown-metric", f"Name at least one of: {', '.join([*known, *extra])}."))
+
+
+def _matched(first: PatchSet, second: PatchSet, reference: Path, test: Path) -> tuple[PatchSet, PatchSet]:
+    here, there = list(first.table["name"]), list(second.table["name"])
+    alone = [*(f"{n} (only in {reference})" for n in here if n not in there), *(f"{n} (only in {test})" for n in there if n not in here)]
+    if alone:
+        message = f"Images of two folders are matched by name; without a partner: {', '.join(alone[:6])}. Name partners alike."
+        raise InputError(Problem(str(test), "unmatched", message))
+    return first, second.take([there.index(n) for n in here])
