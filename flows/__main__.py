@@ -1,4 +1,4 @@
-"""``python -m flows STUDY WORKDIR SLOTS ENGINE RESULT``: the study flow in a process group of its own, started and watched by ``sciimg run``.
+"""``python -m flows STUDY WORKDIR SLOTS ENGINE RESULT``: the flow in a process group of its own, watched by ``sciimg run``.
 
 The result, or the problems, go to the RESULT file; stdout stays free for the command that started it.
 """

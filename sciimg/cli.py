@@ -317,13 +317,14 @@ def review_sheets(
 def review_score(
     answers: Annotated[list[Path], typer.Argument(help="Filled sheets (XLSX, CSV) or a long CSV: reader,item,answer[,truth].")],
     key: Annotated[Path | None, typer.Option(help="The key file of the sheets.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Record the score in this run; the next `sciimg run` decides with it.")] = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
     """Score filled sheets."""
     from sciimg.stages.review import score_command
 
-    value = score_command(answers, key)
+    value = score_command(answers, key, run)
     return value, "\n".join(f"{k:<14} {_short(v)}" for k, v in value.items()), 0
 
 

@@ -1,7 +1,7 @@
 """Augmentation that does not leak: what the discriminator sees is shifted and cut, real and made alike and together with the condition.
 
-The generator is never asked to make shifted or cut points, because the same transformation is applied to both sides of the comparison (Zhao et
-al. 2020, DiffAugment, arXiv:2006.10738). Turns and mirror images are applied to the images themselves, before they are encoded.
+The generator is never asked to make shifted or cut points, because the same transformation is applied to both sides of the comparison
+(Zhao et al. 2020, DiffAugment, arXiv:2006.10738). Turns and mirror images are applied to the images themselves, before they are encoded.
 """
 
 from dataclasses import replace

@@ -56,6 +56,7 @@ def metrics(conditions: Iterable[Condition]) -> dict[str, tuple[Need, ...]]:
         "split-failures": (),
         "split-closest-match": (),
         "review-readers": ("review",),
+        "review-accuracy": ("review",),
         "copy-rate": (),
         "copy-control": (),
         "nearest-correlation": (),

@@ -11,6 +11,7 @@ from typing import Any
 
 from sciimg.files import write_json
 from sciimg.protocol.models import RecipePlan, Study
+from sciimg.records import digest_file
 from sciimg.stages.ledger import Run, Stage, environment, log
 
 COLLECTION = Path("ingest/collection")
@@ -31,7 +32,7 @@ def plan(study: Study) -> dict[str, Stage]:
         Stage("verify", (), _verify, parameters=_this_machine, heavy=True),
         *(Stage(f"generate-{r.name}", ("ingest", "split", f"train-{r.name}"), partial(_generate, r), heavy=True) for r in study.recipes),
         *(Stage(f"validate-{r}", ("ingest", "split", "baseline", f"generate-{r}"), partial(_validate, r), heavy=True) for r in recipes),
-        Stage("decide", ("split", "verify", *(f"validate-{r}" for r in recipes)), _decide),
+        Stage("decide", ("split", "verify", *(f"validate-{r}" for r in recipes)), _decide, parameters=_readers),
         Stage("release", ("ingest", *(f"{s}-{r}" for r in recipes for s in ("train", "generate")), "decide"), _release, parameters=_signer),
     ]
     return {stage.name: stage for stage in stages}
@@ -49,6 +50,13 @@ def _source_files(run: Run) -> Any:
 
 def _this_machine(run: Run) -> Any:
     return environment()
+
+
+def _readers(run: Run) -> Any:
+    """Digest of the scored reader study, if there is one: a decision taken before it is taken again."""
+    from sciimg.stages.review import EVIDENCE
+
+    return digest_file(run.path / EVIDENCE) if (run.path / EVIDENCE).exists() else None
 
 
 def _signer(run: Run) -> Any:
@@ -148,8 +156,11 @@ def _release(run: Run, out: Path) -> None:
 
 def _evidence(run: Run) -> dict[str, Path]:
     """Return the evidence files that the decision reads, by stage."""
+    from sciimg.stages.review import EVIDENCE
+
     stages = ["split", "verify", *(f"validate-{r.name}" for r in run.loaded.study.recipes)]
-    return {stage: run.folder(stage) / "evidence.json" for stage in stages}
+    files = {stage: run.folder(stage) / "evidence.json" for stage in stages}
+    return files | ({"review": reading} if (reading := run.path / EVIDENCE).exists() else {})
 
 
 def _if_there(path: Path) -> Path | None:

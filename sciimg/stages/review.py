@@ -1,13 +1,19 @@
 """Reader studies from the command line: blinded sheets out of a run, scores out of filled sheets."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sciimg.errors import InputError, Problem
+from sciimg.files import write_json
 from sciimg.protocol.models import StainSeparation, Study
+from sciimg.records import Metric
+
+if TYPE_CHECKING:
+    from sciimg.review.score import ReviewScore
 
 COLLECTION = Path("ingest/collection")
 REGIONS = Path("split/regions.parquet")
+EVIDENCE = Path("review/evidence.json")
 
 
 def sheets_command(run: Path, out: Path, readers: int) -> dict[str, Any]:
@@ -66,11 +72,32 @@ def sheets_command(run: Path, out: Path, readers: int) -> dict[str, Any]:
     return {"files": files, "key": str(place), "recipe": recipe, "readers": len(names), "items": len(key.items) // len(names)}
 
 
-def score_command(answers: list[Path], key: Path | None) -> dict[str, Any]:
-    """Score filled sheets or long tables; return the JSON of ``sciimg review score``."""
+def score_command(answers: list[Path], key: Path | None, run: Path | None = None) -> dict[str, Any]:
+    """Score filled sheets or long tables; return the JSON of ``sciimg review score``.
+
+    Parameters
+    ----------
+    run : Path, optional
+        A run whose study planned the review: the score becomes its evidence, and the next ``sciimg run`` decides with it.
+    """
     from sciimg.review.score import score_files
 
-    return score_files(answers, key).summary()
+    score = score_files(answers, key)
+    if run is not None:
+        _record(score, run)
+    return score.summary()
+
+
+def _record(score: "ReviewScore", run: Path) -> None:
+    if not (run / "run.json").exists():
+        raise InputError(Problem(str(run), "not-a-run", "A score is recorded in a run folder, runs/<study>-<digest8>; this is none."))
+    about: dict[str, Any] = {"n": score.trials, "unit_of_n": "readings", "source": "sciimg review score"}
+    metrics = [
+        Metric(name="review-readers", value=score.readers, n=score.readers, unit_of_n="readers", higher_is_better=True),
+        Metric(name="review-accuracy", value=score.accuracy, ci95=score.ci95, higher_is_better=False, **about),
+    ]
+    write_json(run / "review/score.json", score.as_json())
+    write_json(run / EVIDENCE, {"metrics": [m.as_json() for m in metrics]})
 
 
 def stains_of(study: Study) -> StainSeparation | None:

@@ -72,9 +72,7 @@ class Comparison:
         """Every metric between the two real halves."""
         return self.scores(Candidate(self.vectors, self.relation, self.relation), [s.real for s in self.splits])
 
-    def _one(
-        self, a: Index, b: Index, candidate: Candidate, kernels: tuple[Array, Array], gaps: tuple[Array, Array]
-    ) -> dict[str, float]:
+    def _one(self, a: Index, b: Index, candidate: Candidate, kernels: tuple[Array, Array], gaps: tuple[Array, Array]) -> dict[str, float]:
         aa, bb, ab = np.ix_(a, a), np.ix_(b, b), np.ix_(a, b)
         pairs = Related(
             self.relation[aa],

@@ -1,8 +1,8 @@
 """Copies of training data: how near a sample comes to any window of any training image, turned or mirrored in any way.
 
 Nearness is the largest normalised cross-correlation of band-passed pixels, over every offset and symmetry; brightness, contrast and a
-little noise do not change it. What is near enough to be a copy is said by real holdout images, which cannot be copies: a sample counts as one when
-it is nearer to the training part than 99 % of them. Training patches planted as copies must be found, or the check says nothing.
+little noise do not change it. What is near enough to be a copy is said by real holdout images, which cannot be copies: a sample counts as
+one when it is nearer to the training part than 99 % of them. Training patches planted as copies must be found, or the check says nothing.
 """
 
 from collections.abc import Sequence

@@ -160,9 +160,7 @@ def pair_metrics(
     return [_pair_metric(name, reference, test, data_range, rounds, (*key, name)) for name in metrics]
 
 
-def _pair_metric(
-    name: str, reference: PatchSet, test: PatchSet, given: float | None, rounds: int, key: tuple[str | int, ...]
-) -> Metric:
+def _pair_metric(name: str, reference: PatchSet, test: PatchSet, given: float | None, rounds: int, key: tuple[str | int, ...]) -> Metric:
     metric = PAIR_METRICS[name]
     described: dict[str, Any] = {
         "n": len(reference),

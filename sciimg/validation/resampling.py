@@ -139,9 +139,7 @@ class HalfSplit:
     synthetic: Index
 
 
-def half_splits(
-    real_groups: NDArray[Any], synthetic_groups: NDArray[Any], rng: np.random.Generator, *, rounds: int
-) -> list[HalfSplit]:
+def half_splits(real_groups: NDArray[Any], synthetic_groups: NDArray[Any], rng: np.random.Generator, *, rounds: int) -> list[HalfSplit]:
     """Return ``rounds`` random splits in which every side has the same number n of samples.
 
     The real set falls into two random halves by group; n is half of the smaller set (less where groups are too uneven). Comparing

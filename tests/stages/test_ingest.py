@@ -213,7 +213,7 @@ def study(tmp_path):
     plain = yaml.safe_load((ROOT / "protocols/nuclei.yaml").read_text())
 
     def make(source=None, **changes):
-        text = {**plain, "name": "small", "conditions": [{"kind": "mask", "name": "mask"}], **changes}
+        text = {**plain, "name": "small", "conditions": [{"kind": "mask", "name": "mask"}], "gates": plain["gates"][:1], **changes}
         split = {"by": "column", "column": "subject", "unit": "subject", "calibration": 0.3, "holdout": 0.3}
         text["split"] = split | changes.get("split", {})
         base = {

@@ -7,7 +7,13 @@ import sys
 import time
 from pathlib import Path
 
-CHILD = "from sciimg.stages.supervision import watch_parent; watch_parent(); import os, sys, time; print(os.getpid(), flush=True); time.sleep(60)"
+CHILD = """
+import os, time
+from sciimg.stages.supervision import watch_parent
+watch_parent()
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
 PARENT = f"""
 import sys
 from pathlib import Path

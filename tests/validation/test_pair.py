@@ -122,9 +122,7 @@ def test_identity_and_symmetry(scale, seed):
         psnr(a, a, data_range=scale)
 
 
-@pytest.mark.parametrize(
-    ("top", "expected"), [(255, 255), (900, 1023), (4095, 4095), (4096, 16383), (40000, 65535)], ids=lambda v: str(v)
-)
+@pytest.mark.parametrize(("top", "expected"), [(255, 255), (900, 1023), (4095, 4095), (4096, 16383), (40000, 65535)], ids=lambda v: str(v))
 def test_true_bit_depth_of_a_16_bit_container(top, expected):
     array = np.zeros((1, 1, 12, 12), np.uint16)
     array[..., 0, 0] = top

@@ -54,9 +54,7 @@ class Discriminator(nn.Module):
 class _Residual(nn.Module):
     def __init__(self, dims: int, width: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            nn.LeakyReLU(0.2), conv(dims, width, width), nn.LeakyReLU(0.2), conv(dims, width, width, gain=0.3)
-        )
+        self.body = nn.Sequential(nn.LeakyReLU(0.2), conv(dims, width, width), nn.LeakyReLU(0.2), conv(dims, width, width, gain=0.3))
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = x + self.body(x)

@@ -1,8 +1,8 @@
 """A generator against a discriminator: one step from noise to data, inside any space.
 
-The loss is relativistic and paired (R3GAN; Huang et al. 2024, arXiv:2501.05441): the discriminator compares a real and a made point under the same
-condition, which leaves no minimum for collapsing, and zero-centred gradient penalties on both kinds make the game converge (Mescheder et
-al. 2018, arXiv:1801.04406). A short regression first gives the generator the layout that the condition implies.
+The loss is relativistic and paired (R3GAN; Huang et al. 2024, arXiv:2501.05441): the discriminator compares a real and a made point under
+the same condition, which leaves no minimum for collapsing, and zero-centred gradient penalties on both kinds make the game converge
+(Mescheder et al. 2018, arXiv:1801.04406). A short regression first gives the generator the layout that the condition implies.
 """
 
 import torch

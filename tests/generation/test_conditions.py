@@ -1,0 +1,56 @@
+import numpy as np
+
+from sciimg.generation.conditions import draw_conditions
+from tests.support.textures import Textures
+
+KEY = ("study", "generate")
+
+
+def test_a_condition_depends_on_its_index_alone() -> None:
+    whole = draw_conditions(Textures(), range(12), KEY)
+    part = draw_conditions(Textures(), [7, 2], KEY)
+    assert np.array_equal(part.labels, whole.labels[[7, 2]])
+    assert part.table.equals(whole.table.iloc[[7, 2]].reset_index(drop=True))
+    assert part.groups == [whole.groups[7], whole.groups[2]]
+
+
+def test_masks_are_new_but_keep_their_objects() -> None:
+    source = Textures((32, 32))
+    real = source.draw((*KEY, "conditions"), range(20)).labels
+    made = draw_conditions(source, range(20), KEY).labels
+    for before, after in zip(real, made, strict=True):
+        assert set(np.unique(after)) <= set(np.unique(before))
+    assert 0.75 < np.count_nonzero(made) / np.count_nonzero(real) < 1.33
+    turns = [[np.rot90(m, k) for k in range(4)] for m in real]
+    copies = sum(
+        any(np.array_equal(after, t) or np.array_equal(after, t[:, ::-1]) for t in ts) for after, ts in zip(made, turns, strict=True)
+    )
+    assert copies <= 1  # a patch without objects has nothing to deform
+
+
+def test_masks_are_not_turned_where_the_model_was_told_of_turns() -> None:
+    source = Textures((32, 32))
+    real = source.draw((*KEY, "conditions"), range(20)).labels > 0
+    upright = draw_conditions(source, range(20), KEY, turn=False).labels > 0
+    turned = draw_conditions(source, range(20), KEY).labels > 0
+
+    def overlap(made: np.ndarray) -> float:
+        return float((real & made).sum() / np.maximum(1, (real | made).sum()))
+
+    assert overlap(upright) > 1.3 * overlap(turned)
+
+
+def test_scalars_stay_inside_what_was_seen_and_classes_are_kept() -> None:
+    source = Textures()
+    made = draw_conditions(source, range(64), KEY)
+    survey = source.draw((*KEY, "range"), range(256)).table["level"]
+    assert made.table["level"].between(survey.min(), survey.max()).all()
+    real = source.draw((*KEY, "conditions"), range(64)).table
+    assert (made.table["kind"] == real["kind"]).all()
+    moved = np.abs(made.table["level"] - real["level"])
+    assert 0.02 < moved.mean() / survey.std() < 0.4
+
+
+def test_a_volume_is_conditioned_in_the_same_way() -> None:
+    made = draw_conditions(Textures((8, 12, 10), ("a",)), range(3), KEY)
+    assert made.labels.shape == (3, 8, 12, 10) and made.labels.dtype == np.int32
