@@ -6,6 +6,7 @@ parts/          what is done so far; a killed stage goes on with the next part
 """
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -115,11 +116,12 @@ def _collection(path: Path | None, place: Path, study: Study) -> Path | None:
 
     if path is None or (path / CATALOGUE).exists():
         return path
-    if not place.exists():
-        source = study.sources[0]
-        known = Spacing(source.spacing, source.unit) if source.spacing and source.unit else None
-        place.parent.mkdir(parents=True, exist_ok=True)
-        ingest_files([path], place, spacing=known)
+    if place.exists():  # of an earlier call; the files may have changed since
+        shutil.rmtree(place)
+    source = study.sources[0]
+    known = Spacing(source.spacing, source.unit) if source.spacing and source.unit else None
+    place.parent.mkdir(parents=True, exist_ok=True)
+    ingest_files([path], place, spacing=known)
     return place
 
 
