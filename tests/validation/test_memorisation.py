@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
+from scipy.stats import gumbel_r
 
 from sciimg.types import PatchSet, Spacing
-from sciimg.validation.memorisation import Training, copies, planted, symmetries
+from sciimg.validation.memorisation import Training, copies, extreme, false_alarms, planted, symmetries, turned_back
+from sciimg.validation.resampling import proportion_interval
 
 
 def texture(seed: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -77,3 +79,56 @@ def test_images_without_detail_make_the_check_blind() -> None:
 
 def test_no_synthetic_images_is_undefined(case: tuple[Training, PatchSet, PatchSet, PatchSet]) -> None:
     assert values(case, None)["copy-rate"] is None
+
+
+def test_the_bar_is_the_quantile_of_the_extreme_value_law() -> None:
+    z = gumbel_r.rvs(0.45, 0.05, size=200_000, random_state=0)
+    expected = np.tanh(gumbel_r.ppf(0.999, 0.45, 0.05))
+    assert min(extreme(np.tanh(part)) for part in np.split(z, 500)) > np.tanh(0.45)
+    assert np.median([extreme(np.tanh(part)) for part in np.split(z, 2000)]) == pytest.approx(expected, abs=0.02)
+    assert extreme(np.array([0.2, 0.21, 0.22, 0.95], np.float32)) >= 0.95
+
+
+def test_ideal_generators_pass_and_a_generator_that_copies_a_tenth_does_not() -> None:
+    """With 128 samples and a bound of 0.05 on the upper limit, as studies set it."""
+    rng = np.random.default_rng(0)
+
+    def upper(copied: int) -> float:
+        held, made = (np.tanh(gumbel_r.rvs(0.45, 0.06, size=128, random_state=rng)) for _ in range(2))
+        made[:copied] = rng.uniform(0.85, 0.95, copied)
+        return proportion_interval(int(np.sum(made > extreme(held))), 128)[1]
+
+    assert sum(upper(0) <= 0.05 for _ in range(200)) >= 190
+    assert sum(upper(13) <= 0.05 for _ in range(200)) == 0
+
+
+def test_false_alarms_between_real_groups(case: tuple[Training, PatchSet, PatchSet, PatchSet]) -> None:
+    training, draws, holdout, other = case
+    metrics, _ = copies(training, draws, holdout, other, key=("test",))
+    rate = next(m for m in metrics if m.name == "copy-rate")
+    assert rate.null is not None and rate.null.ci95 is not None
+    assert 0 <= rate.null.value < 0.05
+    assert false_alarms(np.zeros(4, np.float32), np.array(["a"] * 4), ("test",)) is None
+
+
+def test_a_window_is_shown_as_the_image_is_turned() -> None:
+    image = np.arange(2 * 6 * 6).reshape(2, 6, 6).astype(np.float32)
+    for number, turned in enumerate(symmetries(image)):
+        assert np.array_equal(turned_back(turned, number), image)
+    solid = np.arange(4 * 5 * 6).reshape(1, 4, 5, 6).astype(np.float32)
+    for number, turned in enumerate(symmetries(solid)):
+        assert np.array_equal(turned_back(turned, number), solid)
+    train = texture(1, (1, 120, 120))
+    copy = np.rot90(train[:, 20:52, 40:72], axes=(1, 2))
+    training = Training([train], (32, 32))
+    window = training.window(training.nearest(copy[None]), 0)
+    assert np.corrcoef(window.ravel(), copy.ravel())[0, 1] > 0.9
+
+
+def test_a_shifted_copy_of_a_training_image_of_the_same_size_is_found() -> None:
+    train = texture(1, (8, 1, 40, 40))
+    shifted = np.roll(train, (3, -2), axis=(2, 3))
+    training = Training(list(train[:, :, :32, :32]), (32, 32))
+    inside = training.nearest(train[:, :, 4:36, 2:34]).correlation
+    assert inside.min() > 0.7 > training.nearest(texture(9, (8, 1, 32, 32))).correlation.max()
+    assert training.nearest(shifted[:, :, :32, :32]).correlation.min() > 0.5
