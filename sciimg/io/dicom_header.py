@@ -25,6 +25,7 @@ ACQUISITION = (
     "PixelBandwidth", "PercentSampling", "PercentPhaseFieldOfView", "InPlanePhaseEncodingDirection", "AcquisitionMatrix",
     "SliceThickness", "SpacingBetweenSlices", "NumberOfTemporalPositions", "TemporalResolution", "DiffusionBValue", "VariableFlipAngleFlag",
     "KVP", "XRayTubeCurrent", "ExposureTime", "ConvolutionKernel", "ReconstructionDiameter", "SyntheticData",
+    "BitsStored",
 )  # fmt: skip
 _GEOMETRY = (
     "Rows", "Columns", "PixelSpacing", "ImagerPixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "ImageType",

@@ -50,6 +50,8 @@ def _ome(xml: str) -> Said:
     step = _number(pixels.get("TimeIncrement")) * _SECONDS.get(pixels.get("TimeIncrementUnit", "s"), 0.0)
     if step > 0:
         acquisition["time_step_s"] = step
+    if bits := int(_number(pixels.get("SignificantBits"))):
+        acquisition["significant_bits"] = bits
     objective = root.find(f"{space}Instrument/{space}Objective")
     for key, attribute in (("magnification", "NominalMagnification"), ("numerical_aperture", "LensNA")):
         value = _number(objective.get(attribute)) if objective is not None else 0.0

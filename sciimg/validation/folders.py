@@ -40,7 +40,8 @@ def load_patchset(path: Path) -> PatchSet:
     Raises
     ------
     InputError
-        Every file that cannot be read; kind ``mixed-shapes`` when images differ in shape or channels; kind ``time-axis``.
+        Every file that cannot be read; kind ``mixed-shapes`` when images differ in shape or channels, ``mixed-types`` when they differ in
+        dtype; kind ``time-axis``.
     """
     images = _collection(path) if (path / "collection.json").exists() else _files(path)
     shapes = {image.pixels.shape for image in images}
@@ -48,6 +49,10 @@ def load_patchset(path: Path) -> PatchSet:
         some = "; ".join(f"{shape} (e.g. {next(i.name for i in images if i.pixels.shape == shape)})" for shape in sorted(shapes)[:4])
         message = f"Images of one set have one shape (channels, [z,] y, x); there are {some}. Crop them alike, or compare them apart."
         raise InputError(Problem(str(path), "mixed-shapes", message))
+    if len(dtypes := {image.pixels.dtype for image in images}) > 1:
+        some = "; ".join(f"{dtype} (e.g. {next(i.name for i in images if i.pixels.dtype == dtype)})" for dtype in sorted(dtypes, key=str))
+        message = f"Images of one set have one type of pixels, or nothing says that they share a scale; there are {some}. Save them alike."
+        raise InputError(Problem(str(path), "mixed-types", message))
     pixels = np.stack([image.pixels for image in images])
     return PatchSet(
         pixels,

@@ -15,7 +15,7 @@ from sciimg.types import PatchSet
 from sciimg.validation.outcome import UndefinedError
 
 # What readers call the number of bits that a detector fills: DICOM (0028,0101) Bits Stored, OME Pixels/@SignificantBits.
-BIT_KEYS = ("bits_stored", "significant_bits")
+BIT_KEYS = ("BitsStored", "significant_bits")
 DEPTHS = (8, 10, 12, 14, 16)  # of the analogue-digital converters in use
 
 
@@ -30,7 +30,8 @@ class DataRange:
 def data_range_of(reference: PatchSet, test: PatchSet, given: float | None) -> DataRange:
     """Return the data range by the first rule that applies: given, metadata of the reference, true bit depth of the reference.
 
-    The true bit depth is the smallest usual one that holds every pixel of the reference; 8-bit files are 8 bits deep whatever they hold.
+    Metadata count where they say less than the container holds: many writers declare 16 bits for any 16-bit file. The true bit depth is the
+    smallest usual one that holds every pixel of the reference; 8-bit files are 8 bits deep whatever they hold.
 
     Raises
     ------
@@ -45,7 +46,8 @@ def data_range_of(reference: PatchSet, test: PatchSet, given: float | None) -> D
         raise UndefinedError(
             f"the reference is {reference.images.dtype}, the test {test.images.dtype}: give data_range, in the unit that both share"
         )
-    if bits := _declared_bits(reference.attributes):
+    bits = _declared_bits(reference.attributes)
+    if bits is not None and reference.images.dtype.kind in "ui" and bits < 8 * reference.images.dtype.itemsize:
         return DataRange(2.0**bits - 1, f"{bits} bits, from the reference's metadata")
     return _true_depth(reference.images)
 

@@ -118,3 +118,9 @@ def test_the_file_is_closed_between_reads(tmp_path):
     assert image.axes == "zyx"
     with pytest.raises(InputError):
         image.read()
+
+
+def test_ome_significant_bits_are_kept(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, np.ones((4, 5), np.uint16), metadata={"axes": "YX", "SignificantBits": 12})
+    assert open_image(path, spacing=PIXEL).acquisition["significant_bits"] == 12

@@ -132,7 +132,8 @@ def test_true_bit_depth_of_a_16_bit_container(top, expected):
 def test_where_the_data_range_comes_from():
     array = np.ones((1, 1, 12, 12), np.uint16)
     assert data_range_of(patches(array), patches(array), 123.0).value == 123
-    assert data_range_of(patches(array, bits_stored=12), patches(array), None).value == 4095
+    assert data_range_of(patches(array, BitsStored=12), patches(array), None).value == 4095
+    assert data_range_of(patches(array, significant_bits=16), patches(array), None).value == 255  # declares the container, not the detector
     assert data_range_of(patches(array.astype("u1")), patches(array.astype("u1")), None).value == 255
     with pytest.raises(UndefinedError, match="give data_range"):
         data_range_of(patches(array.astype("f4")), patches(array.astype("f4")), None)
