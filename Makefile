@@ -16,8 +16,10 @@ $(STAMP): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock --group dev --group independent -e ".[demo]"
 	touch $@
 
+# Exit code 1 means refused, which is a decision like any other; the audit then says whether it was reached as designed.
 demo: env
-	$(BIN)/sciimg run protocols/tissue-demo.yaml
+	$(BIN)/sciimg run protocols/tissue-demo.yaml || test $$? -eq 1
+	$(BIN)/sciimg audit "$$(ls -td runs/tissue-demo-*/release/release | head -n 1)"
 
 test: env
 	$(BIN)/python -m pytest
