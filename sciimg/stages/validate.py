@@ -257,7 +257,7 @@ class _Judge:
             reason = "there is no real training image as large as a sample"
             return [Metric.undefined(name, reason, higher_is_better=False, source=SOURCE) for name in NAMES], {}
         training = Training(pieces, self.study.patches.shape)
-        return copies(training, draws, self.real.holdout, self.judged, key=(*self.key, "copies"))
+        return copies(training, draws, self.real.holdout, self.synthetic, key=(*self.key, "copies"))  # every sample that may leave
 
     def physics(self, name: str) -> Found:
         from sciimg.validation.physics import CHECKS, calibrate, curves, effect
@@ -350,7 +350,7 @@ class _Judge:
     def _class(self, condition: ClassCondition) -> list[Metric]:
         from sciimg.validation.obedience import class_obedience, undefined_class
 
-        name, judged, train, holdout = condition.name, self.judged, self.real.train, self.real.holdout
+        name, judged, train, holdout = condition.name, self.judged, self.real.train_tiles, self.real.holdout
         if train is None:
             return undefined_class(name, "there are no real training images")
         if judged is None or (reason := obstacle_between(holdout, judged)):
@@ -359,10 +359,18 @@ class _Judge:
             return undefined_class(name, "the real training images do not differ from one another")
         if name not in judged.table:
             return undefined_class(name, f"the synthetic images do not say which {name} they were asked for")
-        space = self.spaces[0]
-        read = [(space.transform(p), p.table[name].astype(str).to_numpy(dtype=object)) for p in (train, holdout, judged)]
-        about: dict[str, Any] = {"features": space.name, "bootstrap": self.rounds, "key": (*self.key, "condition")}
+        read = [(self._described(p), p.table[name].astype(str).to_numpy(dtype=object)) for p in (train, holdout, judged)]
+        features = f"{self.spaces[0].name}, segmented fractions" if self.segmenter is not None else self.spaces[0].name
+        about: dict[str, Any] = {"features": features, "bootstrap": self.rounds, "key": (*self.key, "condition")}
         return class_obedience(name, train=read[0], holdout=(*read[1], holdout.groups), synthetic=(*read[2], judged.groups), **about)
+
+    def _described(self, patches: PatchSet) -> NDArray[np.float64]:
+        """Return features from which a class is read: texture, and how much of each segmented class there is."""
+        vectors = self.spaces[0].transform(patches)
+        if self.segmenter is None:
+            return vectors
+        shares = self.segmenter.probabilities(patches.images).mean(axis=tuple(range(2, patches.images.ndim)), dtype=np.float64)
+        return np.concatenate([vectors, shares], axis=1)
 
     def _measured(self, condition: ScalarCondition, patches: PatchSet) -> NDArray[np.float64]:
         """Measure a scalar as the study defines it; a fraction of foreground is that which the independent segmenter finds."""

@@ -17,19 +17,25 @@ _GAIN = (0.8, 1.25)
 _SHIFT = 0.2  # in standard deviations
 _NOISE = 0.15  # in standard deviations
 _ZOOM = (0.8, 1.25)
+_TILT = np.pi / 12  # of oriented images
 
 
-def augmented(images: Tensor, classes: Tensor, kind: Augmentation, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def augmented(
+    images: Tensor, classes: Tensor, kind: Augmentation, rng: np.random.Generator, *, oriented: bool = False
+) -> tuple[Tensor, Tensor]:
     """Augment normalised images (N, C, [Z,] Y, X) together with their classes (N, [Z,] Y, X).
 
     ``symmetries`` flips axes and turns by quarters in the plane; ``classical`` turns by any angle, flips, zooms (0.8 to 1.25), changes
     gain and offset per channel and adds noise.
+
+    ``oriented`` images (anatomy, whose classes say where head and tail are) are neither flipped nor turned by more than 15 degrees:
+    a turned hippocampus is wrong training data, and would make the classical arm a straw man.
     """
-    if kind == "none":
+    if kind == "none" or (oriented and kind == "symmetries"):
         return images, classes
     if kind == "symmetries":
         return _symmetries(images, classes, rng)
-    matrices = np.stack([_affine(images.ndim - 2, rng) for _ in range(len(images))])
+    matrices = np.stack([_affine(tuple(images.shape[2:]), rng, oriented) for _ in range(len(images))])
     grid = F.affine_grid(torch.from_numpy(matrices), list(images.shape), align_corners=False)
     moved = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     labels = F.grid_sample(classes[:, None].float(), grid, mode="nearest", padding_mode="reflection", align_corners=False)[:, 0].long()
@@ -50,13 +56,20 @@ def _symmetries(images: Tensor, classes: Tensor, rng: np.random.Generator) -> tu
     return torch.stack([image for image, _ in pairs]), torch.stack([label for _, label in pairs])
 
 
-def _affine(dims: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return a (dims, dims + 1) matrix in torch's x, y[, z] order: rotation in the y-x plane, flips, one zoom."""
-    angle = rng.uniform(0, 2 * np.pi)
+def _affine(shape: tuple[int, ...], rng: np.random.Generator, oriented: bool) -> NDArray[np.float32]:
+    """Return a (dims, dims + 1) matrix in torch's x, y[, z] order: rotation in the y-x plane, flips, one zoom.
+
+    Torch counts every axis from -1 to 1; a rotation of pixels is a rotation between these units only after scaling by the sides.
+    """
+    dims = len(shape)
+    angle = rng.uniform(-_TILT, _TILT) if oriented else rng.uniform(0, 2 * np.pi)
     matrix = np.eye(dims)
     matrix[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     matrix *= np.exp(rng.uniform(*np.log(_ZOOM)))
-    matrix *= rng.choice([-1.0, 1.0], dims)[:, None]
+    if not oriented:
+        matrix *= rng.choice([-1.0, 1.0], dims)[:, None]
+    sides = np.array(shape[::-1], dtype=np.float64)
+    matrix *= sides / sides[:, None]
     return np.concatenate([matrix, np.zeros((dims, 1))], axis=1).astype(np.float32)
 
 

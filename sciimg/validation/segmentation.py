@@ -141,7 +141,7 @@ def train_segmenter(
     with one_thread():
         for _ in range(plan.steps):
             images, labels = _batch(pools, batch, share, (mean, scale), rng)
-            images, labels = augmented(images, labels, plan.augmentation, rng)
+            images, labels = augmented(images, labels, plan.augmentation, rng, oriented=kind == "classes")
             loss = _loss(network(_padded(images.contiguous(memory_format=layout))), _padded(labels))
             optimiser.zero_grad()
             loss.backward()

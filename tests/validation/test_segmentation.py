@@ -171,6 +171,27 @@ def test_augmentation_moves_labels_with_images(kind: str, dims: int) -> None:
     assert float(inside) > 6  # gain may be 0.8, and edges are interpolated
 
 
+def test_anatomy_is_neither_flipped_nor_turned_over() -> None:
+    """The marker at the head stays at the head."""
+    rng = np.random.default_rng(0)
+    classes = torch.zeros((1, 24, 24), dtype=torch.int64)
+    classes[0, 2:8, 9:15] = 1
+    for kind in ("symmetries", "classical"):
+        for _ in range(20):
+            _, labels = augmented(classes[:, None].float(), classes, kind, rng, oriented=True)  # type: ignore[arg-type]
+            assert labels[0, :12].sum() > 20 and labels[0, 14:].sum() == 0
+
+
+def test_a_turned_disc_is_a_disc_on_any_shape() -> None:
+    y, x = np.mgrid[:48, :24]
+    classes = torch.from_numpy(((y - 23.5) ** 2 + (x - 11.5) ** 2 <= 36).astype(np.int64))[None]
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        _, labels = augmented(classes[:, None].float(), classes, "classical", rng)
+        rows, columns = (int(labels[0].any(dim=axis).sum()) for axis in (1, 0))
+        assert abs(rows - columns) <= 1
+
+
 # ---------------------------------------------------------------- scores
 
 
