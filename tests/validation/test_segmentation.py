@@ -188,7 +188,8 @@ def test_a_turned_disc_is_a_disc_on_any_shape() -> None:
     rng = np.random.default_rng(0)
     for _ in range(10):
         _, labels = augmented(classes[:, None].float(), classes, "classical", rng)
-        rows, columns = (int(labels[0].any(dim=axis).sum()) for axis in (1, 0))
+        middle = labels[0, 14:34]  # beyond, the mirrored border shows the disc again
+        rows, columns = (int(middle.any(dim=axis).sum()) for axis in (1, 0))
         assert abs(rows - columns) <= 1
 
 
