@@ -21,6 +21,7 @@ def pair(reference: Path, test: Path, *, metrics: Sequence[str], data_range: flo
     from sciimg.validation.folders import load_patchset
     from sciimg.validation.pair import PAIR_METRICS, pair_metrics
 
+    metrics = _spelt(metrics)
     _known(metrics, PAIR_METRICS)
     first, second = load_patchset(reference), load_patchset(test)
     if len(first) > 1 or len(second) > 1:
@@ -36,15 +37,15 @@ def compare_sets(real: Path, synthetic: Path, *, train: Path | None, metrics: Se
     InputError
         Kind ``unknown-metric``, and whatever reading the images raises.
     """
-    from sciimg.validation.distribution import SET_METRICS, set_metrics
+    from sciimg.validation.distribution import DERIVED, SET_METRICS, set_metrics
     from sciimg.validation.features.space import fit_space
     from sciimg.validation.features.texture import texture
     from sciimg.validation.features.wavelets import scattering
     from sciimg.validation.folders import load_patchset
     from sciimg.validation.memorisation import Training, copies
 
-    names = [name for metric in metrics for name in _GROUPS.get(metric, (metric,))]
-    _known(names, SET_METRICS, extra=tuple(_GROUPS))
+    names = [name for metric in _spelt(metrics) for name in _GROUPS.get(metric, (metric,))]
+    _known(names, {**SET_METRICS, **DERIVED}, extra=tuple(_GROUPS))
     first, second = load_patchset(real), load_patchset(synthetic)
     known = None if train is None else load_patchset(train)
     reference = known or first
@@ -55,6 +56,11 @@ def compare_sets(real: Path, synthetic: Path, *, train: Path | None, metrics: Se
         training = Training(list(known.images), known.images.shape[2:])
         found += copies(training, known, first, second, key=("metrics",))[0]
     return {"metrics": [m.as_json() for m in found]}
+
+
+def _spelt(names: Sequence[str]) -> list[str]:
+    """Accept ``MS-SSIM`` for ``ms_ssim``."""
+    return [name.lower().replace("-", "_") for name in names]
 
 
 def _known(names: Sequence[str], known: Any, extra: Sequence[str] = ()) -> None:

@@ -22,6 +22,7 @@ FRECHET_AXES = 16  # the Fréchet distance needs far fewer axes than samples: th
 SCORES = ("kid", "fd", "precision", "recall", "density", "coverage")
 RANKED = 0.95  # of the splits
 NEGLIGIBLE = 0.1  # of the distance from the null's mean to its 95 % quantile
+_TINY = 1e-9
 JUDGES = ("kid", "fd", "precision", "recall", "coverage")  # metrics that may flag a planted fault
 
 
@@ -57,7 +58,7 @@ class Comparison:
     def _holds_neighbours(self, rows: Index) -> bool:
         """Whether at least half of the samples of a draw have enough unrelated samples in it."""
         unrelated = np.count_nonzero(~self.relation[np.ix_(rows, rows)], axis=1)
-        return bool(np.mean(unrelated >= NEAREST) >= 0.5)
+        return bool(np.mean(unrelated >= min(NEAREST, len(rows) - 1)) >= 0.5)
 
     def scores(self, candidate: Candidate, rows: Sequence[Index]) -> dict[str, Array]:
         """Return every metric over the splits, shape (R,) each; ``rows`` are the candidate's rows in each split."""
@@ -102,7 +103,7 @@ class Control:
     effect : float
         The KID of the faulty set in units of the null's 95 % quantile.
     scores : dict
-        Every metric of the faulty set.
+        Every metric of the faulty set that exists for so few samples.
     flagged_by : tuple of str
         Metrics that rank the faulty set below the real one in at least 95 of 100 splits, by a difference that is not negligible beside
         what real sets differ by.
@@ -126,12 +127,14 @@ def feature_controls(
         within = None if fault.repeats else comparison.relation
         scores = comparison.scores(Candidate(vectors, within, comparison.relation), rows)
         flagged = tuple(n for n in JUDGES if _ranked_below(scores[n], comparison.null[n], higher_is_better=n not in ("kid", "fd")))
-        means = {name: float(values.mean()) for name, values in scores.items()}
-        controls.append(Control(fault.name, means["kid"] / upper_null(comparison.null["kid"]), means, flagged))
+        means = {name: float(values.mean()) for name, values in scores.items() if np.isfinite(values).all()}
+        controls.append(Control(fault.name, means["kid"] / max(upper_null(comparison.null["kid"]), _TINY), means, flagged))
     return controls
 
 
 def _ranked_below(scores: Array, null: Array, *, higher_is_better: bool) -> bool:
+    if not np.isfinite([scores, null]).all():
+        return False
     sign = -1 if higher_is_better else 1
     worse, spread = sign * (scores - null), np.quantile(sign * null, 0.95) - np.mean(sign * null)
     return bool(np.mean(worse > 0) >= RANKED and worse.mean() > NEGLIGIBLE * spread)
@@ -139,4 +142,4 @@ def _ranked_below(scores: Array, null: Array, *, higher_is_better: bool) -> bool
 
 def upper_null(null: Array) -> float:
     """Return the value that 95 of 100 real-versus-real comparisons stay below."""
-    return max(float(np.quantile(null, 0.95)), 1e-12)
+    return float(np.quantile(null, 0.95))

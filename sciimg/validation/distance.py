@@ -115,6 +115,8 @@ def prdc_of_distances(xx: Array, yy: Array, xy: Array, related: Related | None =
 
 def _radii(distance: Array, nearest: int) -> Array:
     """Return the distance to the k-th nearest unrelated sample of the same set, NaN where there is none."""
+    if distance.shape[1] < nearest:
+        return np.full(len(distance), np.nan)
     radii = np.partition(distance, nearest - 1, axis=1)[:, nearest - 1]
     return np.where(np.isfinite(radii), radii, np.nan)
 

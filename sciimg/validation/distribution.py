@@ -31,7 +31,6 @@ Array = NDArray[np.float64]
 Key = tuple[str | int, ...]
 
 MIN_GROUPS = 8  # two halves of four: with fewer there are too few splits for an interval
-MIN_SAMPLES = 2 * NEAREST + 1  # on each side of a split
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +108,8 @@ def set_metrics(
     reason = obstacle(real, synthetic)
     if not reason:
         splits = half_splits(real.groups, synthetic.groups, generator(*key, "splits"), rounds=rounds)
-        if len(splits[0].reference) < MIN_SAMPLES:
-            reason = f"{len(splits[0].reference)} samples on each side of a real-versus-real split; {MIN_SAMPLES} are needed"
+        if len(splits[0].reference) < MIN_GROUPS // 2:
+            reason = f"{len(splits[0].reference)} samples on each side of a real-versus-real split; {MIN_GROUPS // 2} are needed"
     if reason:
         return [m for space in spaces for m in _undefined(setting, space, reason)]
     relation, faults = related(real), list(faulty_sets(real, (*key, "faults")))
@@ -166,19 +165,29 @@ def _in_space(setting: _Setting, space: FeatureSpace, comparison: Comparison, fa
     values = comparison.scores(candidate, [s.synthetic for s in comparison.splits])
     for name in SET_METRICS:
         own = detail | _own(name, controls, comparison)
+        if reason := _too_few(values[name], comparison.null[name], detail["samples_on_each_side"]):
+            yield Metric.undefined(f"{name}_{space.name}", reason, detail=detail, **setting.fields(name, space))
+            continue
         yield _metric(setting, space, name, name, values[name], comparison.null[name], 1.0, groups, own)
     for name, (base, unit) in DERIVED.items():
-        divisor = _divisor(name, base, comparison, controls)
+        reason = _too_few(values[base], comparison.null[base], detail["samples_on_each_side"])
+        divisor = 0.0 if reason else _divisor(name, base, comparison, controls)
         if divisor <= 0:
-            fields = setting.fields(base, space)
-            yield Metric.undefined(f"{name}_{space.name}", f"the {unit} is {divisor:.3g}", unit=unit, detail=detail, **fields)
+            reason = reason or f"the {unit} is {divisor:.3g}"
+            yield Metric.undefined(f"{name}_{space.name}", reason, unit=unit, detail=detail, **setting.fields(base, space))
             continue
         yield _metric(setting, space, name, base, values[base], comparison.null[base], divisor, groups, {"divisor": divisor}, unit)
 
 
+def _too_few(values: Array, null: Array, size: int) -> str:
+    if np.isfinite([values, null]).all():
+        return ""
+    return f"{size} samples on each side of a real-versus-real split are too few for {NEAREST} nearest neighbours"
+
+
 def _own(name: str, controls: Sequence[Control], comparison: Comparison) -> dict[str, Any]:
     """What belongs to one metric: its value on the planted faults; the ceiling of coverage."""
-    own: dict[str, Any] = {"faults": {c.fault: c.scores[name] for c in controls}}
+    own: dict[str, Any] = {"faults": {c.fault: c.scores[name] for c in controls if name in c.scores}}
     if name == "coverage":
         size = len(comparison.splits[0].reference)
         own["ceiling_of_independent_samples"] = coverage_ceiling(size, size)

@@ -5,6 +5,7 @@ import pytest
 from patchsets import images_2d
 from tissue import patches
 
+from sciimg.records import canonical_json
 from sciimg.types import PatchSet
 from sciimg.validation.distribution import DERIVED, FAULTS, SET_METRICS, obstacle, set_metrics
 from sciimg.validation.features.space import fit_space
@@ -100,7 +101,6 @@ def noise(n, dtype="uint8", shape=(1, 24, 24)):
         (noise(30), noise(30, shape=(2, 24, 24)), "(2, 24, 24)"),
         (noise(1), noise(30), "1 independent groups of real"),
         (noise(30), noise(7), "7 independent groups of synthetic"),
-        (noise(12), noise(12), "on each side"),
     ],
 )
 def test_an_outcome_with_a_reason_instead_of_a_crash(first, second, said):
@@ -126,3 +126,14 @@ def test_relations_of_patches():
         assert shared[i, j] == (boxes[0] & boxes[1]).any()
     assert (related(samples) == (shared | same_group(samples))).all()
     assert (overlapping(noise(5)) == np.eye(5, dtype=bool)).all()
+
+
+def test_few_images_still_have_a_kernel_distance():
+    """Eight images a side leave four in each half: no five nearest neighbours, but a KID with its null."""
+    metrics = {m.name: m for m in set_metrics(noise(9), noise(8), [fit_space("texture", texture, noise(40))], rounds=30)}
+    assert metrics["coverage_texture"].status == metrics["coverage_ratio_texture"].status == "undefined"
+    assert "too few for 5 nearest" in metrics["coverage_texture"].reason or "do not tell" in metrics["coverage_texture"].reason
+    if not metrics["kid_texture"].reason:
+        assert metrics["kid_texture"].null is not None
+    for metric in metrics.values():
+        canonical_json(metric.as_json())  # no NaN anywhere

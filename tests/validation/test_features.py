@@ -7,6 +7,7 @@ from patchsets import images_2d
 from scipy import ndimage
 from tissue import patches
 
+from sciimg.validation.distribution import set_metrics
 from sciimg.validation.features import wavelets
 from sciimg.validation.features.encoder import TrainedEncoder, contrastive_loss, train_encoder
 from sciimg.validation.features.space import Scale, fit_space
@@ -152,3 +153,30 @@ def test_contrastive_loss_by_hand():
     codes = torch.eye(2).repeat(3, 1)  # two images: both views equal, the faulty view equal too
     expected = -np.log(np.exp(5) / (2 * np.exp(5) + 3 * np.exp(0)))
     assert float(contrastive_loss(codes, 2)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_one_wild_image_is_far_away_and_not_infinitely_far(tissue):
+    space = fit_space("x", texture, tissue)
+    wild = replace(tissue.take([0]), images=np.full_like(tissue.images[:1], 65535))
+    length = np.linalg.norm(space.transform(wild)) / np.sqrt(space.axes.shape[1])
+    typical = np.linalg.norm(space.transform(tissue), axis=1) / np.sqrt(space.axes.shape[1])
+    assert length == pytest.approx(3) and typical.max() < 2
+    assert space.axes.shape[1] <= len(tissue) // 2
+
+
+def test_a_small_set_does_not_judge_itself_by_axes_fitted_to_itself():
+    """Fitted on the real set alone, as without training images: another sample of one population must not look different."""
+    rng = np.random.default_rng(0)
+
+    def draw(n):
+        sigmas, levels = rng.uniform(0.7, 3, n), rng.uniform(0.5, 2, (n, 1, 1))
+        grain = np.stack([ndimage.gaussian_filter(rng.standard_normal((32, 32)), s) for s in sigmas])
+        grain = levels * grain / grain.std(axis=(1, 2), keepdims=True) + 0.2 * rng.standard_normal((n, 32, 32))
+        return images_2d((2000 + 150 * grain)[:, None].astype(np.uint16))
+
+    effects = []
+    for i in range(8):
+        real, other = draw(40), draw(40)
+        metrics = {m.name: m for m in set_metrics(real, other, [fit_space("x", texture, real)], rounds=40, key=("t", i))}
+        effects.append(metrics["kid_effect_x"].value)
+    assert np.median(effects) < 0.75 and np.max(effects) < 4

@@ -20,9 +20,10 @@ Single = NDArray[np.float32]
 Embed = Callable[[Single], Array]
 
 REFERENCE = 256  # images; more would cost time and change little
-AXES_KEPT = 64
+AXES_KEPT = 64  # and at most half as many as there are reference images: more would fit the reference itself
 DAMPING = 0.1  # in variances of one standardised statistic
 _LIMIT = 8.0  # in standard deviations of the reference: an all-zero image is far away, not infinitely far
+_RADIUS = 3.0  # times the root of the number of axes; a reference image has about 1: one wild image must not decide a cubic kernel
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,9 @@ class FeatureSpace:
     def transform(self, patches: PatchSet) -> Array:
         """Return the feature vectors, shape (N, d)."""
         raw = self.embed(self.scale.apply(patches.images))
-        return np.asarray(np.clip((raw - self.centre) / self.spread, -_LIMIT, _LIMIT) @ self.axes)
+        vectors = np.clip((raw - self.centre) / self.spread, -_LIMIT, _LIMIT) @ self.axes
+        length = np.linalg.norm(vectors, axis=1, keepdims=True) / np.sqrt(vectors.shape[1])
+        return np.asarray(vectors / np.maximum(length / _RADIUS, 1.0))
 
 
 def fit_space(name: str, embed: Embed, reference: PatchSet, scale: Scale | None = None) -> FeatureSpace:
@@ -93,7 +96,7 @@ def fit_space(name: str, embed: Embed, reference: PatchSet, scale: Scale | None 
         raise UndefinedError(f"features {name}: the {len(raw)} reference images do not differ from one another")
     spread = np.where(varied, spread, np.inf)  # a statistic that never varies on the reference says nothing
     values, vectors = np.linalg.eigh(np.cov(((raw - centre) / spread).T))
-    kept = np.argsort(values)[::-1][: min(AXES_KEPT, len(raw) - 1)]
+    kept = np.argsort(values)[::-1][: min(AXES_KEPT, max(2, len(raw) // 2))]
     values, vectors = np.maximum(values[kept], 0), vectors[:, kept]
     signs = np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(len(kept))])
     return FeatureSpace(name, scale, embed, centre, spread, vectors * signs / np.sqrt(values + DAMPING))
