@@ -9,6 +9,7 @@ from sciimg.augmenters.settings import (
     AdversarialProcess,
     BackboneSettings,
     Conditioning,
+    ConvNetBackbone,
     DiffusionProcess,
     FlowProcess,
     KLSpace,
@@ -171,13 +172,19 @@ _ALL = (
     Recipe(
         name="gan",
         systems=("cGAN", "R3GAN", "DiffAugment"),
-        space=_KL,
-        process=AdversarialProcess(regression_steps=150, anchor=4.0, discriminator_rate=2.0, gamma=20.0),
-        backbone=UNetBackbone(widths=(64, 96, 128), blocks=(1, 1, 1)),
+        space=PixelSpace(),
+        process=AdversarialProcess(),
+        backbone=ConvNetBackbone(),
         sampler=SamplerSettings(name="one-step", steps=1),
-        training=Training(steps=500, learning_rate=5e-4, betas=(0.0, 0.99), weight_decay=0.0, ema=0.99, warmup=20),
-        in_3d={"training.batch": 8, "space.training.batch": 8, "training.symmetries": "flips", "training.tell_symmetry": True},
-        cites=("Huang et al. 2024, arXiv:2501.05441", "Zhao et al. 2020, arXiv:2006.10738", _LATENT_DIFFUSION),
+        training=Training(
+            steps=900, batch=16, learning_rate=1e-3, final_rate=0.1, betas=(0.0, 0.99), weight_decay=0.0, clip=10.0, ema=0.99, warmup=20
+        ),
+        in_3d={"training.batch": 8, "training.symmetries": "flips", "training.tell_symmetry": True},
+        cites=(
+            "Huang et al. 2024, arXiv:2501.05441",
+            "Zhao et al. 2020, arXiv:2006.10738",
+            "Gneiting & Raftery 2007, doi:10.1198/016214506000001437",
+        ),
         must_reach=_REACH,
     ),
 )

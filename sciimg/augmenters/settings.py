@@ -3,9 +3,9 @@
 Nothing here imports torch, so that recipes can be listed at once. :mod:`sciimg.augmenters.build` meets each union with one ``match``.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Settings(BaseModel):
@@ -89,26 +89,20 @@ class DiffusionProcess(Settings):
     predict: Literal["epsilon", "v"] = "v"
 
 
-class ConvNetBackbone(Settings):
-    """Residual convolutions without normalisation, for a discriminator."""
-
-    kind: Literal["convnet"] = "convnet"
-    widths: tuple[int, ...] = (64, 96, 128)
-    blocks: tuple[int, ...] = (1, 1, 1)
-
-
 class AdversarialProcess(Settings):
-    """Generator against discriminator, relativistic and paired, with zero-centred penalties (R3GAN; Huang 2024)."""
+    """Generator against discriminator, relativistic and paired, with zero-centred penalties (R3GAN; Huang 2024), and an energy score."""
 
     kind: Literal["adversarial"] = "adversarial"
-    regression_steps: int = Field(default=100, gt=0, description="Steps on the mean squared error before the game.")
-    discriminator: ConvNetBackbone = ConvNetBackbone()
-    anchor: float = Field(default=1.0, ge=0, description="Weight of the mean squared error that keeps the layout (pix2pix; Isola 2017).")
-    discriminator_rate: float = Field(default=4.0, gt=0, description="Learning rate of the discriminator over that of the generator.")
-    gamma: float = Field(default=1.0, ge=0, description="Weight of the gradient penalties R1 and R2.")
+    gamma: float = Field(default=0.1, ge=0, description="Weight of the gradient penalties R1 and R2.")
     penalty_every: int = Field(default=4, gt=0)
     penalty_batch: int = Field(default=8, gt=0)
+    discriminator_rate: float = Field(default=1.0, gt=0, description="Learning rate of the discriminator over that of the generator.")
+    ramp: float = Field(default=0.1, gt=0, le=1, description="Share of the steps over which the game fades in for the generator.")
+    energy: float = Field(default=1.0, ge=0, description="Weight of the energy score, which keeps layout, levels and variety.")
+    energy_of_means: float = Field(default=1.0, ge=0, description="Share of it that compares block means up to the whole sample.")
     shift: float = Field(default=0.125, ge=0, lt=1, description="Largest shift of the discriminator's view, as a share of each axis.")
+    colour: float = Field(default=0.2, ge=0, description="Strength of changes of brightness and contrast in that view.")
+    cut: float = Field(default=0.0, ge=0, le=1, description="Share of samples that lose a box in that view.")
 
 
 ProcessSettings = Annotated[FlowProcess | DiffusionProcess | AdversarialProcess, Field(discriminator="kind")]
@@ -127,7 +121,27 @@ class UNetBackbone(Settings):
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
-BackboneSettings = UNetBackbone
+class ConvNetBackbone(Settings):
+    """Generator and discriminator of an adversarial process; widths and residual blocks a scale."""
+
+    kind: Literal["convnet"] = "convnet"
+    generator: tuple[int, ...] = Field(default=(96, 64, 48), min_length=1, description="Coarsest first; the last grid is half the image's.")
+    generator_blocks: tuple[int, ...] = (1, 1, 2)
+    discriminator: tuple[int, ...] = Field(default=(48, 64, 96), min_length=1, description="Finest first.")
+    discriminator_blocks: tuple[int, ...] = (1, 1, 1)
+    features: int = Field(default=64, gt=0, description="Length of the vector that carries scalars, classes and the noise vector.")
+    noise_vector: int = Field(default=16, gt=0)
+    noise_maps: int = Field(default=8, gt=0, description="Noise images at every scale.")
+
+    @model_validator(mode="after")
+    def _scales_agree(self) -> Self:
+        lengths = {len(self.generator), len(self.generator_blocks), len(self.discriminator), len(self.discriminator_blocks)}
+        if len(lengths) > 1:
+            raise ValueError(f"generator, discriminator and their blocks need one entry a scale each; got {sorted(lengths)} entries")
+        return self
+
+
+BackboneSettings = Annotated[UNetBackbone | ConvNetBackbone, Field(discriminator="kind")]
 
 
 class Conditioning(Settings):

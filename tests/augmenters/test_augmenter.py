@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from textures import Textures
 
 from sciimg.augmenters.augmenter import Augmenter
 from sciimg.errors import InputError
 from tests.augmenters.test_training import small, train
-from tests.support.textures import Textures
 
 KEY = ("study", "generate")
 

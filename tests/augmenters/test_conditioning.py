@@ -2,6 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from patchsets import images_2d
+from textures import CONDITIONS, Textures
 
 from sciimg.augmenters.conditioning.encoder import encode_condition
 from sciimg.augmenters.conditioning.maps import condition_maps
@@ -10,8 +12,6 @@ from sciimg.augmenters.conditioning.symmetry import label_length, labels_of, sym
 from sciimg.augmenters.system import Condition
 from sciimg.errors import InputError
 from sciimg.protocol.models import MaskCondition
-from tests.support.patchsets import images_2d
-from tests.support.textures import CONDITIONS, Textures
 
 
 def test_touching_objects_stay_apart_in_the_maps() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from textures import CONDITIONS, Textures
 from torch import Tensor
 
 from sciimg.augmenters import training
@@ -21,7 +22,6 @@ from sciimg.augmenters.settings import Schedule
 from sciimg.augmenters.system import Phase, Player
 from sciimg.augmenters.training import fit
 from sciimg.errors import InputError, TrainingFailedError
-from tests.support.textures import CONDITIONS, Textures
 
 SMALL = {
     "space.training.steps": 6,
@@ -94,7 +94,8 @@ def kill(phase, step, steps, values):
         os.kill(os.getpid(), 9)
 train(Path({str(tmp_path / "model")!r}), progress=kill)
 """
-    done = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], env=os.environ | {"PYTHONPATH": "."}, check=False)
+    paths = os.environ | {"PYTHONPATH": ".:tests/support"}
+    done = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], env=paths, check=False)
     assert done.returncode == -9
     train(tmp_path / "model")
     assert contents(tmp_path / "model") == contents(undisturbed)

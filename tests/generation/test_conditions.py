@@ -1,7 +1,7 @@
 import numpy as np
+from textures import Textures
 
 from sciimg.generation.conditions import draw_conditions
-from tests.support.textures import Textures
 
 KEY = ("study", "generate")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from textures import Textures
 
 from sciimg.augmenters.augmenter import Augmenter
 from sciimg.errors import InputError
@@ -13,7 +14,6 @@ from sciimg.generation.generate import generate
 from sciimg.generation.request import requested
 from sciimg.store import Collection, CollectionWriter
 from tests.augmenters.test_training import small, train
-from tests.support.textures import Textures
 
 COUNT = 11
 

@@ -114,6 +114,8 @@ def test_every_family_reports(judged: tuple[dict[str, Metric], Path]) -> None:
     }  # fmt: skip
     assert expected <= set(metrics)
     assert "control_blurred_scattering_paired" not in metrics
+    control = metrics["copy-control"].value
+    assert "copy-rate" in metrics and control is not None and control > 0.9
     assert metrics["condition_dab-level_correlation"].value == pytest.approx(1, abs=1e-3)
     assert metrics["snr_effect"].reason and metrics["no-such-check_effect"].reason
 

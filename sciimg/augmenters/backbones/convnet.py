@@ -1,60 +1,179 @@
-"""The discriminator: a small residual convolutional network without normalisation, 2D and 3D."""
+"""Generator and discriminator of a conditional adversarial network: small, residual, 2D and 3D, no convolution on the finest grid.
 
+Both work at unit variance on every scale (:mod:`sciimg.augmenters.backbones.pyramid`): the generator adds smooth coarse fields and ever
+finer, ever weaker ones; the discriminator reads Haar coefficients divided by their spread in the real data, so that a missing texture
+weighs as much as a misplaced object, and the gradient penalty does not forbid it to look at fine detail.
+"""
+
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from sciimg.augmenters.backbones.layers import Down, Embedding, conv, memory_format
+from sciimg.augmenters.backbones.layers import Block, Down, Embedding, conv, depth_to_space, memory_format, norm, space_to_depth
+from sciimg.augmenters.backbones.pyramid import band_spreads, block_means, divided, doubled, haar_pyramid, spreads
 from sciimg.augmenters.settings import ConvNetBackbone
 from sciimg.augmenters.system import Condition
 
 
-class Discriminator(nn.Module):
-    """Say how real points look under a condition, at every place of a coarse grid.
+class Generator(nn.Module):
+    """Condition and noise → points, in one step.
 
     Parameters
     ----------
-    dims : int
-        2 or 3.
-    channels, maps, vector : int
-        Channels of a point, of the condition's maps (on the same grid) and length of the condition's vector.
+    dims, channels, maps, vector : int
+        2 or 3; channels of a point, of the condition's maps (on the same grid) and length of the condition's vector.
+    settings : ConvNetBackbone
+
+    Notes
+    -----
+    Every scale is given the maps of the condition and its own noise image (Karras 2019, arXiv:1812.04948); scalars, classes and a
+    noise vector modulate each block (FiLM). Normalisation is within a sample, never across the batch.
+    """
+
+    bands: Tensor
+
+    def __init__(self, dims: int, channels: int, maps: int, vector: int, settings: ConvNetBackbone) -> None:
+        super().__init__()
+        widths, fold = settings.generator, 2**dims
+        self.dims, self.channels, self.settings = dims, channels, settings
+        self.register_buffer("bands", torch.ones(len(widths) + 1, channels))  # spread of each scale, finest first
+        self.embed = Embedding(vector + settings.noise_vector, settings.features, timed=False)
+        self.level = nn.Linear(settings.features, channels)  # a short way for what a scalar says of the whole sample
+        self.enter = nn.ModuleList(conv(dims, maps * fold + settings.noise_maps, width) for width in widths)
+        self.up = nn.ModuleList(conv(dims, a, b, 1) for a, b in pairwise(widths))
+        self.stages = nn.ModuleList(
+            _Modulated(Block(dims, width, width, embedding=settings.features) for _ in range(depth))
+            for width, depth in zip(widths, settings.generator_blocks, strict=True)
+        )
+        outputs = [channels] * (len(widths) - 1) + [channels * (1 + fold)]  # the last also makes what is finer than its grid
+        self.leave = nn.ModuleList(
+            nn.Sequential(norm(width), nn.SiLU(), conv(dims, width, out, gain=0.5)) for width, out in zip(widths, outputs, strict=True)
+        )
+        self.to(memory_format=memory_format(dims))  # type: ignore[call-overload]
+
+    @property
+    def multiple(self) -> int:
+        """Spatial sizes must be multiples of this."""
+        return int(2 ** len(self.enter))
+
+    def noise_shapes(self, grid: Sequence[int]) -> list[tuple[int, ...]]:
+        """Return the shapes of the noise vector and of the noise images, coarsest first, for points on ``grid``."""
+        levels = len(self.enter)
+        images = [(self.settings.noise_maps, *(size >> (levels - i) for size in grid)) for i in range(levels)]
+        return [(self.settings.noise_vector,), *images]
+
+    def measure(self, points: Tensor) -> None:
+        """Learn the spread of each scale from real points (N, C, [Z,] Y, X)."""
+        self.bands.copy_(band_spreads(points, len(self.enter)))
+
+    def forward(self, noise: Sequence[Tensor], condition: Condition) -> Tensor:
+        """Return points (N, C, [Z,] Y, X) for noise of the shapes of :meth:`noise_shapes`, each with N in front."""
+        layout, levels = memory_format(self.dims), len(self.enter)
+        told = self.embed(torch.cat([condition.vector, noise[0]], dim=1), condition.keep)
+        maps = space_to_depth(condition.maps.contiguous(memory_format=layout), 2)
+        hidden = fine = torch.zeros(())
+        made = self.level(told).float().view(len(told), -1, *([1] * self.dims)) * self._spread(levels)
+        for i in range(levels):
+            seen = torch.cat([block_means(maps, 2 ** (levels - 1 - i)), noise[1 + i]], dim=1).contiguous(memory_format=layout)
+            hidden = self.enter[i](seen) + (doubled(self.up[i - 1](hidden)) if i else 0)
+            hidden = self.stages[i](hidden, told)
+            field, fine = self.leave[i](hidden).float().tensor_split([self.channels], dim=1)
+            made = field * self._spread(levels - i) + (doubled(made) if i else made)
+        return doubled(made) + depth_to_space(fine, 2) * self._spread(0)
+
+    def _spread(self, band: int) -> Tensor:
+        return self.bands[band].view(1, -1, *([1] * self.dims))
+
+
+class Discriminator(nn.Module):
+    """Say how real points look under a condition, at every place of every scale.
+
+    Parameters
+    ----------
+    dims, channels, maps, vector : int
+        As for :class:`Generator`.
     settings : ConvNetBackbone
 
     References
     ----------
-    Patches: Isola et al. 2017, arXiv:1611.07004. Projection of the vector: Miyato & Koyama 2018, arXiv:1802.05637.
+    Judging places: Isola et al. 2017, arXiv:1611.07004. Wavelet input: Gal et al. 2021, arXiv:2102.06108. Projection of the vector:
+    Miyato & Koyama 2018, arXiv:1802.05637. No normalisation: Huang et al. 2024, arXiv:2501.05441.
     """
 
     def __init__(self, dims: int, channels: int, maps: int, vector: int, settings: ConvNetBackbone) -> None:
         super().__init__()
-        widths = settings.widths
+        widths, fold = settings.discriminator, 2**dims
         self.dims = dims
-        self.enter = conv(dims, channels + maps, widths[0])
-        self.levels = nn.ModuleList(
-            nn.Sequential(*(_Residual(dims, width) for _ in range(depth))) for width, depth in zip(widths, settings.blocks, strict=True)
+        details = [channels * (fold - 1)] * (len(widths) - 1) + [channels * fold]
+        for level, count in enumerate(details):
+            self.register_buffer(f"spread_{level}", torch.ones(count))
+        self.embed = Embedding(vector, settings.features, timed=False)
+        self.enter = nn.ModuleList(
+            conv(dims, count + (0 if level else maps * fold), width)
+            for level, (count, width) in enumerate(zip(details, widths, strict=True))
         )
         self.down = nn.ModuleList(Down(dims, a, b) for a, b in pairwise(widths))
-        self.leave = conv(dims, widths[-1], 1, 1)
-        self.project = Embedding(vector, widths[-1], timed=False)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(*(_Residual(dims, width) for _ in range(depth)))
+            for width, depth in zip(widths, settings.discriminator_blocks, strict=True)
+        )
+        self.judge = nn.ModuleList(nn.Sequential(_ACT, conv(dims, width, width), _ACT) for width in widths)
+        self.leave = nn.ModuleList(conv(dims, width, 1, 1) for width in widths)
+        self.project = nn.ModuleList(nn.Linear(settings.features, width) for width in widths)
         self.to(memory_format=memory_format(dims))  # type: ignore[call-overload]
 
-    def forward(self, points: Tensor, condition: Condition) -> Tensor:
-        """Return logits (N, 1, [z,] y, x) for points (N, C, [Z,] Y, X)."""
-        h = self.enter(torch.cat([points, condition.maps], dim=1).contiguous(memory_format=memory_format(self.dims)))
-        for number, level in enumerate(self.levels):
-            if number:
-                h = self.down[number - 1](h)
-            h = level(h)
-        told = self.project(condition.vector, condition.keep).view(len(h), -1, *([1] * self.dims))
-        logits: Tensor = self.leave(h) + (h * told).mean(1, keepdim=True)
-        return logits.float()
+    def measure(self, points: Tensor) -> None:
+        """Learn the spread of each wavelet band from real points (N, C, [Z,] Y, X)."""
+        for own, spread in zip(self._spreads(), spreads(haar_pyramid(points, len(self.enter))), strict=True):
+            own.copy_(spread)
+
+    def coefficients(self, points: Tensor) -> list[Tensor]:
+        """Return the wavelet pyramid of points (N, C, [Z,] Y, X) in units of its spread in real data, finest first."""
+        return divided(haar_pyramid(points, len(self.enter)), self._spreads())
+
+    def forward(self, coefficients: list[Tensor], condition: Condition) -> list[Tensor]:
+        """Return logits (N, places) of every scale for what :meth:`coefficients` gave."""
+        layout = memory_format(self.dims)
+        told = self.embed(condition.vector, condition.keep)
+        maps = space_to_depth(condition.maps.contiguous(memory_format=layout), 2)
+        hidden, logits = torch.zeros(()), []
+        for level, own in enumerate(coefficients):
+            seen = own if level else torch.cat([own, maps], dim=1)
+            hidden = self.enter[level](seen.contiguous(memory_format=layout)) + (self.down[level - 1](hidden) if level else 0)
+            hidden = self.blocks[level](hidden)
+            features = self.judge[level](hidden)
+            direction = self.project[level](told).view(len(features), -1, *([1] * self.dims))
+            logits.append((self.leave[level](features) + (features * direction).mean(1, keepdim=True)).flatten(1).float())
+        return logits
+
+    def _spreads(self) -> list[Tensor]:
+        return [self.get_buffer(f"spread_{level}") for level in range(len(self.enter))]
+
+
+_ACT = nn.LeakyReLU(0.2)
+
+
+class _Modulated(nn.Module):
+    """Residual blocks in a row, all modulated by one vector."""
+
+    def __init__(self, blocks: Iterable[Block]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, x: Tensor, vector: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x, vector)
+        return x
 
 
 class _Residual(nn.Module):
+    """Starts as the identity (fix-up initialisation; Zhang et al. 2019, arXiv:1901.09321)."""
+
     def __init__(self, dims: int, width: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.LeakyReLU(0.2), conv(dims, width, width), nn.LeakyReLU(0.2), conv(dims, width, width, gain=0.3))
+        self.body = nn.Sequential(_ACT, conv(dims, width, width), _ACT, conv(dims, width, width, zero=True))
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = x + self.body(x)

@@ -104,7 +104,7 @@ class _Reconstruction(Phase):
         space.std.copy_(latent.std(axes, keepdim=True).clamp_min(1e-6))
         if space.residual is not None:
             decoded, log_spread = (torch.cat(column) for column in zip(*parts, strict=True))
-            space.residual.calibrate(batch.images - decoded, log_spread)
+            space.residual.calibrate(batch.images, decoded, log_spread, batch.generator)
 
     def _error(self, decoded: Tensor, images: Tensor) -> Tensor:
         error = decoded - images

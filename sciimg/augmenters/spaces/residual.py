@@ -1,17 +1,25 @@
 """What an autoencoder leaves out, as a noise law: a decoder gives the mean of p(image | latent) and its spread; this draws from it.
 
-Leaving the spread out is what makes decoded images look smooth. The residual is modelled as a Gaussian texture, stationary after division
-by the predicted spread, with the measured cross-spectrum (so that neighbouring pixels and channels stay correlated).
+Leaving the spread out is what makes decoded images look smooth. The residual is modelled as a Gaussian texture with the measured
+cross-spectrum (so that neighbouring pixels and channels stay correlated), times the predicted spread, times a slow log-normal field: real
+residuals come in bursts, and a Gaussian of the same power would be too loud in calm places. Its strength is set so that the finest detail
+of decoded images with it is as strong as that of real ones.
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
 
 from sciimg.augmenters.system import Noise
 
+_BURST_PX = 2.0  # length over which the strength of the residual varies
+_GAUSSIAN = 3.0  # fourth moment over squared second moment of a Gaussian
+_WILDEST = 15.0  # a larger ratio comes from single pixels
+
 
 class ResidualNoise(nn.Module):
-    """Texture with the spectrum of measured residuals.
+    """Texture with the spectrum and the burstiness of measured residuals.
 
     Parameters
     ----------
@@ -20,15 +28,22 @@ class ResidualNoise(nn.Module):
     """
 
     colour: Tensor
+    burst: Tensor
+    strength: Tensor
+    slow: Tensor
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
         channels, *grid = shape
         # matrix square root of the cross-spectrum at every frequency; last axis: real, imaginary
         self.register_buffer("colour", torch.zeros(channels, channels, *grid[:-1], grid[-1] // 2 + 1, 2))
+        self.register_buffer("burst", torch.zeros(channels))  # standard deviation of the logarithm of the strength
+        self.register_buffer("strength", torch.ones(channels))
+        self.register_buffer("slow", _low_pass(grid), persistent=False)
 
-    def calibrate(self, residual: Tensor, log_spread: Tensor) -> None:
-        """Measure the spectrum from images minus what was decoded, and the decoder's log spread, both (N, C, [Z,] Y, X)."""
+    def calibrate(self, images: Tensor, decoded: Tensor, log_spread: Tensor, generator: torch.Generator) -> None:
+        """Measure the law from images, what was decoded and the decoder's log spread, all (N, C, [Z,] Y, X)."""
+        residual = images - decoded
         axes = tuple(range(2, residual.ndim))
         white = residual.double() * (-log_spread.double()).exp()
         limit = white.abs().flatten().sort().values[int(0.995 * white.numel())]  # a few outliers are structure, not noise
@@ -37,12 +52,59 @@ class ResidualNoise(nn.Module):
         values, vectors = torch.linalg.eigh(matrix)
         root = torch.einsum("...ik,...k,...jk->ij...", vectors, values.clamp_min(0).sqrt().to(vectors.dtype), vectors.conj())
         self.colour.copy_(torch.view_as_real(root))
+        for channel in range(residual.shape[1]):
+            fine = _finest(white[:, channel])
+            ratio = float(fine.pow(4).mean() / fine.square().mean().square().clamp_min(1e-30))
+            # a Gaussian times exp(b u) with u ~ N(0, 1) has the ratio 3 exp(4 b^2)
+            self.burst[channel] = 0.5 * math.sqrt(math.log(min(max(ratio, _GAUSSIAN), _WILDEST) / _GAUSSIAN))
+
+        texture = self._texture(
+            log_spread, torch.randn(decoded.shape, generator=generator), torch.randn(decoded[:, :1].shape, generator=generator)
+        )
+        for channel in range(residual.shape[1]):
+            self.strength[channel] = _strength(images[:, channel], decoded[:, channel], texture[:, channel].to(decoded.dtype))
 
     def forward(self, decoded: Tensor, log_spread: Tensor, noise: Noise) -> Tensor:
         """Return ``decoded`` with a drawn residual added."""
-        axes = tuple(range(2, decoded.ndim))
-        waves = torch.fft.rfftn(noise.normal(decoded.shape[1:]).double(), dim=axes)
-        coloured = torch.einsum("ij...,nj...->ni...", torch.view_as_complex(self.colour).to(waves.dtype), waves)
-        texture = torch.fft.irfftn(coloured, s=decoded.shape[2:], dim=axes)
-        out: Tensor = decoded + (log_spread.double().exp() * texture).to(decoded.dtype)
+        texture = self._texture(log_spread, noise.normal(decoded.shape[1:]), noise.normal((1, *decoded.shape[2:])))
+        strength = self.strength.view(-1, *([1] * (decoded.ndim - 2)))
+        return decoded + strength * texture.to(decoded.dtype)
+
+    def _texture(self, log_spread: Tensor, white: Tensor, other: Tensor) -> Tensor:
+        """Return the residual of unit strength that white noise (N, C, [Z,] Y, X) and (N, 1, [Z,] Y, X) make."""
+        shape, axes = white.shape[2:], tuple(range(2, white.ndim))
+        coloured = torch.einsum(
+            "ij...,nj...->ni...", torch.view_as_complex(self.colour.double()), torch.fft.rfftn(white.double(), dim=axes)
+        )
+        slow = torch.fft.irfftn(torch.fft.rfftn(other.double(), dim=axes) * self.slow, s=shape, dim=axes)
+        burst = self.burst.double().view(-1, *([1] * len(shape)))
+        scale = (log_spread.double() + burst * slow - burst.square()).exp()  # E[exp(2 b u)] = exp(2 b^2): the power stays
+        out: Tensor = scale * torch.fft.irfftn(coloured, s=shape, dim=axes)
         return out
+
+
+def _finest(images: Tensor) -> Tensor:
+    """Second differences along every axis of (N, [Z,] Y, X)."""
+    for axis in range(1, images.ndim):
+        images = images.diff(n=2, dim=axis)
+    return images
+
+
+def _strength(images: Tensor, decoded: Tensor, texture: Tensor) -> float:
+    """Return the factor on the texture at which the median finest detail is that of the images, by bisection; all (N, [Z,] Y, X)."""
+    wanted, base, added = _finest(images).abs().median(), _finest(decoded), _finest(texture)
+    low, high = 0.0, 2.0
+    for _ in range(16):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if (base + middle * added).abs().median() < wanted else (low, middle)
+    return 0.5 * (low + high)
+
+
+def _low_pass(grid: list[int]) -> Tensor:
+    """Return a Gaussian filter in the frequencies of ``rfftn`` that leaves white noise with unit variance."""
+    steps = [torch.fft.fftfreq(n, dtype=torch.float64) for n in grid[:-1]] + [torch.fft.rfftfreq(grid[-1], dtype=torch.float64)]
+    radius = sum((axis.square() for axis in torch.meshgrid(*steps, indexing="ij")), start=torch.zeros((), dtype=torch.float64))
+    response = (-2 * (math.pi * _BURST_PX) ** 2 * radius).exp()
+    spread = torch.fft.irfftn(response.to(torch.complex128), s=grid).square().sum().sqrt()
+    out: Tensor = response / spread
+    return out
