@@ -294,6 +294,6 @@ class Study(Model):
         return digest_of(self.model_dump(mode="json"))
 
     @property
-    def dims(self) -> int:
+    def dims(self) -> Literal[2, 3]:
         """Number of spatial dimensions of a sample."""
-        return len(self.patches.shape)
+        return 3 if len(self.patches.shape) == 3 else 2

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 from sciimg.errors import InputError, Problem, SciimgError
 from sciimg.files import hold
@@ -80,7 +80,7 @@ def check_recipes(study: Path) -> None:
     plan = load_study(study).study
     for recipe in plan.recipes:
         try:
-            get_recipe(recipe.recipe, recipe.options, cast(Literal[2, 3], plan.dims))
+            get_recipe(recipe.recipe, recipe.options, plan.dims)
         except InputError as error:
             problems.extend(Problem(f"{study}: recipes.{recipe.name}", p.kind, p.message) for p in error.problems)
     if problems:

@@ -27,7 +27,10 @@ def plan(study: Study) -> dict[str, Stage]:
     stages = [
         Stage("ingest", (), _ingest, parameters=_source_files),
         Stage("split", ("ingest",), _split),
-        *(Stage(f"train-{r.name}", ("ingest", "split"), partial(_train, r), heavy=True) for r in study.recipes),
+        *(
+            Stage(f"train-{r.name}", ("ingest", "split"), partial(_train, r), parameters=partial(_resolved, r), heavy=True)
+            for r in study.recipes
+        ),
         Stage("baseline", ("ingest", "split"), _baseline, heavy=True),
         Stage("verify", (), _verify, parameters=_this_machine, heavy=True),
         *(Stage(f"generate-{r.name}", ("ingest", "split", f"train-{r.name}"), partial(_generate, r), heavy=True) for r in study.recipes),
@@ -50,6 +53,13 @@ def _source_files(run: Run) -> Any:
 
 def _this_machine(run: Run) -> Any:
     return environment()
+
+
+def _resolved(recipe: RecipePlan, run: Run) -> Any:
+    """Every setting of the recipe, also those that the study leaves to it: another default is another model."""
+    from sciimg.augmenters.recipes import get_recipe
+
+    return get_recipe(recipe.recipe, recipe.options, run.loaded.study.dims).model_dump(mode="json")
 
 
 def _readers(run: Run) -> Any:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 import pandas as pd
 
@@ -30,7 +30,7 @@ def train_recipe(study: Study, plan: RecipePlan, collection: Path, regions: Path
     from sciimg.patches.source import PatchSource
     from sciimg.store import Collection
 
-    recipe = get_recipe(plan.recipe, plan.options, cast(Literal[2, 3], study.dims))
+    recipe = get_recipe(plan.recipe, plan.options, study.dims)
     images, table = Collection(collection), pd.read_parquet(regions)
 
     def part(name: Part) -> PatchSource:
