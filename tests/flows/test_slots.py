@@ -8,7 +8,7 @@ from flows.slots import Slots
 
 def test_never_more_than_the_places_and_first_of_the_plan_first() -> None:
     names = ["a", "b", "c", "d"]
-    slots, running, most, order = Slots(2, names), [0], [0], []
+    slots, running, most, order = Slots(2, names, settle_s=0.05), [0], [0], []
     gate = threading.Event()
     lock = threading.Lock()
 
@@ -34,3 +34,18 @@ def test_never_more_than_the_places_and_first_of_the_plan_first() -> None:
     [t.join(10) for t in threads + later]
     assert most[0] == 2
     assert order[2] == "a"
+
+
+def test_stages_that_become_ready_together_start_in_the_order_of_the_plan() -> None:
+    slots, order = Slots(1, ["a", "b", "c"], settle_s=0.2), []
+
+    def work(name: str) -> None:
+        with slots.taken(name):
+            order.append(name)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in ("c", "b", "a")]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.02)
+    [t.join(10) for t in threads]
+    assert order == ["a", "b", "c"]
