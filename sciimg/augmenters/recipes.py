@@ -179,7 +179,7 @@ _ALL = (
         training=Training(
             steps=900, batch=16, learning_rate=1e-3, final_rate=0.1, betas=(0.0, 0.99), weight_decay=0.0, clip=10.0, ema=0.99, warmup=20
         ),
-        in_3d={"training.batch": 8, "training.symmetries": "flips", "training.tell_symmetry": True},
+        in_3d={"training.steps": 600, "training.batch": 8, "training.symmetries": "flips", "training.tell_symmetry": True},
         cites=(
             "Huang et al. 2024, arXiv:2501.05441",
             "Zhao et al. 2020, arXiv:2006.10738",

@@ -167,6 +167,8 @@ def _channel(image: Image, name: str) -> NDArray[Any]:
 
 def _from_maps(image: Image, plan: TissueMaps, folder: Path) -> LabelImage:
     """The largest probability wins where it exceeds the threshold; equal ones go to the class named first."""
+    if plan.rest and image.axes != image.spatial:
+        raise refuse(image.source, "tissue-map-rest", f"`rest` needs one channel and no time axis to see where air is; got {image.axes!r}.")
     maps, problems = [], []
     for name, uri in plan.maps.items():
         try:
@@ -177,8 +179,10 @@ def _from_maps(image: Image, plan: TissueMaps, folder: Path) -> LabelImage:
         raise InputError(problems)
     stacked = np.stack(maps)
     winner = stacked.argmax(0).astype(np.int32) + 1
-    pixels = np.where(stacked.max(0) > plan.threshold, winner, 0).astype(np.int32)
-    return LabelImage(pixels, "classes", {"kind": "tissue-maps", "classes": list(plan.maps), "threshold": plan.threshold})
+    claimed = stacked.max(0) > plan.threshold
+    rest = (image.read() > 0) * len(plan.classes) if plan.rest else 0
+    pixels = np.where(claimed, winner, rest).astype(np.int32)
+    return LabelImage(pixels, "classes", {"kind": "tissue-maps", "classes": list(plan.classes), "threshold": plan.threshold})
 
 
 def _probabilities(path: Path, image: Image) -> NDArray[np.float32]:

@@ -89,11 +89,20 @@ class SegmentNuclei(Model):
 
 
 class TissueMaps(Model):
-    """Classes from tissue probability maps on the image's grid: the largest probability above ``threshold`` wins; else 0."""
+    """Classes from tissue probability maps on the image's grid: the largest probability above ``threshold`` wins.
+
+    Elsewhere the class is 0, or ``rest`` where the image is above zero, if ``rest`` is given.
+    """
 
     kind: Literal["tissue-maps"]
     maps: dict[Name, str] = Field(min_length=1, description="Class name to file; classes are numbered from 1 in this order.")
     threshold: float = Field(default=0.3, gt=0, lt=1)
+    rest: Name | None = Field(default=None, description="Last class: what no map claims in an image whose air is zero, e.g. fluid.")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, numbered from 1."""
+        return (*self.maps, *([self.rest] if self.rest else []))
 
 
 Labels = Annotated[LabelFiles | SegmentNuclei | TissueMaps, Field(discriminator="kind")]

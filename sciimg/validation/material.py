@@ -136,7 +136,7 @@ def class_names(study: Study) -> dict[str, int]:
     """Return the names and numbers of label classes where the study names them."""
     for source in study.sources:
         if isinstance(source.labels, TissueMaps):
-            return {name: number for number, name in enumerate(source.labels.maps, start=1)}
+            return {name: number for number, name in enumerate(source.labels.classes, start=1)}
     return {}
 
 

@@ -36,8 +36,8 @@ FOUND = 0.95  # share of planted copies that must be found
 _PLANTED = 32
 _MIDDLE = 0.75  # of every side, where training images are no larger than the image that is searched for
 _SPLITS = 200
-_MOST_VOXELS = 2**18  # of the training part, after averaging blocks
-_FINE, _COARSE = 0.7, 3.0  # standard deviations of the band-pass, in averaged pixels
+_MOST_VOXELS = 2**20  # of the training part, after averaging blocks
+_FINE, _COARSE = 0.7, 2.0  # standard deviations of the band-pass, in averaged pixels
 
 
 @dataclass(frozen=True)

@@ -17,17 +17,17 @@ from sciimg.protocol.models import MaskCondition
 def test_touching_objects_stay_apart_in_the_maps() -> None:
     labels = np.zeros((1, 4, 6), np.int32)
     labels[0, 1:3, 1:3], labels[0, 1:3, 3:5] = 7, 9
-    foreground, boundary = condition_maps(labels, MaskSchema(name="mask", kind="instances"))[0]
-    assert foreground.sum() == 8
+    background, foreground, boundary = condition_maps(labels, MaskSchema(name="mask", kind="instances"))[0]
+    assert foreground.sum() == 8 and np.array_equal(background, 1 - foreground)
     assert boundary[1:3, 2:4].all()  # both sides of the seam
     renumbered = np.where(labels == 7, 1, np.where(labels == 9, 2, 0)).astype(np.int32)
-    assert np.array_equal(condition_maps(renumbered, MaskSchema(name="m", kind="instances"))[0], [foreground, boundary])
+    assert np.array_equal(condition_maps(renumbered, MaskSchema(name="m", kind="instances"))[0], [background, foreground, boundary])
 
 
 def test_classes_become_one_channel_each() -> None:
     labels = np.array([[[0, 1], [2, 3]]], np.int32)
     maps = condition_maps(labels, MaskSchema(name="mask", kind="classes", classes=3))
-    assert np.array_equal(maps[0].argmax(0) + 1, [[1, 1], [2, 3]]) and maps.sum() == 3
+    assert np.array_equal(maps[0].argmax(0), labels[0]) and maps.shape[1] == 4 and maps.sum() == 4
 
 
 def schema_of_textures():
@@ -39,7 +39,7 @@ def test_schema_learns_ranges_and_categories() -> None:
     schema = learn_schema(survey, CONDITIONS, 0, 3)
     assert schema.classes[0].values == ("bright", "dim")
     assert schema.scalars[0].low == survey.table["level"].min() and schema.scalars[0].high == survey.table["level"].max()
-    assert schema.maps == 2 and schema.vector == 1 + 2 + 3
+    assert schema.maps == 3 and schema.vector == 1 + 2 + 3
 
 
 def test_what_was_never_seen_is_refused_all_at_once() -> None:
@@ -72,7 +72,7 @@ def test_a_constant_scalar_is_refused() -> None:
 def test_encoded_condition_and_its_withdrawal() -> None:
     schema, patches = schema_of_textures(), Textures().draw(("t",), range(6))
     told = encode_condition(schema, patches.labels, patches.table, (16, 16))
-    assert told.maps.shape == (6, 2, 16, 16) and told.vector.shape == (6, 3)
+    assert told.maps.shape == (6, 3, 16, 16) and told.vector.shape == (6, 3)
     assert torch.equal(told.vector[:, 1:].sum(1), torch.ones(6))
     kept = told.dropped(0.5, torch.Generator().manual_seed(0)).keep.flatten()
     assert 0 < kept.sum() < 6

@@ -121,6 +121,17 @@ def test_the_largest_probability_wins_above_the_threshold(tmp_path, dtype, full)
     assert made.parameters == {"kind": "tissue-maps", "classes": ["grey", "white"], "threshold": 0.3}
 
 
+def test_the_rest_of_the_head_is_a_class_of_its_own(tmp_path):
+    grey = np.zeros((4, 5, 6))
+    grey[0, 0, 0] = 1.0
+    plan = maps(tmp_path, grey, np.zeros((4, 5, 6))).model_copy(update={"rest": "fluid"})
+    pixels = np.zeros((4, 5, 6), np.uint8)
+    pixels[0, 0, :2] = 9
+    made = make_labels(Image.from_array(pixels, "zyx", VOLUME.spacing), plan, name="t1", folder=tmp_path)
+    assert made.pixels[0, 0, :3].tolist() == [1, 3, 0]
+    assert made.parameters["classes"] == ["grey", "white", "fluid"]
+
+
 @pytest.mark.parametrize(("value", "dtype"), [(100, "u1"), (1.5, "f4"), (-1, "i2")])
 def test_maps_that_are_no_probabilities(tmp_path, value, dtype):
     plan = maps(tmp_path, np.full((4, 5, 6), value, dtype), np.zeros((4, 5, 6), np.uint8))

@@ -17,13 +17,18 @@ def condition_maps(labels: NDArray[np.int32], schema: MaskSchema) -> NDArray[np.
     Returns
     -------
     array, shape (N, M, [Z,] Y, X)
-        Instances: foreground, and the pixels of an object that touch something else (so that touching objects stay apart).
-        Classes: one channel a class; background is all zeros.
+        Instances: background, foreground, and the pixels of an object that touch something else (so that touching objects stay apart).
+        Classes: one channel a class, background first.
+
+    Notes
+    -----
+    Background is a channel because a place where nothing is must differ from one of which nothing is told: networks that learn with
+    withheld conditions otherwise put objects into empty places.
     """
     if schema.kind == "classes":
-        return np.stack([labels == number for number in range(1, schema.classes + 1)], axis=1).astype(np.float32)
+        return np.stack([labels == number for number in range(schema.classes + 1)], axis=1).astype(np.float32)
     foreground = labels > 0
-    return np.stack([foreground, foreground & _touches_other(labels)], axis=1).astype(np.float32)
+    return np.stack([~foreground, foreground, foreground & _touches_other(labels)], axis=1).astype(np.float32)
 
 
 def _touches_other(labels: NDArray[np.int32]) -> NDArray[np.bool_]:

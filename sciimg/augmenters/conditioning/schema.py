@@ -39,8 +39,8 @@ class MaskSchema(Settings):
 
     @property
     def maps(self) -> int:
-        """Foreground and inner boundary for instances; one channel a class otherwise."""
-        return 2 if self.kind == "instances" else self.classes
+        """Background, foreground and inner boundary for instances; one channel a class, background included, otherwise."""
+        return 3 if self.kind == "instances" else self.classes + 1
 
 
 class ConditionSchema(Settings):
