@@ -15,7 +15,7 @@ from sciimg.patches.source import PatchSource
 from sciimg.protocol.models import ScalarCondition
 from sciimg.randomness import generator
 
-_BEND_PX = 2.0  # standard deviation of the displacement
+_BEND_PX = {2: 2.0, 3: 1.0}  # standard deviation of the displacement by dimensions; thin structures of a volume would tear at 2
 _BEND_SCALE_PX = 8.0  # how far neighbouring displacements agree
 _JITTER = 0.15  # of the spread of a scalar over the draw
 
@@ -79,11 +79,12 @@ def _perturbed(mask: NDArray[np.int32], rng: np.random.Generator, turn: bool) ->
         mask = np.rot90(mask, turns)
     if turn and rng.random() < 0.5:
         mask = np.flip(mask, axis=-1)
-    shift = [_BEND_PX * _unit(gaussian_filter(rng.normal(size=mask.shape), _BEND_SCALE_PX, mode="wrap")) for _ in range(mask.ndim)]
+    shift = [_BEND_PX[mask.ndim] * _unit(gaussian_filter(rng.normal(size=mask.shape), _BEND_SCALE_PX, mode="wrap")) for _ in range(mask.ndim)]
     places = [g + s for g, s in zip(np.indices(mask.shape), shift, strict=True)]
     bent: NDArray[np.int32] = map_coordinates(mask, places, order=0, mode="nearest", output=np.int32)
     return bent
 
 
 def _unit(field: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(field / field.std())
+    """Return the field with zero mean, so that a mask is bent and not moved out of its place, and unit variance."""
+    return np.asarray((field - field.mean()) / field.std())

@@ -1,7 +1,9 @@
 import numpy as np
+from scipy import ndimage
 from textures import Textures
 
-from sciimg.generation.conditions import draw_conditions
+from sciimg.generation.conditions import _perturbed, draw_conditions
+from sciimg.randomness import generator
 
 KEY = ("study", "generate")
 
@@ -54,3 +56,14 @@ def test_scalars_stay_inside_what_was_seen_and_classes_are_kept() -> None:
 def test_a_volume_is_conditioned_in_the_same_way() -> None:
     made = draw_conditions(Textures((8, 12, 10), ("a",)), range(3), KEY)
     assert made.labels.shape == (3, 8, 12, 10) and made.labels.dtype == np.int32
+
+
+def test_masks_are_bent_in_their_place_and_do_not_tear() -> None:
+    """A ball of 10 voxels stays one piece and where it was, and is not the same ball."""
+    z, y, x = np.indices((32, 32, 32)) - 15.5
+    ball = (z**2 + y**2 + x**2 < 25).astype(np.int32)
+    for i in range(20):
+        bent = _perturbed(ball, generator("bend", i), turn=False)
+        moved = np.array(ndimage.center_of_mass(bent)) - 15.5
+        assert ndimage.label(bent)[1] == 1 and np.abs(moved).max() < 2.5
+        assert not np.array_equal(bent, ball) and 0.5 < bent.sum() / ball.sum() < 1.6
