@@ -79,7 +79,8 @@ def _perturbed(mask: NDArray[np.int32], rng: np.random.Generator, turn: bool) ->
         mask = np.rot90(mask, turns)
     if turn and rng.random() < 0.5:
         mask = np.flip(mask, axis=-1)
-    shift = [_BEND_PX[mask.ndim] * _unit(gaussian_filter(rng.normal(size=mask.shape), _BEND_SCALE_PX, mode="wrap")) for _ in range(mask.ndim)]
+    fields = (_unit(gaussian_filter(rng.normal(size=mask.shape), _BEND_SCALE_PX, mode="wrap")) for _ in range(mask.ndim))
+    shift = [_BEND_PX[mask.ndim] * field for field in fields]
     places = [g + s for g, s in zip(np.indices(mask.shape), shift, strict=True)]
     bent: NDArray[np.int32] = map_coordinates(mask, places, order=0, mode="nearest", output=np.int32)
     return bent
