@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
+from datetime import datetime
 from pathlib import Path
 
 
@@ -37,6 +37,13 @@ def release_bytes(workdir: Path) -> dict[str, str]:
     return {p.relative_to(release).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
+def duration(workdir: Path) -> float:
+    """Return the seconds from the first stage's start to the last one's end, as the stages recorded them."""
+    timings = [json.loads(p.read_text())["timings"] for p in workdir.glob("*/*/stage.json")]
+    starts = [datetime.fromisoformat(t["started"]).timestamp() for t in timings]
+    return max(s + t["wall_s"] for s, t in zip(starts, timings, strict=True)) - min(starts)
+
+
 def main() -> int:
     """Run the experiment."""
     parser = argparse.ArgumentParser()
@@ -48,9 +55,8 @@ def main() -> int:
     rng = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
         reference = arguments.reference or Path(folder) / "undisturbed"
-        started = time.monotonic()
         codes = [run(arguments.study, reference)]
-        whole = time.monotonic() - started
+        whole = duration(reference)
         killed = Path(folder) / "killed"
         moments = []
         while len(moments) < arguments.kills:
