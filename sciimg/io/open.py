@@ -31,6 +31,8 @@ FORMATS: tuple[Format, ...] = (
 )
 EXTENSIONS: frozenset[str] = frozenset(e for f in FORMATS for e in f.module.EXTENSIONS)
 _HEAD_BYTES = 4096
+_DOUBLE = (".nii.gz", ".companion.ome")
+_SETS = (".ome.tif", ".ome.tiff", ".ome.btf", ".companion.ome")  # by custom the names of files that may belong to a set
 
 
 def open_image(
@@ -80,14 +82,16 @@ def recognise(path: Path) -> Format | None:
 
 
 def digest_source(path: Path) -> Digest:
-    """Return the SHA-256 of a file, or of the names and digests of the files of a DICOM series."""
-    return dicom.digest_series(path) if path.is_dir() else digest_file(path)
+    """Return the SHA-256 of a file, or of what its image is made of: the files of a DICOM series or of a set of OME-TIFFs."""
+    if path.is_dir():
+        return dicom.digest_series(path)
+    return tiff.digest(path) if path.name.lower().endswith(_SETS) else digest_file(path)
 
 
 def extension(path: Path) -> str:
-    """Return the lower-case extension, both parts of ``.nii.gz`` and of ``.ome.tif``'s last."""
+    """Return the lower-case extension, both parts of ``.nii.gz`` and ``.companion.ome``, of ``.ome.tif`` the last."""
     name = path.name.lower()
-    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
+    return next((double for double in _DOUBLE if name.endswith(double)), path.suffix.lower())
 
 
 def _format_of(path: Path) -> Format:
