@@ -177,6 +177,8 @@ def _ome_series(
 
 def _first_series(path: Path, tif: "TiffFile", declared: dict[int, Declared]) -> tuple["TiffPageSeries", list["TiffPageSeries"]]:
     """Return the first series at full resolution, and the others."""
+    if tif.is_imagej:  # one stack by definition
+        _refuse_unlike(path, list(declared.values()))
     with _quiet(), decoding(path, what="The TIFF structure cannot be read"):
         first, *rest = tif.series
         first = first.levels[0]
@@ -271,6 +273,9 @@ def _by_segment(path: Path, series: "TiffPageSeries", pages: Sequence[Any], layo
     """Return a loader that decodes the segments a box touches, a few at a time."""
     keyframe, dtype = series.keyframe, series.dtype.newbyteorder("=")
     separate, depth, _, _, samples = keyframe.shaped
+    with decoding(path, what="The TIFF structure cannot be read"):
+        for own in {id(page.keyframe): page.keyframe for page in pages}.values():
+            own.decode  # noqa: B018  made now, while the file is open: making it may read tags
 
     def load(box: Box) -> NDArray[Any]:
         out = np.empty(layout.box_shape(box), dtype)
