@@ -1,5 +1,6 @@
 """Open a file of any readable format, and find the files that a user means. Content decides the format, never the name."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -8,6 +9,7 @@ from sciimg.errors import Problem
 from sciimg.io import dicom, gz, nifti, npy, png, tiff
 from sciimg.io.faults import refuse
 from sciimg.io.image import MEMORY_LIMIT, Image
+from sciimg.io.names import printable
 from sciimg.io.spacing import Wishes
 from sciimg.records import Digest, digest_file
 from sciimg.types import Spacing
@@ -67,11 +69,16 @@ def open_image(
     path = Path(path)
     found = _format_of(path)
     image: Image = found.module.open(path, Wishes(spacing, override, axes, memory_limit))
+    image = replace(image, source=printable(image.source), problems=tuple(_printable(p) for p in image.problems))
     suffix = extension(path)
     if path.is_dir() or suffix in found.module.EXTENSIONS:
         return image
     message = f"The name ends in {suffix or 'nothing'!r}, the content is {found.name}; it was read by its content."
-    return image.with_problems(Problem(path.name, "wrong-extension", message))
+    return image.with_problems(_printable(Problem(path.name, "wrong-extension", message)))
+
+
+def _printable(problem: Problem) -> Problem:
+    return Problem(printable(problem.where), problem.kind, printable(problem.message))
 
 
 def recognise(path: Path) -> Format | None:

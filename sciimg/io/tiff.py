@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciimg.errors import Problem
+from sciimg.io.exif import note_turned
 from sciimg.io.faults import decoding, refuse
 from sciimg.io.image import Box, Image, Load, accepted_dtype, default_channels, too_large
 from sciimg.io.personal import note_personal
@@ -73,6 +74,7 @@ def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
             pages = list(series.pages)
             offset = series.dataoffset if len({p.parent.filehandle.path for p in pages if p is not None}) == 1 else None
             said = metadata_of(keyframe.parent, series, described)
+            shown = (*_note_photometric(path, keyframe), *note_turned(path, int(keyframe.tags.valueof(274) or 1)))
         dtype = accepted_dtype(_dtype(path, series), str(path))
         layout = layout_of(series, wishes, path)
         _check_size(path, series, pages, offset, wishes.memory_limit)
@@ -94,7 +96,7 @@ def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
             *notes,
             *layout.notes,
             *_note_other_images(path, more, others),
-            *_note_photometric(path, keyframe),
+            *shown,
             *note_personal(path, said.personal),
         ),
         memory_limit=wishes.memory_limit,
@@ -319,7 +321,7 @@ def _note_other_images(path: Path, more: int, shapes: str) -> tuple[Problem, ...
 
 
 def _note_photometric(path: Path, page: Any) -> tuple[Problem, ...]:
-    if int(page.photometric) == _PALETTE:
+    if int(page.photometric) == _PALETTE and not _is_grey(page):
         message = (
             "Pixels are numbers of colours in a table; the numbers are read, the colours are not. Convert to RGB if the colours matter."
         )
@@ -328,6 +330,12 @@ def _note_photometric(path: Path, page: Any) -> tuple[Problem, ...]:
         message = "The file says that 0 is white; values are read as they are, so that bright is small. Invert the file if that matters."
         return (Problem(path.name, "white-is-zero", message),)
     return ()
+
+
+def _is_grey(page: Any) -> bool:
+    """Whether a table of colours says what the numbers say: a ramp from black to white."""
+    table = page.colormap
+    return table is not None and bool((table == table[0]).all() and (np.diff(table[0].astype(np.int64)) > 0).all())
 
 
 @contextmanager
