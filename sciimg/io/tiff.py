@@ -8,7 +8,7 @@ import hashlib
 import logging
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from itertools import islice
@@ -288,19 +288,27 @@ def _by_segment(path: Path, series: "TiffPageSeries", pages: Sequence[Any], layo
             while some := list(islice(wanted, _FILES_AT_ONCE)):
                 with ExitStack() as opened:
                     streams = {f: (Lock(), opened.enter_context(f.open("rb"))) for f in {_file(pages[n]) for n, _ in some}}
-                    whole = [np.empty(part, dtype) for _ in some]
-                    todo = [
-                        task
-                        for (number, _), pixels in zip(some, whole, strict=True)
-                        for task in tasks(pages[number], _file(pages[number]), *streams[_file(pages[number])], rows, columns, pixels)
-                    ]
-                    for done in [pool.submit(task) for task in todo]:
+                    todo, rest = [], []
+                    for number, place in some:
+                        page, pixels = pages[number], layout.window(out[place])
+                        if pixels is None:
+                            pixels = np.empty(part, dtype)
+                            rest.append((place, pixels))
+                        todo.append(list(tasks(page, _file(page), *streams[_file(page)], rows, columns, pixels)))
+                    if len(todo) < _THREADS:  # the segments of few planes are shared out, else the planes
+                        todo = [[task] for plane in todo for task in plane]
+                    for done in [pool.submit(_all, group) for group in todo]:
                         done.result()
-                for (_, place), pixels in zip(some, whole, strict=True):
+                for place, pixels in rest:
                     out[place] = layout.place(pixels, box)
         return layout.trim(out, box)
 
     return load
+
+
+def _all(group: Sequence[Callable[[], None]]) -> None:
+    for task in group:
+        task()
 
 
 def _channels(count: int, series: "TiffPageSeries") -> tuple[Any, ...]:

@@ -81,6 +81,21 @@ class Layout:
         rest = tuple(slice(None) if a in "YX" else r for a, r in zip(self.page, self._page_ranges(box), strict=True))
         return self._arrange(own[rest], self.page)
 
+    def window(self, target: NDArray[Any]) -> NDArray[Any] | None:
+        """Return a page's place in the array of :meth:`box_shape` as a view over (separate samples, depth, rows, columns, samples).
+
+        None for pages that hold more than a plane, which :meth:`place` puts there instead.
+        """
+        match self.page:
+            case "YX":
+                return target[None, None, :, :, None]
+            case "SYX":
+                return target[:, None, :, :, None]
+            case "YXS":
+                return target.transpose(1, 2, 0)[None, None]
+            case _:
+                return None
+
     def trim(self, out: NDArray[Any], box: Box) -> NDArray[Any]:
         """Fold samples into channels and cut the channels that the pages brought along."""
         lengths = dict(zip(self._full, out.shape, strict=True))

@@ -225,7 +225,9 @@ def test_planar_configurations(tmp_path, planar, options):
 @pytest.mark.parametrize("mode", ["1", "P"])
 def test_one_bit_and_palettes(tmp_path, mode):
     array = RNG.integers(0, 2, (9, 13), dtype=np.uint8)
-    picture = PIL.Image.fromarray(array * 255).convert("1") if mode == "1" else PIL.Image.fromarray(array, "L").convert("P")
+    picture = PIL.Image.fromarray(array * 255).convert("1") if mode == "1" else PIL.Image.fromarray(array)
+    if mode == "P":
+        picture.putpalette([255, 0, 0, 0, 0, 255] + [0] * 762)
     picture.save(tmp_path / "a.tif", compression="group4" if mode == "1" else None)
     image = open_image(tmp_path / "a.tif", spacing=PIXEL)
     np.testing.assert_array_equal(image.read(), array)
