@@ -11,6 +11,7 @@ from sciimg.io.faults import refuse
 from sciimg.io.image import MEMORY_LIMIT, Image
 from sciimg.io.names import printable
 from sciimg.io.spacing import Wishes
+from sciimg.io.tiff_ome import SETS
 from sciimg.records import Digest, digest_file
 from sciimg.types import Spacing
 
@@ -34,7 +35,6 @@ FORMATS: tuple[Format, ...] = (
 EXTENSIONS: frozenset[str] = frozenset(e for f in FORMATS for e in f.module.EXTENSIONS)
 _HEAD_BYTES = 4096
 _DOUBLE = (".nii.gz", ".companion.ome")
-_SETS = (".ome.tif", ".ome.tiff", ".ome.btf", ".companion.ome")  # by custom the names of files that may belong to a set
 
 
 def open_image(
@@ -92,7 +92,7 @@ def digest_source(path: Path) -> Digest:
     """Return the SHA-256 of a file, or of what its image is made of: the files of a DICOM series or of a set of OME-TIFFs."""
     if path.is_dir():
         return dicom.digest_series(path)
-    return tiff.digest(path) if path.name.lower().endswith(_SETS) else digest_file(path)
+    return tiff.digest(path) if path.name.lower().endswith(SETS) else digest_file(path)
 
 
 def extension(path: Path) -> str:

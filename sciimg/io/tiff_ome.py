@@ -6,14 +6,17 @@ that is not there is refused; readers that put zeros in its place are why.
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from xml.etree.ElementTree import Element
 
+from sciimg.errors import InputError
 from sciimg.io.faults import decoding, refuse
 from sciimg.io.xml import children, first, name, number, parse
 
 COMPANION = ".companion.ome"
+SETS = (".ome.tif", ".ome.tiff", ".ome.btf", COMPANION)  # by custom the names of files that may belong to a set
 _TIFFS = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
 _UUID = re.compile(rb"<(?:\w+:)?OME\b[^>]*?\bUUID\s*=\s*[\"']([^\"']+)[\"']")
 _HEAD = 1 << 16
@@ -77,13 +80,7 @@ def ome_set(path: Path, xml: str, pages: int) -> OmeSet:
         Kinds ``path-escape``, ``file-missing``, ``uuid-mismatch``, ``plane-missing``, ``plane-twice``, ``axes``, ``xml-entities``,
         ``corrupt``.
     """
-    root = parse(xml, path)
-    own_uuid = root.get("UUID")
-    if (binary := first(root, "BinaryOnly")) is not None:
-        master = _beside(path, binary.get("MetadataFile") or "")
-        if not master.is_file():
-            raise _missing(path, [master.name])
-        root = parse(companion_text(master, path), master)
+    root, own_uuid = _root(path, xml)
     images = [i for i in children(root, "Image") if first(i, "Pixels") is not None]
     if not images:
         raise refuse(path, "corrupt", "OME-XML must describe an image; this one describes none. Export the file again.")
@@ -97,6 +94,41 @@ def ome_set(path: Path, xml: str, pages: int) -> OmeSet:
     assert pixels is not None
     axes, shape, samples = _order(root, pixels, path)
     return OmeSet(root, image, pixels, axes, shape, samples, _planes(pixels, axes, shape, files, path), len(images))
+
+
+def one_a_set(paths: Sequence[Path]) -> list[Path]:
+    """Return the paths without those that another one of them stands for: a companion, else the first file, for its whole set."""
+    able = [p for p in paths if p.name.lower().endswith(SETS)]
+    if len(able) < 2:
+        return list(paths)
+    taken: set[Path] = set()
+    for path in sorted(able, key=lambda p: (not p.name.lower().endswith(COMPANION), p)):
+        if path not in taken:
+            taken |= _named_with(path) - {path}
+    return [p for p in paths if p not in taken]
+
+
+def _named_with(path: Path) -> set[Path]:
+    """Return the files that the OME-XML names for the image that opening ``path`` gives; none where it cannot be read."""
+    try:
+        root, _ = _root(path, companion_text(path, path))
+        sets = [{_named(block)[1] for block in children(i, "Pixels", "TiffData")} for i in children(root, "Image")]
+        own = sets[:1] if path.name.lower().endswith(COMPANION) else [names for names in sets if path.name in names][:1]
+        return {_beside(path, name) for names in own for name in names if name}
+    except InputError:  # said when the file is opened
+        return set()
+
+
+def _root(path: Path, xml: str) -> tuple[Element, str | None]:
+    """Return the root that describes the image, and the UUID of the file itself."""
+    root = parse(xml, path)
+    binary = first(root, "BinaryOnly")
+    if binary is None:
+        return root, root.get("UUID")
+    master = _beside(path, binary.get("MetadataFile") or "")
+    if not master.is_file():
+        raise _missing(path, [master.name])
+    return parse(companion_text(master, path), master), root.get("UUID")
 
 
 def companion_text(master: Path, asked: Path) -> str:

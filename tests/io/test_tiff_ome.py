@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from sciimg.errors import InputError
-from sciimg.io import open_image
+from sciimg.io import expand, open_image
 from sciimg.io.open import digest_source
 from sciimg.types import Spacing
 
@@ -241,3 +241,19 @@ def test_other_images_of_the_xml_are_noted_and_the_one_in_this_file_is_read(tmp_
         image = open_image(tmp_path / f"{name}.ome.tif", spacing=PIXEL)
         np.testing.assert_array_equal(image.read(), STACK[c])
         assert [p.kind for p in image.problems] == ["more-images"]
+
+
+def test_a_folder_or_pattern_gives_a_set_once(tmp_path):
+    first, _ = write_set(tmp_path)
+    tifffile.imwrite(tmp_path / "b.ome.tif", STACK[0])
+    assert [p.name for p in expand(tmp_path)] == [p.name for p in expand("*.tif", tmp_path)] == [first.name, "b.ome.tif"]
+    blocks = "".join(block(c, f"a_C{c}.ome.tif", f"urn:uuid:{c}") for c in range(2))
+    (tmp_path / "a.companion.ome").write_text(xml(pixels(blocks)))
+    assert [p.name for p in expand(tmp_path)] == ["a.companion.ome", "b.ome.tif"]
+
+
+def test_images_of_one_xml_in_files_of_their_own_stay(tmp_path):
+    both = pixels(block(0, "a.ome.tif", "urn:uuid:0"), c=1) + pixels(block(0, "b.ome.tif", "urn:uuid:1"), c=1)
+    for c, name in enumerate("ab"):
+        write(tmp_path / f"{name}.ome.tif", STACK[c], xml(both, UUID=f"urn:uuid:{c}"))
+    assert len(expand(tmp_path)) == 2
