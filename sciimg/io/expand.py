@@ -9,6 +9,7 @@ from pathlib import Path
 from sciimg.io import dicom
 from sciimg.io.faults import refuse
 from sciimg.io.open import EXTENSIONS, extension, recognise
+from sciimg.io.tiff_ome import one_a_set
 
 PACKAGE = "package:"
 # Formats of microscopes and scanners that are named here so that a folder which holds them is not silently read without them.
@@ -31,8 +32,9 @@ def expand(uri: str | Path, folder: Path = Path()) -> list[Path]:
     Returns
     -------
     list of Path
-        Files and DICOM folders. In a folder, files that are no images by content and do not claim to be by name are passed over
-        (notes, tables); those that claim to be are returned, so that they can be refused by name.
+        Files and DICOM folders; of a set of OME-TIFFs the companion, else the first. In a folder, files that are no images by content
+        and do not claim to be by name are passed over (notes, tables); those that claim to be are returned, so that they can be refused
+        by name.
 
     Raises
     ------
@@ -50,7 +52,7 @@ def expand(uri: str | Path, folder: Path = Path()) -> list[Path]:
         raise refuse(text, "missing", f"The path must exist; there is nothing at {path}. Check the path.")
     if not path.is_dir() or is_zarr(path):
         return [path]
-    found = list(_walk(path))
+    found = one_a_set(list(_walk(path)))
     if not found:
         raise refuse(text, "empty-folder", "A folder of images must hold at least one; this one holds none. Check the path.")
     return found
@@ -91,7 +93,7 @@ def _matches(text: str, folder: Path) -> list[Path]:
     found = sorted(path for path in start.glob(rest) if not path.name.startswith(".") or pattern.name.startswith("."))
     if not found:
         raise refuse(text, "no-match", f"The pattern must match at least one file in {folder.resolve()}; it matches none.")
-    return [image for path in found for image in (_walk(path) if path.is_dir() and not is_zarr(path) else [path])]
+    return one_a_set([image for path in found for image in (_walk(path) if path.is_dir() and not is_zarr(path) else [path])])
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -6,11 +6,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sciimg.errors import InputError, Problem
+from sciimg.io.names import printable
 
 
 def refuse(where: str | Path, kind: str, message: str) -> InputError:
     """Return the error for one problem, ready to raise."""
-    return InputError(Problem(str(where), kind, message))
+    return InputError(Problem(printable(str(where)), kind, printable(message)))
+
+
+def note_longer(path: Path, declared: int, size: int) -> tuple[Problem, ...]:
+    """Return a note where a file goes on behind what its header declares: another image, or the wrong shape."""
+    if size <= declared:
+        return ()
+    message = f"The header declares {declared} bytes and the file has {size}; what is behind is not read. Is the shape right?"
+    return (Problem(path.name, "longer-than-declared", message),)
 
 
 @contextmanager

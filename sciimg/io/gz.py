@@ -8,6 +8,7 @@ from pathlib import Path
 from sciimg.io.faults import refuse
 
 GZIP = b"\x1f\x8b"
+_SURPLUS = 1 << 26  # bytes behind what the header declares: some padding is usual, and more is a bomb or another file
 
 
 def inflate_start(head: bytes, count: int) -> bytes:
@@ -26,7 +27,7 @@ def inflate(path: Path, expected: int) -> bytes | bytearray:
     Raises
     ------
     InputError
-        Kind ``corrupt`` (damaged, CRC) or ``truncated``.
+        Kind ``corrupt`` (damaged, CRC), ``truncated``, or ``absurd-size`` for a stream that does not end where it should.
     """
     import imagecodecs
 
@@ -41,10 +42,14 @@ def inflate(path: Path, expected: int) -> bytes | bytearray:
 
 
 def _inflate_members(path: Path, packed: bytes, expected: int) -> bytearray:
-    parts = bytearray()
+    parts, total = bytearray(), 0
     try:
         with gzip.GzipFile(fileobj=BytesIO(packed)) as stream:
             while part := stream.read(1 << 20):
+                total += len(part)
+                if total > expected + _SURPLUS:
+                    message = f"The header declares {expected} bytes; the gzip stream goes on for more than {total}. Is the shape right?"
+                    raise refuse(path, "absurd-size", message)
                 if len(parts) < expected:
                     parts += part
     except EOFError:

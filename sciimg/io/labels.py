@@ -16,6 +16,7 @@ from sciimg.io.image import Image
 from sciimg.io.names import stem
 from sciimg.io.nuclei import segment_nuclei
 from sciimg.io.open import open_image
+from sciimg.io.spacing import AGREE, convert
 from sciimg.protocol.models import LabelFiles, Labels, SegmentNuclei, TissueMaps
 from sciimg.types import LabelKind, Spacing
 
@@ -76,7 +77,7 @@ def labels_from_file(path: Path, image: Image) -> Int:
     Raises
     ------
     InputError
-        Kinds ``mask-shape``, ``mask-misplaced``, ``mask-not-integer``, ``mask-negative``, and those of reading.
+        Kinds ``mask-shape``, ``mask-misplaced``, ``mask-spacing``, ``mask-not-integer``, ``mask-negative``, and those of reading.
     """
     label = open_image(path, spacing=PIXELS)
     pixels = _one_plane(label)
@@ -87,6 +88,7 @@ def labels_from_file(path: Path, image: Image) -> Int:
         )
         raise refuse(path, "mask-shape", message)
     _refuse_misplaced(label, image, path)
+    _refuse_other_scale(label, image, path)
     if pixels.dtype.kind == "f" and not np.array_equal(pixels, np.rint(pixels)):
         odd = pixels[pixels != np.rint(pixels)]
         message = f"A mask must hold whole numbers; {odd.size} values are not, e.g. {odd.flat[0]:g}. Was it interpolated?"
@@ -150,6 +152,19 @@ def _refuse_misplaced(label: Image, image: Image, path: Path) -> None:
     if apart > _MISPLACED * voxel:
         message = f"A mask must lie where its image lies; a corner is {apart:.3g} mm away. Resample the mask onto the image."
         raise refuse(path, "mask-misplaced", message)
+
+
+def _refuse_other_scale(label: Image, image: Image, path: Path) -> None:
+    """A mask that states a physical size of its own must state its image's, unless the user overrode that."""
+    own, its = label.spacing, image.spacing
+    if own is None or its is None or "pixel" in (own.unit, its.unit) or any(p.kind == "spacing-overridden" for p in image.problems):
+        return
+    if any(abs(convert(a, own.unit, its.unit) / b - 1) > AGREE for a, b in zip(own.values, its.values, strict=True)):
+        message = (
+            f"A mask must have the spacing of its image, {its.values} {its.unit}; its file says {own.values} {own.unit}. Was it made for "
+            "another image, or saved by a program that guessed?"
+        )
+        raise refuse(path, "mask-spacing", message)
 
 
 def _channel(image: Image, name: str) -> NDArray[Any]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-_EXTENSIONS = (".nii.gz", ".ome.tiff", ".ome.tif", ".ome.btf", ".ome.zarr")
+_EXTENSIONS = (".nii.gz", ".ome.tiff", ".ome.tif", ".ome.btf", ".ome.zarr", ".companion.ome")
 _LONGEST = 80
 # Letters that Unicode does not take apart into an ASCII letter and a mark.
 _SPELLED = str.maketrans({"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ð": "d", "þ": "th", "ł": "l", "đ": "d", "ı": "i", "µ": "u", "μ": "u"})
@@ -20,6 +20,11 @@ def stem(path: Path) -> str:
         return name
     double = next((e for e in _EXTENSIONS if name.lower().endswith(e)), None)
     return name[: -len(double)] if double and len(name) > len(double) else path.stem
+
+
+def printable(text: str) -> str:
+    """Return a text that any file and terminal can hold: bytes that are no UTF-8, and control characters, become escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
 
 
 def slug(text: str) -> str:

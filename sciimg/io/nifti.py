@@ -4,6 +4,7 @@ A gzipped file is always read to its end, so that the CRC over all of it is chec
 """
 
 import math
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciimg.errors import Problem
-from sciimg.io.faults import decoding, refuse
+from sciimg.io.faults import decoding, note_longer, refuse
 from sciimg.io.gz import GZIP, inflate, inflate_start
 from sciimg.io.image import Image, Load, accepted_dtype, default_channels, too_large
+from sciimg.io.personal import note_personal
 from sciimg.io.spacing import AGREE, Stated, Wishes, settle
 from sciimg.records import digest_file
 
@@ -26,7 +28,9 @@ _IN_MM = {1: 1000.0, 3: 0.001}
 _SECONDS = {8: 1.0, 16: 1e-3, 24: 1e-6}
 _LETTERS = "xyztc"  # NIfTI dimensions 1 to 5, fastest first
 Header = Any  # nibabel's Nifti1Header or Nifti2Header, which carry no types
-_HEAD = 544  # NIfTI-2 header and extension flag
+_HEAD = 552  # NIfTI-2 header, extension flag, and size and code of the first extension
+_NIFTI1 = 348
+_PERSON = re.compile(rb"\^|\b(name|patient|subject|birth|dob)\b", re.IGNORECASE)  # DICOM writes persons as Family^Given
 _MAX_RATIO = 1100  # deflate
 
 
@@ -45,12 +49,15 @@ def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
         Kinds ``corrupt``, ``truncated``, ``absurd-size``, ``too-large``, ``complex``, ``dtype``, ``axes``, ``singular-affine``,
         ``spacing-contradiction``, ``unknown-spacing``.
     """
-    header, zipped = _read_header(path)
+    header, zipped, start = _read_header(path)
     voxels = _Voxels.declared(path, header, zipped, wishes.memory_limit)
     affine = _affine(header, path)
     stated, notes = _stated(header, affine, wishes, path)
     axes, shape, order = _axes(voxels, wishes, path)
     spacing, more = settle(axes, stated, wishes, path)
+    more += _note_header(header, start, affine, path)
+    if not zipped:
+        more += note_longer(path, voxels.offset + voxels.size, path.stat().st_size)
     step = float(header["pixdim"][4]) * _SECONDS.get(int(header["xyzt_units"]) & _TIME, 0.0)
     return Image(
         load=_loader(voxels, order),
@@ -136,8 +143,8 @@ class _Voxels:
         if self.zipped and needed > _MAX_RATIO * there:
             message = f"The header declares {self.shape} voxels, {needed / 2**30:.1f} GiB; {there} gzipped bytes cannot hold that."
             raise refuse(self.path, "absurd-size", message)
-        if self.zipped and self.size > limit:
-            raise too_large(str(self.path), self.shape, self.size, limit)
+        if self.zipped and max(self.size, there) > limit:
+            raise too_large(str(self.path), self.shape, max(self.size, there), limit)
 
 
 def _loader(voxels: _Voxels, order: tuple[int, ...]) -> Load:
@@ -159,7 +166,7 @@ def _loader(voxels: _Voxels, order: tuple[int, ...]) -> Load:
     return load
 
 
-def _read_header(path: Path) -> tuple[Header, bool]:
+def _read_header(path: Path) -> tuple[Header, bool, bytes]:
     import nibabel
 
     with path.open("rb") as stream:
@@ -174,7 +181,7 @@ def _read_header(path: Path) -> tuple[Header, bool]:
         header = kind(start[:size], check=False)
         if int(header["sizeof_hdr"]) != size:
             raise ValueError(f"sizeof_hdr is {int(header['sizeof_hdr'])}, not {size}")
-    return header, zipped
+    return header, zipped, start
 
 
 def _affine(header: Header, path: Path) -> NDArray[np.float64] | None:
@@ -195,6 +202,28 @@ def _affine(header: Header, path: Path) -> NDArray[np.float64] | None:
         )
         raise refuse(path, "singular-affine", message)
     return affine
+
+
+def _note_header(header: Header, start: bytes, affine: NDArray[np.float64] | None, path: Path) -> tuple[Problem, ...]:
+    """Return notes on what the header leaves open, contradicts, or says of persons."""
+    notes: tuple[Problem, ...] = ()
+    if affine is None:
+        message = "The header does not say how the volume lies in the body (both form codes are 0); left and right are not known."
+        notes += (Problem(path.name, "no-orientation", message),)
+    elif int(header["sform_code"]) > 0 and int(header["qform_code"]) > 0:
+        with decoding(path, what="The affine cannot be read"):
+            other = np.asarray(header.get_qform(), np.float64)
+        turned = np.sign(np.linalg.det(other[:3, :3])) != np.sign(np.linalg.det(affine[:3, :3]))
+        if turned or not np.allclose(other[:3, :3], affine[:3, :3], atol=0.1 * np.linalg.norm(affine[:3, :3], axis=0).min()):
+            message = "The header places the volume twice, and sform and qform differ by more than a tenth of a voxel; the sform is used."
+            notes += (Problem(path.name, "two-orientations", message),)
+    size = int(header["sizeof_hdr"])
+    texts = ("db_name", "descrip", "intent_name") if size == _NIFTI1 else ("descrip", "intent_name")
+    fields = [f for f in texts if _PERSON.search(bytes(header[f].tobytes()))]
+    if len(start) >= size + 12 and start[size] and int(header["vox_offset"]) > size + 4:
+        code = int(np.frombuffer(start, header.endianness + "i4", 2, size + 4)[1])
+        fields.append(f"header extension {code}")
+    return notes + note_personal(path, fields)
 
 
 def _in_mm(affine: NDArray[np.float64], header: Header) -> NDArray[np.float64]:

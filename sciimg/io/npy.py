@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciimg.errors import Problem
-from sciimg.io.faults import decoding, refuse
+from sciimg.io.faults import decoding, note_longer, refuse
 from sciimg.io.image import Image, accepted_dtype, check_axes, default_channels
 from sciimg.io.spacing import Stated, Wishes, settle
 from sciimg.records import digest_file
@@ -43,6 +43,7 @@ def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
     if declared > size:
         raise refuse(path, "truncated", f"The header declares {shape} {dtype}, {declared} bytes; the file has {size}. Get a fresh copy.")
     letters, notes = _axes(shape, wishes, path)
+    notes += note_longer(path, declared, size)
     ordered = "".join(a for a in AXES if a in letters)
     check_axes(ordered, str(path))
     order = [letters.index(a) for a in ordered]

@@ -1,5 +1,6 @@
 """Open a file of any readable format, and find the files that a user means. Content decides the format, never the name."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -8,7 +9,9 @@ from sciimg.errors import Problem
 from sciimg.io import dicom, gz, nifti, npy, png, tiff
 from sciimg.io.faults import refuse
 from sciimg.io.image import MEMORY_LIMIT, Image
+from sciimg.io.names import printable
 from sciimg.io.spacing import Wishes
+from sciimg.io.tiff_ome import SETS
 from sciimg.records import Digest, digest_file
 from sciimg.types import Spacing
 
@@ -31,6 +34,7 @@ FORMATS: tuple[Format, ...] = (
 )
 EXTENSIONS: frozenset[str] = frozenset(e for f in FORMATS for e in f.module.EXTENSIONS)
 _HEAD_BYTES = 4096
+_DOUBLE = (".nii.gz", ".companion.ome")
 
 
 def open_image(
@@ -65,11 +69,16 @@ def open_image(
     path = Path(path)
     found = _format_of(path)
     image: Image = found.module.open(path, Wishes(spacing, override, axes, memory_limit))
+    image = replace(image, source=printable(image.source), problems=tuple(_printable(p) for p in image.problems))
     suffix = extension(path)
     if path.is_dir() or suffix in found.module.EXTENSIONS:
         return image
     message = f"The name ends in {suffix or 'nothing'!r}, the content is {found.name}; it was read by its content."
-    return image.with_problems(Problem(path.name, "wrong-extension", message))
+    return image.with_problems(_printable(Problem(path.name, "wrong-extension", message)))
+
+
+def _printable(problem: Problem) -> Problem:
+    return Problem(printable(problem.where), problem.kind, printable(problem.message))
 
 
 def recognise(path: Path) -> Format | None:
@@ -80,14 +89,16 @@ def recognise(path: Path) -> Format | None:
 
 
 def digest_source(path: Path) -> Digest:
-    """Return the SHA-256 of a file, or of the names and digests of the files of a DICOM series."""
-    return dicom.digest_series(path) if path.is_dir() else digest_file(path)
+    """Return the SHA-256 of a file, or of what its image is made of: the files of a DICOM series or of a set of OME-TIFFs."""
+    if path.is_dir():
+        return dicom.digest_series(path)
+    return tiff.digest(path) if path.name.lower().endswith(SETS) else digest_file(path)
 
 
 def extension(path: Path) -> str:
-    """Return the lower-case extension, both parts of ``.nii.gz`` and of ``.ome.tif``'s last."""
+    """Return the lower-case extension, both parts of ``.nii.gz`` and ``.companion.ome``, of ``.ome.tif`` the last."""
     name = path.name.lower()
-    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
+    return next((double for double in _DOUBLE if name.endswith(double)), path.suffix.lower())
 
 
 def _format_of(path: Path) -> Format:

@@ -5,21 +5,24 @@ what is missing grey.
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sciimg.io.exif import note_turned, read_exif
 from sciimg.io.faults import decoding, refuse
 from sciimg.io.image import Image, default_channels, too_large
+from sciimg.io.personal import note_personal
 from sciimg.io.spacing import Stated, Wishes, calibrated, settle
 from sciimg.records import digest_file
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".dib")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _MAX_RATIO = 5000  # a blank JPEG or RLE BMP packs far better than deflate; beyond this the header is wrong
+_PERSONAL = ("Author", "Comment", "Copyright", "Description", "Title", "Source", "XML:com.adobe.xmp", "Raw profile type exif")
 _STAND_ALONE = {0x01, *range(0xD0, 0xD8)}  # JPEG markers without a length (T.81, B.1.1.3)
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}  # T.81, table B.1
 
@@ -37,9 +40,13 @@ def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
     InputError
         Kinds ``truncated``, ``corrupt``, ``absurd-size``, ``too-large``, ``unknown-spacing``.
     """
+    there = path.stat().st_size
+    if there > wishes.memory_limit:
+        raise too_large(str(path), (there,), there, wishes.memory_limit)
     data = path.read_bytes()
     with decoding(path, "truncated", "The header cannot be read"):
         shape, dtype, stated = _header(data, path)
+        orientation, personal = _said(data)
     size = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if size > _MAX_RATIO * len(data):
         message = f"The header declares {shape} {dtype}, {size / 2**30:.1f} GiB; the file has {len(data)} bytes. Get a fresh copy."
@@ -59,7 +66,7 @@ def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
         channels=default_channels(shape[0] if axes == "cyx" else 1, colour=True),
         source=path.name,
         hash=lambda: digest_file(path),
-        problems=notes,
+        problems=(*notes, *note_turned(path, orientation), *note_personal(path, personal)),
         memory_limit=wishes.memory_limit,
     )
 
@@ -121,6 +128,37 @@ def _jpeg_header(data: bytes, path: Path) -> tuple[tuple[int, ...], np.dtype[Any
         raise refuse(path, "colour-space", f"A JPEG must be grey or RGB; this one has {frame[3]} components (CMYK?). Save it as RGB.")
     precision, height, width, components = frame
     return _shape(components, height, width), np.dtype(np.uint8 if precision <= 8 else np.uint16), Stated()
+
+
+def _said(data: bytes) -> tuple[int, tuple[str, ...]]:
+    """Return the orientation, and the names of fields that may identify somebody."""
+    orientation, fields = 1, list[str]()
+    for name, content in _png_chunks(data) if data.startswith(_PNG) else _jpeg_segments(data) if data.startswith(b"\xff\xd8") else ():
+        if name in ("eXIf", "APP1") and (exif := content.removeprefix(b"Exif\0\0"))[:2] in (b"II", b"MM"):
+            orientation, found = read_exif(exif)
+            fields += found
+        elif name == "APP1" and content.startswith(b"http://ns.adobe.com/xap"):
+            fields.append("XMP")
+        elif name in ("tEXt", "zTXt", "iTXt") and (keyword := content[:80].partition(b"\0")[0].decode("latin-1")) in _PERSONAL:
+            fields.append(keyword)
+    return orientation, tuple(fields)
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[str, bytes]]:
+    at = 8
+    while at + 12 <= len(data):
+        length, name = struct.unpack(">I4s", data[at : at + 8])
+        yield name.decode("latin-1"), data[at + 8 : at + 8 + length]
+        at += 12 + length
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield the application segments before the first frame (T.81, B.2.4)."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] not in (0xD9, 0xDA):
+        length = struct.unpack(">H", data[at + 2 : at + 4])[0]
+        yield f"APP{data[at + 1] - 0xE0}", data[at + 4 : at + 2 + length]
+        at += 2 + length
 
 
 def _shape(channels: int, height: int, width: int) -> tuple[int, ...]:

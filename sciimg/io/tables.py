@@ -1,11 +1,9 @@
 """Tables beside images: one row an image, matched by stem; what contradicts is kept by row, so that only those images are left out."""
 
-import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +12,7 @@ from sciimg.io.expand import expand
 from sciimg.io.faults import refuse
 from sciimg.io.names import stem
 from sciimg.io.open import EXTENSIONS, extension
+from sciimg.io.sheets import read_lines
 from sciimg.protocol.models import Table
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 Value = str | int | float | None
 _INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*)")  # 007 is a name, not a number
 _SHOWN = 12
+_FEW = 0.2  # of the cells of a column of numbers
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Rows:
         Keys of rows that ``where`` leaves out.
     problems : mapping
         Key to what is wrong with its rows.
+    notes : tuple of Problem
+        What looks wrong, with its lines, and leaves nobody out.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Rows:
     lines: Mapping[str, int]
     excluded: frozenset[str]
     problems: Mapping[str, tuple[Problem, ...]]
+    notes: tuple[Problem, ...] = ()
 
     @property
     def frame(self) -> "pd.DataFrame":
@@ -76,7 +79,7 @@ class Rows:
 
 
 def read_table(table: Table, folder: Path = Path()) -> Rows:
-    """Read a CSV or TSV file.
+    """Read a CSV, TSV or XLSX file.
 
     Parameters
     ----------
@@ -87,11 +90,11 @@ def read_table(table: Table, folder: Path = Path()) -> Rows:
     Raises
     ------
     InputError
-        Kinds ``missing``, ``table-syntax``, ``missing-column``, ``no-rows``: nothing can be read of it. Rows that contradict one
-        another are not raised but kept under ``problems``.
+        Kinds ``missing``, ``table-syntax``, ``missing-column``, ``no-rows`` and those of workbooks: nothing
+        can be read of it. Rows that contradict one another are not raised but kept under ``problems``.
     """
     path = expand(table.uri, folder)[0]
-    header, rows = _cells(path)
+    header, rows, notes = _cells(path)
     _refuse_missing(header, table, path)
     kept = [(line, row) for line, row in rows if all(row[column] in wanted for column, wanted in table.where.items())]
     if not kept:
@@ -109,21 +112,13 @@ def read_table(table: Table, folder: Path = Path()) -> Rows:
         {_key(row[table.key]): line for line, row in reversed(kept)},
         frozenset(_key(row[table.key]) for _, row in rows) - keys,
         problems,
+        (*notes, *_doubtful(kept, header, table.key, path.name)),
     )
 
 
-def _cells(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Return the header and the rows with their line numbers, every cell stripped text."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise refuse(path, "table-syntax", f"A table must be UTF-8 text; {error}. Save it as CSV (UTF-8).") from error
-    delimiter = "\t" if extension(path) in (".tsv", ".tab") else ","
-    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(cell.strip() for cell in row)]
-    except csv.Error as error:
-        raise refuse(f"{path}:{reader.line_num}", "table-syntax", f"The table cannot be read: {error}. Check the quotes.") from error
+def _cells(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]], tuple[Problem, ...]]:
+    """Return the header, the rows with their line numbers, every cell stripped text, and notes."""
+    lines, notes = read_lines(path)
     if not lines:
         raise refuse(path, "table-syntax", "A table must have a header line; the file is empty.")
     header = lines[0][1]
@@ -136,7 +131,7 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
         wrong.append(Problem(f"{path}:1", "table-syntax", f"Column names must differ; got {', '.join(header)}."))
     if wrong:
         raise InputError(wrong)
-    return header, [(n, dict(zip(header, row, strict=True))) for n, row in lines[1:]]
+    return header, [(n, dict(zip(header, row, strict=True))) for n, row in lines[1:]], notes
 
 
 def _refuse_missing(header: Sequence[str], table: Table, path: Path) -> None:
@@ -162,10 +157,38 @@ def _contradictions(rows: Sequence[tuple[int, dict[str, str]]], key: str, name: 
         if not value:
             message = f"Every row must have a {key!r}; lines {lines} have none. Fill it in or remove the rows."
             problems[value] = (Problem(f"{name}:{same[0][0]}", "row-without-key", message),)
+        elif ".." in value.replace("\\", "/").split("/"):
+            message = f"A {key!r} must name an image of the source; {value!r} in lines {lines} leads out of it. Repair the rows."
+            problems[value] = (Problem(f"{name}:{same[0][0]}", "path-escape", message),)
         elif different := sorted({c for _, row in same for c in row if c != key and row[c] != same[0][1][c]}):
             message = f"One image has one row; lines {lines} are all for {value!r} and differ in {', '.join(different)}. Keep one."
             problems[value] = (Problem(f"{name}:{same[0][0]}", "rows-contradict", message),)
     return problems
+
+
+def _doubtful(rows: Sequence[tuple[int, dict[str, str]]], header: Sequence[str], key: str, name: str) -> tuple[Problem, ...]:
+    """Return notes on columns of numbers with a few texts in them, and on values that differ in capitals or spaces only."""
+    found = []
+    for column in header:
+        cells = [(line, row[column]) for line, row in rows if row[column]]
+        texts = [(line, cell) for line, cell in cells if not _is_number(cell)]
+        if column != key and 0 < len(texts) <= _FEW * len(cells):
+            message = f"{column!r} holds numbers but for {_listed(texts)}; it is read as text. Empty those cells or repair them."
+            found.append(Problem(f"{name}:{texts[0][0]}", "mixed-column", message))
+        spellings: dict[str, dict[str, int]] = {}
+        for line, cell in texts:
+            spellings.setdefault(" ".join(cell.casefold().split()), {}).setdefault(cell, line)
+        for same in spellings.values():
+            if len(same) > 1:
+                listed = _listed([(line, cell) for cell, line in same.items()])
+                message = f"{column!r} has values that differ in capitals or spaces only: {listed}. They count as different."
+                found.append(Problem(f"{name}:{min(same.values())}", "spelling", message))
+    return tuple(found)
+
+
+def _listed(cells: Sequence[tuple[int, str]]) -> str:
+    some = ", ".join(f"{cell!r} (line {line})" for line, cell in cells[:_SHOWN])
+    return some + (" …" if len(cells) > _SHOWN else "")
 
 
 def _key(text: str) -> str:

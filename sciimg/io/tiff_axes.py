@@ -71,10 +71,30 @@ class Layout:
         ranges = dict(zip(self.lead, self._lead_ranges(box), strict=True)) | dict(zip(self.page, self._page_ranges(box), strict=True))
         return tuple(ranges[a].stop - ranges[a].start for a in self._full)
 
-    def crop(self, page: NDArray[Any], box: Box) -> NDArray[Any]:
-        """Return the part of a decoded page inside a box, its axes in image order."""
-        part = page.reshape(self.page_shape)[self._page_ranges(box)]
-        return self._arrange(part, self.page)
+    def place(self, part: NDArray[Any], box: Box) -> NDArray[Any]:
+        """Return the pixels of a page inside a box, its axes in image order.
+
+        ``part``, over (separate samples, depth, rows, columns, samples of a pixel), is cut to the box's rows and columns already.
+        """
+        cut = dict(zip("YX", part.shape[2:4], strict=True))
+        own = part.reshape(tuple(cut.get(a, n) for a, n in zip(self.page, self.page_shape, strict=True)))
+        rest = tuple(slice(None) if a in "YX" else r for a, r in zip(self.page, self._page_ranges(box), strict=True))
+        return self._arrange(own[rest], self.page)
+
+    def window(self, target: NDArray[Any]) -> NDArray[Any] | None:
+        """Return a page's place in the array of :meth:`box_shape` as a view over (separate samples, depth, rows, columns, samples).
+
+        None for pages that hold more than a plane, which :meth:`place` puts there instead.
+        """
+        match self.page:
+            case "YX":
+                return target[None, None, :, :, None]
+            case "SYX":
+                return target[:, None, :, :, None]
+            case "YXS":
+                return target.transpose(1, 2, 0)[None, None]
+            case _:
+                return None
 
     def trim(self, out: NDArray[Any], box: Box) -> NDArray[Any]:
         """Fold samples into channels and cut the channels that the pages brought along."""

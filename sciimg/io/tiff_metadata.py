@@ -1,76 +1,91 @@
-"""What a TIFF says besides pixels: spacing, channels and acquisition, in the dialects OME, ImageJ, MetaMorph, LSM and plain tags."""
+"""What a TIFF says besides pixels: spacing, channels and acquisition, in the dialects OME, ImageJ, MetaMorph, LSM, SVS, NDPI or plain."""
 
-import xml.etree.ElementTree as ElementTree
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from sciimg.io import ome
 from sciimg.io.spacing import Stated, calibrated
+from sciimg.io.xml import number
 from sciimg.types import Channel
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
 
+    from sciimg.io.tiff_ome import OmeSet
+
 _UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0}  # TIFF 6.0, tag ResolutionUnit: 2 inch, 3 centimetre
+_PERSONAL_TAGS = ("Artist", "HostComputer", "CameraOwnerName", "GPSTag")
+_NDPI_PERSONAL = {65427: "Reference", 65468: "Barcode"}
 _SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "µs": 1e-6, "sec": 1.0}
 
 
 @dataclass(frozen=True)
 class Said:
-    """What the metadata say."""
+    """What the metadata say; ``personal`` names fields that may identify somebody."""
 
     spacing: Stated = field(default_factory=Stated)
     channels: tuple[Channel, ...] = ()
     acquisition: Mapping[str, Any] = field(default_factory=dict)
+    personal: tuple[str, ...] = ()
 
 
-def metadata_of(tif: "TiffFile", series: "TiffPageSeries") -> Said:
+def metadata_of(tif: "TiffFile", series: "TiffPageSeries", described: "OmeSet | None" = None) -> Said:
     """Return what the file's own dialect says; silence is an empty answer."""
-    if tif.is_ome and tif.ome_metadata:
-        return _ome(tif.ome_metadata)
+    personal = tuple(name for name in _PERSONAL_TAGS if str(series.keyframe.tags.valueof(name) or "").strip())
+    return replace(said := _dialect(tif, series, described), personal=(*personal, *said.personal))
+
+
+def _dialect(tif: "TiffFile", series: "TiffPageSeries", described: "OmeSet | None") -> Said:
+    if described is not None:
+        root, image, pixels = described.root, described.image, described.pixels
+        return Said(ome.spacing(pixels), ome.channels(pixels), ome.acquisition(root, image), ome.personal(root))
     if tif.is_imagej and tif.imagej_metadata:
         return _imagej(tif.imagej_metadata, series)
     if tif.is_stk and tif.stk_metadata:
         return _metamorph(tif.stk_metadata)
     if tif.is_lsm and tif.lsm_metadata:
-        sizes = {a: (float(tif.lsm_metadata.get(f"VoxelSize{a.upper()}", 0)), "m") for a in "zyx"}
-        return Said(Stated.of(sizes))
+        return _lsm(tif.lsm_metadata)
+    if tif.is_svs:
+        return _aperio(series)
+    if tif.is_ndpi:
+        return _hamamatsu(series)
     return Said(_tags(series))
 
 
-def _ome(xml: str) -> Said:
-    """OME-XML (schema 2016-06): PhysicalSizeX/Y/Z are in µm unless a unit says otherwise."""
-    root = ElementTree.fromstring(xml)
-    space = root.tag.partition("}")[0] + "}" if root.tag.startswith("{") else ""
-    pixels = root.find(f"{space}Image/{space}Pixels")
-    if pixels is None:
-        return Said()
-    sizes = {a: (_number(pixels.get(f"PhysicalSize{a.upper()}")), pixels.get(f"PhysicalSize{a.upper()}Unit", "µm")) for a in "zyx"}
-    acquisition: dict[str, Any] = {}
-    step = _number(pixels.get("TimeIncrement")) * _SECONDS.get(pixels.get("TimeIncrementUnit", "s"), 0.0)
-    if step > 0:
-        acquisition["time_step_s"] = step
-    if bits := int(_number(pixels.get("SignificantBits"))):
-        acquisition["significant_bits"] = bits
-    objective = root.find(f"{space}Instrument/{space}Objective")
-    for key, attribute in (("magnification", "NominalMagnification"), ("numerical_aperture", "LensNA")):
-        value = _number(objective.get(attribute)) if objective is not None else 0.0
-        if value > 0:
-            acquisition[key] = value
-    return Said(Stated.of(sizes), _ome_channels(pixels, space), acquisition)
+def _lsm(said: Mapping[str, Any]) -> Said:
+    """Zeiss LSM (tag 34412): voxel sizes in metres; names of channels; the objective where the scan recorded it."""
+    sizes = {a: (float(said.get(f"VoxelSize{a.upper()}", 0) or 0), "m") for a in "zyx"}
+    step = float(said.get("TimeIntervall", said.get("TimeInterval", 0)) or 0)
+    names = (said.get("ChannelColors") or {}).get("ColorNames") or ()
+    found: dict[str, Any] = {"time_step_s": step} if step > 0 and int(said.get("DimensionTime", 1)) > 1 else {}
+    objective = str((said.get("ScanInformation") or {}).get("Objective") or "")
+    if power := re.search(r"(\d+(?:\.\d+)?)\s*x\s*/\s*(\d+(?:[.,]\d+)?)", objective):  # Plan-Apochromat 63x/1.40 Oil DIC
+        found |= {"magnification": float(power[1]), "numerical_aperture": float(power[2].replace(",", "."))}
+    return Said(_in_micrometres(sizes), tuple(Channel(str(name)) for name in names), found)
 
 
-def _ome_channels(pixels: ElementTree.Element, space: str) -> tuple[Channel, ...]:
-    """One entry a channel; a colour channel of three samples becomes red, green and blue."""
-    channels: list[Channel] = []
-    for number, element in enumerate(pixels.findall(f"{space}Channel")):
-        samples = int(_number(element.get("SamplesPerPixel", "1"))) or 1
-        name = element.get("Name") or f"channel-{number}"
-        wavelength = Stated.of({"x": (_number(element.get("EmissionWavelength")), element.get("EmissionWavelengthUnit", "nm"))})
-        nanometres = wavelength.values["x"] if wavelength.unit == "nanometer" else None
-        colours = ("red", "green", "blue", "alpha")[:samples]
-        channels += [Channel(name, nanometres)] if samples == 1 else [Channel(colour) for colour in colours]
-    return tuple(channels)
+def _in_micrometres(sizes: Mapping[str, tuple[float, str]]) -> Stated:
+    return Stated.of({axis: (value * 1e6, "µm") for axis, (value, _) in sizes.items()})
+
+
+def _aperio(series: "TiffPageSeries") -> Said:
+    """Aperio SVS: ``MPP`` (µm a pixel) and ``AppMag`` in the description of the first page; the slide's label may name a person."""
+    pairs = (item.partition("=") for item in series.keyframe.description.split("|")[1:])
+    said = {key.strip(): value.strip() for key, _, value in pairs}
+    mpp, magnification = number(said.get("MPP")), number(said.get("AppMag"))
+    personal = tuple(f"ImageDescription {key}" for key in ("User", "Title", "Barcode", "Patient") if said.get(key))
+    found = {"magnification": magnification} if magnification > 0 else {}
+    stated = Stated.of(dict.fromkeys("yx", (mpp, "µm"))) if mpp > 0 else _tags(series)
+    return Said(stated, acquisition=found, personal=personal)
+
+
+def _hamamatsu(series: "TiffPageSeries") -> Said:
+    """Hamamatsu NDPI: resolution in the tags; objective power in tag 65421; barcode and patient's reference in tags of their own."""
+    power = number(str(series.keyframe.tags.valueof(65421) or ""))
+    personal = tuple(name for tag, name in _NDPI_PERSONAL.items() if str(series.keyframe.tags.valueof(tag) or "").strip())
+    return Said(_tags(series), acquisition={"magnification": power} if power > 0 else {}, personal=personal)
 
 
 def _imagej(said: Mapping[str, Any], series: "TiffPageSeries") -> Said:
@@ -113,11 +128,3 @@ def _resolution(series: "TiffPageSeries") -> dict[str, float]:
         if numerator > 0 and denominator > 0:
             found[axis] = numerator / denominator
     return found
-
-
-def _number(text: str | None) -> float:
-    """Return a number as XML attributes give it, 0 where there is none."""
-    try:
-        return float(text or 0)
-    except ValueError:
-        return 0.0

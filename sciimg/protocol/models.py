@@ -109,7 +109,7 @@ Labels = Annotated[LabelFiles | SegmentNuclei | TissueMaps, Field(discriminator=
 
 
 class Table(Model):
-    """A CSV/TSV with one row an image: ``key`` matches the image's stem; other columns give groups and conditions."""
+    """A CSV, TSV or XLSX file with one row an image: ``key`` matches the image's stem; other columns give groups and conditions."""
 
     uri: str
     key: str

@@ -18,7 +18,7 @@ from sciimg.io.open import digest_source, open_image
 from sciimg.io.spacing import AGREE
 from sciimg.io.tables import Rows, Value, read_table
 from sciimg.protocol import LoadedStudy, Study
-from sciimg.protocol.models import Source, SplitByColumn
+from sciimg.protocol.models import LabelFiles, Source, SplitByColumn
 from sciimg.stages.items import Item, Made, Rejected, every_problem
 from sciimg.store.catalogue import RESERVED
 from sciimg.types import Channel, Spacing
@@ -107,11 +107,12 @@ def _candidates(found: Found, folder: Path, rejected: Rejected) -> Iterator[Cand
     rows = found.rows
     keys = {path: rows.key_of(path) if rows else None for path in found.paths}
     shared = {key for key, count in Counter(k for k in keys.values() if k is not None).items() if count > 1}
+    twice = {s for s, count in Counter(map(stem, found.paths)).items() if count > 1 and isinstance(found.source.labels, LabelFiles)}
     for path, key in keys.items():
         if rows is not None and key in rows.excluded:
             continue
         shown = _shown(path, found.source, folder)
-        problems = _row_problems(rows, key, key in shared, path)
+        problems = (*_row_problems(rows, key, key in shared, path), *_label_problems(stem(path), stem(path) in twice, path))
         try:
             if problems:
                 raise InputError(problems)
@@ -121,6 +122,8 @@ def _candidates(found: Found, folder: Path, rejected: Rejected) -> Iterator[Cand
         except InputError as error:
             rejected.append((shown, _as_shown(error.problems, path, shown)))
     if rows is not None:
+        if rows.notes:
+            rejected.append((rows.name, rows.notes))
         if lonely := rows.without_image(k for k in keys.values() if k):
             rejected.append((rows.name, lonely))
         if nameless := rows.problems.get(""):
@@ -137,6 +140,13 @@ def _row_problems(rows: Rows | None, key: str | None, shared: bool, path: Path) 
         message = f"One row means one image; the key {key!r} fits several. Use keys that are paths, e.g. {path.parent.name}/{path.name}."
         return (Problem(path.name, "ambiguous-row", message),)
     return rows.problems.get(key, ())
+
+
+def _label_problems(name: str, shared: bool, path: Path) -> tuple[Problem, ...]:
+    if not shared:
+        return ()
+    message = f"One label file means one image; the stem {name!r} fits several images, so that they would share it. Rename them."
+    return (Problem(path.name, "duplicate-stem", message),)
 
 
 def _like_most(candidates: list[Candidate], study: Study, rejected: Rejected) -> list[Candidate]:

@@ -106,7 +106,7 @@ def test_acquisition_of_ome(tmp_path):
     }
     tifffile.imwrite(tmp_path / "a.ome.tif", STACK, metadata=metadata)
     image = open_image(tmp_path / "a.ome.tif")
-    assert image.acquisition == {"time_step_s": 0.5}
+    assert image.acquisition == {"time_step_s": 0.5, "emission_nm": [509.0]}
     assert (image.channels[0].name, image.channels[0].wavelength_nm) == ("GFP", 509.0)
 
 

@@ -250,6 +250,22 @@ def test_a_study_with_labels_and_a_table(study, tmp_path):
     np.testing.assert_array_equal(collection.volume("i3").read_labels(), mask)
 
 
+def test_two_images_of_one_stem_do_not_share_a_mask(study, tmp_path):
+    grey(tmp_path / "data/images/more/i0.png", 7)
+    value = ingest_study(study({"table": None}, split={"column": "id"}), tmp_path / "stage")
+    assert [i["id"] for i in value["images"]] == [f"i{n}" for n in range(1, 6)]
+    assert [p["kind"] for r in value["rejected"] for p in r["problems"]] == ["duplicate-stem"] * 2
+
+
+def test_doubtful_cells_of_a_table_are_said_and_leave_nobody_out(study, tmp_path):
+    path = tmp_path / "data/table.csv"
+    loaded = study()
+    path.write_text(path.read_text().replace("i5,s2,2.5,x", "i5,s2,2.5,X"))
+    value = ingest_study(loaded, tmp_path / "stage")
+    assert len(value["images"]) == 6
+    assert [p["kind"] for r in value["rejected"] for p in r["problems"]] == ["spelling"]
+
+
 def test_no_machine_path_reaches_the_collection(study, tmp_path):
     (tmp_path / "data/images/i0.png").write_bytes(b"")
     (tmp_path / "data/masks/i1.png").unlink()
