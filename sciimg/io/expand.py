@@ -13,7 +13,7 @@ from sciimg.io.open import EXTENSIONS, extension, recognise
 PACKAGE = "package:"
 # Formats of microscopes and scanners that are named here so that a folder which holds them is not silently read without them.
 UNREADABLE = frozenset(
-    (".czi", ".lif", ".nd2", ".oib", ".oif", ".ims", ".h5", ".hdf5", ".mrc", ".mnc", ".mgz", ".par", ".nrrd", ".npz", ".hdr", ".gif")
+    (".czi", ".lif", ".nd2", ".oib", ".oif", ".ims", ".h5", ".hdf5", ".mgz", ".npz", ".hdr", ".gif")
 )
 
 

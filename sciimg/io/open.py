@@ -4,17 +4,20 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from sciimg.errors import Problem
-from sciimg.io import dicom, gz, nifti, npy, png, tiff
+from sciimg.errors import InputError, Problem
+from sciimg.io import dicom, gz, metaimage, minc, mrc, nifti, npy, nrrd, parrec, png, tiff
 from sciimg.io.faults import refuse
 from sciimg.io.image import MEMORY_LIMIT, Image
 from sciimg.io.spacing import Wishes
-from sciimg.records import Digest, digest_file
+from sciimg.records import Digest, digest_file, digest_of
 from sciimg.types import Spacing
 
 
 class Format(NamedTuple):
-    """A readable format: its name and the module with ``sniff``, ``open`` and ``EXTENSIONS``."""
+    """A readable format: its name and the module with ``sniff``, ``open`` and ``EXTENSIONS``.
+
+    A module whose images may be several files (a header and its data) has ``parts`` too.
+    """
 
     name: str
     module: ModuleType
@@ -28,6 +31,11 @@ FORMATS: tuple[Format, ...] = (
     Format("PNG, JPEG or BMP", png),
     Format("NPY", npy),
     Format("NIfTI", nifti),
+    Format("NRRD", nrrd),
+    Format("MRC", mrc),
+    Format("MINC", minc),
+    Format("PAR/REC", parrec),
+    Format("MetaImage", metaimage),  # last: its only mark is a line of its header
 )
 EXTENSIONS: frozenset[str] = frozenset(e for f in FORMATS for e in f.module.EXTENSIONS)
 _HEAD_BYTES = 4096
@@ -80,14 +88,29 @@ def recognise(path: Path) -> Format | None:
 
 
 def digest_source(path: Path) -> Digest:
-    """Return the SHA-256 of a file, or of the names and digests of the files of a DICOM series."""
-    return dicom.digest_series(path) if path.is_dir() else digest_file(path)
+    """Return the SHA-256 of a file, or of the names and digests of the files of a DICOM series or of a header and its data."""
+    if path.is_dir():
+        return dicom.digest_series(path)
+    files = files_of(path)
+    return digest_of({file.name: digest_file(file) for file in files}) if len(files) > 1 else digest_file(path)
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the files of which an image file is one: a header that names its data has two. A header that is refused stands alone."""
+    found = recognise(path)
+    if found is None or not hasattr(found.module, "parts"):
+        return [path]
+    try:
+        files: list[Path] = found.module.parts(path)
+    except InputError:
+        return [path]
+    return files
 
 
 def extension(path: Path) -> str:
     """Return the lower-case extension, both parts of ``.nii.gz`` and of ``.ome.tif``'s last."""
-    name = path.name.lower()
-    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    return "".join(suffixes[-2:]) if suffixes[-1:] in ([".gz"], [".bz2"]) else path.suffix.lower()
 
 
 def _format_of(path: Path) -> Format:
@@ -111,8 +134,8 @@ def _unknown(path: Path) -> Exception:
     """Return the error for content that no reader knows; a damaged gzip cannot even be looked into."""
     with path.open("rb") as stream:
         head = stream.read(_HEAD_BYTES)
-    if head.startswith(gz.GZIP) and extension(path) == ".nii.gz":
-        return refuse(path, "corrupt", "The gzip stream must hold a NIfTI header; it is damaged or holds something else. Get a fresh copy.")
+    if head.startswith(gz.GZIP) and extension(path) in EXTENSIONS:
+        return refuse(path, "corrupt", "The gzip stream must hold an image's header; it is damaged or holds something else. Get a fresh copy.")
     named = f" although its name ends in {extension(path)!r}" if extension(path) in EXTENSIONS else ""
     formats = ", ".join(f.name for f in FORMATS)
     return refuse(path, "unknown-format", f"The content must be {formats}; it begins with {head[:8]!r}{named}. Convert or remove it.")
