@@ -8,7 +8,8 @@ from sciimg.io.faults import refuse
 def data_file(header: Path, name: str) -> Path:
     """Return the file that ``header`` names.
 
-    A header comes from strangers: it may not lead the program to a file elsewhere. Links inside the folder are the user's own and are followed.
+    A header comes from strangers: it may not lead the program to a file elsewhere. Links inside the folder are the user's own and are
+    followed.
 
     Raises
     ------

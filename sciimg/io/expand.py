@@ -12,9 +12,7 @@ from sciimg.io.open import EXTENSIONS, extension, recognise
 
 PACKAGE = "package:"
 # Formats of microscopes and scanners that are named here so that a folder which holds them is not silently read without them.
-UNREADABLE = frozenset(
-    (".czi", ".lif", ".nd2", ".oib", ".oif", ".ims", ".h5", ".hdf5", ".mgz", ".npz", ".hdr", ".gif")
-)
+UNREADABLE = frozenset((".czi", ".lif", ".nd2", ".oib", ".oif", ".ims", ".h5", ".hdf5", ".mgz", ".npz", ".hdr", ".gif"))
 
 
 def expand(uri: str | Path, folder: Path = Path()) -> list[Path]:

@@ -91,7 +91,9 @@ def _read_header(path: Path) -> tuple[Fields, int]:
         while "elementdatafile" not in fields:
             line = stream.readline(_LONGEST)
             if not line or stream.tell() > _LONGEST:
-                raise refuse(path, "truncated", "A MetaImage header must end with `ElementDataFile = …`; this one does not. Get a fresh copy.")
+                raise refuse(
+                    path, "truncated", "A MetaImage header must end with `ElementDataFile = …`; this one does not. Get a fresh copy."
+                )
             key, equals, value = line.decode("utf-8", "replace").partition("=")
             if equals:
                 fields[key.strip().lower()] = value.strip()

@@ -83,7 +83,7 @@ def _describe(path: Path, limit: int) -> _Volume:
     there = path.stat().st_size
     if not second and there > limit:
         raise too_large(str(path), (there,), there, limit)
-    with decoding(path, what="The MINC header cannot be read"), (_second(path) if second else _first(path)) as (content, attributes):
+    with decoding(path, what="The MINC header cannot be read"), _second(path) if second else _first(path) as (content, attributes):
         shape = tuple(int(n) for n in content.get_data_shape())
         names, dimensions, acquisition = attributes
         stored = np.dtype(content.get_data_dtype())
@@ -130,7 +130,9 @@ def _second(path: Path) -> Iterator[tuple[Content, Any]]:
     with h5py.File(path, "r") as file:
         for name in ("minc-2.0", "minc-2.0/image", "minc-2.0/image/0", "minc-2.0/image/0/image", "minc-2.0/dimensions"):
             if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-                raise refuse(path, "external-data", f"{name} must lie in the file itself; it is absent or a link. Save the volume as one file.")
+                raise refuse(
+                    path, "external-data", f"{name} must lie in the file itself; it is absent or a link. Save the volume as one file."
+                )
         group = file["minc-2.0"]
         image = group["image/0/image"]
         _check_stored(image, path)

@@ -142,7 +142,9 @@ class _Header:
 
     def dtype(self, path: Path) -> np.dtype[Any]:
         if self.mode in (3, 4):
-            raise refuse(path, "complex", f"Pixels must be real numbers; mode {self.mode} is complex. Save magnitude and phase as two maps.")
+            raise refuse(
+                path, "complex", f"Pixels must be real numbers; mode {self.mode} is complex. Save magnitude and phase as two maps."
+            )
         if self.mode not in _TYPES:
             known = ", ".join(str(mode) for mode in _TYPES)
             raise refuse(path, "dtype", f"The mode must be one of {known}; it is {self.mode}. Convert the map (IMOD: `newstack -mode 1`).")
@@ -199,9 +201,7 @@ def _axes(header: _Header, wishes: Wishes, path: Path) -> tuple[str, tuple[int, 
     return letters, (sections, rows, columns), (Problem(path.name, "axis-not-named", message),) if stack else ()
 
 
-def _stated(
-    header: _Header, fei: dict[str, float], letters: str, wishes: Wishes, path: Path
-) -> tuple[Stated, tuple[Problem, ...]]:
+def _stated(header: _Header, fei: dict[str, float], letters: str, wishes: Wishes, path: Path) -> tuple[Stated, tuple[Problem, ...]]:
     """Return cell over grid, else FEI's pixel size. Exactly 1 Å everywhere is what some programs write who know nothing: noted."""
     steps = [c / g if g > 0 and np.isfinite(c) and c > 0 else 0.0 for c, g in zip(header.cell, header.grid, strict=True)]
     sizes = {a: (float(f"{v:.7g}"), "angstrom") for a, v in zip("xyz", header.along((steps[0], steps[1], steps[2])), strict=True)}

@@ -9,6 +9,7 @@ Definition of NRRD file format, https://teem.sourceforge.net/nrrd/format.html
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -223,9 +224,7 @@ def _letters(said: _Axes, lengths: tuple[int, ...], wishes: Wishes, path: Path) 
     return "".join(letters), notes
 
 
-def _geometry(
-    fields: Fields, said: _Axes, letters: str, path: Path
-) -> tuple[NDArray[np.float64] | None, Stated, tuple[Problem, ...]]:
+def _geometry(fields: Fields, said: _Axes, letters: str, path: Path) -> tuple[NDArray[np.float64] | None, Stated, tuple[Problem, ...]]:
     """Return affine (for a patient's space only), spacing and notes."""
     place = {a: i for i, a in enumerate(letters) if a in "xyz"}
     space = _SPACES.get(fields.get("space", "").lower())
@@ -265,10 +264,8 @@ def _acquisition(fields: Fields, said: _Axes, letters: str) -> dict[str, Any]:
         step = said.spacings[i] * _SECONDS.get(said.units[i].lower(), 0.0)
         if step > 0:
             found["time_step_s"] = step
-    try:
+    with suppress(KeyError, ValueError):
         found["DiffusionBValue"] = float(fields["dwmri_b-value:="])
-    except (KeyError, ValueError):
-        pass
     return found
 
 

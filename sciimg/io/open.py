@@ -135,7 +135,9 @@ def _unknown(path: Path) -> Exception:
     with path.open("rb") as stream:
         head = stream.read(_HEAD_BYTES)
     if head.startswith(gz.GZIP) and extension(path) in EXTENSIONS:
-        return refuse(path, "corrupt", "The gzip stream must hold an image's header; it is damaged or holds something else. Get a fresh copy.")
+        return refuse(
+            path, "corrupt", "The gzip stream must hold an image's header; it is damaged or holds something else. Get a fresh copy."
+        )
     named = f" although its name ends in {extension(path)!r}" if extension(path) in EXTENSIONS else ""
     formats = ", ".join(f.name for f in FORMATS)
     return refuse(path, "unknown-format", f"The content must be {formats}; it begins with {head[:8]!r}{named}. Convert or remove it.")

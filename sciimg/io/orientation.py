@@ -40,8 +40,8 @@ def placed(columns: NDArray[np.float64], origin: NDArray[np.float64], where: Pat
         sound = np.isfinite(unit).all() and np.isfinite(columns).all() and np.isfinite(origin).all() and abs(np.linalg.det(unit)) > 1e-6
     if not sound:
         message = (
-            f"Directions and origin must place every sample in space; the matrix {columns.tolist()} with origin {np.asarray(origin).tolist()} "
-            "is singular or not finite. Repair the header."
+            f"Directions and origin must place every sample in space; the matrix {columns.tolist()} with origin "
+            f"{np.asarray(origin).tolist()} is singular or not finite. Repair the header."
         )
         raise refuse(where, "singular-affine", message)
     affine = np.eye(4)
@@ -50,7 +50,9 @@ def placed(columns: NDArray[np.float64], origin: NDArray[np.float64], where: Pat
     if cosine <= _SQUARE:
         return affine, ()
     angle = np.degrees(np.arccos(min(cosine, 1.0)))
-    message = f"The axes are not at right angles (two of them meet at {angle:.2f} degrees); the affine is kept, spacing runs along the axes."
+    message = (
+        f"The axes are not at right angles (two of them meet at {angle:.2f} degrees); the affine is kept, spacing runs along the axes."
+    )
     return affine, (Problem(where.name, "not-orthogonal", message),)
 
 

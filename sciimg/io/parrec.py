@@ -63,8 +63,8 @@ def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
     axes = ("t" if len(grid) > 1 else "") + ("c" if len(channels) > 1 else "") + ("z" if slices > 1 else "") + "yx"
     lengths = {"t": len(grid), "c": len(channels), "z": slices, "y": rows, "x": columns}
     affine, affine_notes = placed(affine[:3, :3], affine[:3, 3], path)
-    steps = np.linalg.norm(affine[:3, :3], axis=0)
-    spacing, more = settle(axes, Stated.of({a: (float(s), "mm") for a, s in zip("xyz", steps, strict=True)}), wishes, path)
+    steps = [float(f"{step:.9g}") for step in np.linalg.norm(affine[:3, :3], axis=0)]  # 3.0, not 3.0000000000000004
+    spacing, more = settle(axes, Stated.of({a: (s, "mm") for a, s in zip("xyz", steps, strict=True)}), wishes, path)
     accepted = accepted_dtype(stored, str(path))
     plain = bool(np.all(slopes == 1) and np.all(intercepts == 0))
     final = accepted if plain else np.dtype(np.float32)
@@ -105,7 +105,8 @@ def _loader(
         raw = stored()[order[planes]][..., part["y"], part["x"]]
         if final.kind == "f":
             raw = raw * slopes[planes][..., None, None] + intercepts[planes][..., None, None]
-        return raw.astype(final).reshape([s.stop - s.start for s in box])
+        pixels: NDArray[Any] = raw.astype(final).reshape([s.stop - s.start for s in box])
+        return pixels
 
     return load
 
@@ -129,7 +130,9 @@ def _read_header(path: Path) -> Header:
 def _grid(header: Header, volumes: int, path: Path) -> tuple[NDArray[np.int64], tuple[Channel, ...]]:
     """Return the volumes by time and channel (echoes, directions, kinds of image), and names for the channels."""
     with decoding(path, what="The PAR header cannot be read"):
-        labels = {name: np.asarray(values).reshape(-1).tolist() for name, values in header.get_volume_labels().items()} if volumes > 1 else {}
+        labels = (
+            {name: np.asarray(values).reshape(-1).tolist() for name, values in header.get_volume_labels().items()} if volumes > 1 else {}
+        )
     times = [tuple(values[v] for name, values in labels.items() if name in _TIMES) for v in range(volumes)]
     kinds = [tuple((name, values[v]) for name, values in labels.items() if name not in _TIMES) for v in range(volumes)]
     rows, columns = sorted(set(times)), list(dict.fromkeys(kinds))
@@ -147,7 +150,9 @@ def _grid(header: Header, volumes: int, path: Path) -> tuple[NDArray[np.int64], 
 
 
 def _label(name: str, value: float) -> str:
-    return _KINDS.get(int(value), f"type-{value}") if name == "image_type_mr" else f"{name.removesuffix(' number').replace(' ', '-')}-{value}"
+    return (
+        _KINDS.get(int(value), f"type-{value}") if name == "image_type_mr" else f"{name.removesuffix(' number').replace(' ', '-')}-{value}"
+    )
 
 
 def _acquisition(header: Header) -> dict[str, Any]:

@@ -96,7 +96,8 @@ class Numbers:
                 words = self.path.read_bytes()[self.offset :].split()
                 if len(words) != self.count:
                     raise ValueError(f"{self.count} numbers are declared, {len(words)} are there")
-                return np.array([int(w) for w in words] if self.dtype.kind in "ui" else [float(w) for w in words], self.dtype).reshape(self.shape)
+                values = [int(w) for w in words] if self.dtype.kind in "ui" else [float(w) for w in words]
+                return np.array(values, self.dtype).reshape(self.shape)
         content = _unpackers[self.coding](self.path, self.offset, self.size)
         if len(content) > self.size:
             message = f"The header declares {self.size} bytes; the packed stream holds more. One of the two is wrong: repair the header."
