@@ -49,6 +49,7 @@ def load(path):
         ("variant_v4_2_header", "tzyx"),
     ],
 )
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # nibabel leaves its file open
 def test_values_and_orientation_agree_with_nibabel(name, axes, tmp_path):
     path = with_pixels(name, tmp_path)
     image, theirs = open_image(path), load(path)
