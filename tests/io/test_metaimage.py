@@ -15,9 +15,10 @@ HEADER = {
     "TransformMatrix": "1 0 0 0 1 0 0 0 1", "Offset": "0 0 0", "ElementSpacing": "1 2 3", "DimSize": "4 3 2", "ElementType": "MET_SHORT",
 }  # fmt: skip
 ARRAY = np.arange(24, dtype="<i2").reshape(2, 3, 4)
+BYTES = ARRAY.tobytes()
 
 
-def write(folder, name="a.mhd", data="a.raw", content=ARRAY.tobytes(), **changes):
+def write(folder, name="a.mhd", data="a.raw", content=BYTES, **changes):
     fields = {k: v for k, v in (HEADER | changes).items() if v is not None}
     text = "".join(f"{k} = {v}\n" for k, v in fields.items()) + f"ElementDataFile = {data}\n"
     (folder / name).write_bytes(text.encode() + (content if data == "LOCAL" else b""))

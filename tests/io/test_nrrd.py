@@ -10,15 +10,16 @@ from sciimg.io import open_image
 from sciimg.types import Spacing
 
 ARRAY = np.arange(24, dtype="<i2").reshape(2, 3, 4)
+BYTES = ARRAY.tobytes()
 HEADER = {
     "type": "short", "dimension": "3", "sizes": "4 3 2", "endian": "little", "encoding": "raw",
     "space": "left-posterior-superior", "space directions": "(1,0,0) (0,2,0) (0,0,3)", "space origin": "(10,20,30)",
     "space units": '"mm" "mm" "mm"',
 }  # fmt: skip
-PLAIN = {key: None for key in ("space", "space directions", "space origin", "space units")}
+PLAIN = dict.fromkeys(("space", "space directions", "space origin", "space units"))
 
 
-def write(folder, content=ARRAY.tobytes(), name="a.nrrd", **changes):
+def write(folder, content=BYTES, name="a.nrrd", **changes):
     fields = {k: v for k, v in (HEADER | {k.replace("_", " "): v for k, v in changes.items()}).items() if v is not None}
     text = "NRRD0005\n# a comment\n" + "".join(f"{k}: {v}\n" for k, v in fields.items()) + "patient:=Nobody\n\n"
     (folder / name).write_bytes(text.encode() + content)
