@@ -136,6 +136,8 @@ def _grid(header: Header, volumes: int, path: Path) -> tuple[NDArray[np.int64], 
     times = [tuple(values[v] for name, values in labels.items() if name in _TIMES) for v in range(volumes)]
     kinds = [tuple((name, values[v]) for name, values in labels.items() if name not in _TIMES) for v in range(volumes)]
     rows, columns = sorted(set(times)), list(dict.fromkeys(kinds))
+    if len(rows) == len(columns) == 1:  # older headers do not say what distinguishes the volumes (diffusion in 4.0)
+        return np.arange(volumes)[np.newaxis], default_channels(volumes)
     place = {(t, k): v for v, (t, k) in enumerate(zip(times, kinds, strict=True))}
     if len(place) != volumes or volumes != len(rows) * len(columns):
         message = (

@@ -1,6 +1,7 @@
 """What is particular to MetaImage: data beside the header, directions by axis, and headers that lie."""
 
 import zlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from sciimg.errors import InputError
 from sciimg.io import open_image
 from sciimg.io.open import digest_source
+from sciimg.stages.source_files import source_digests
 from sciimg.types import Spacing
 
 HEADER = {
@@ -131,3 +133,14 @@ def test_the_digest_covers_the_data(tmp_path):
     assert digest_source(path) != before
     (tmp_path / "a.raw").unlink()
     assert digest_source(path).startswith("sha256:")  # opening says what is wrong
+
+
+def test_a_source_is_its_headers_and_their_data(tmp_path):
+    path = write(tmp_path)
+    source = SimpleNamespace(name="s", uri=path.name, table=None, labels=None)
+    loaded = SimpleNamespace(folder=tmp_path, study=SimpleNamespace(sources=[source]))
+    before = source_digests(loaded)
+    (tmp_path / "unrelated.raw").write_bytes(b"1")
+    assert source_digests(loaded) == before
+    write(tmp_path, content=(ARRAY + 1).tobytes())
+    assert source_digests(loaded) != before
