@@ -152,9 +152,9 @@ def _grid(header: Header, volumes: int, path: Path) -> tuple[NDArray[np.int64], 
 
 
 def _label(name: str, value: float) -> str:
-    return (
-        _KINDS.get(int(value), f"type-{value}") if name == "image_type_mr" else f"{name.removesuffix(' number').replace(' ', '-')}-{value}"
-    )
+    if name == "image_type_mr":
+        return _KINDS.get(int(value), f"type-{value}")
+    return f"{name.removesuffix(' number').replace(' ', '-')}-{value}"
 
 
 def _acquisition(header: Header) -> dict[str, Any]:
