@@ -19,8 +19,8 @@ def inflate_start(head: bytes, count: int) -> bytes:
         return b""
 
 
-def inflate(path: Path, expected: int) -> bytes | bytearray:
-    """Return the content of a gzip file, at least ``expected`` bytes of it, read to the end with every CRC checked.
+def inflate(path: Path, expected: int, offset: int = 0) -> bytes | bytearray:
+    """Return the content of the gzip stream from ``offset`` on, at least ``expected`` bytes of it, read to the end with every CRC checked.
 
     libdeflate is three times as fast as zlib but wants to know the exact length of a single member; anything else takes the long way.
 
@@ -31,7 +31,9 @@ def inflate(path: Path, expected: int) -> bytes | bytearray:
     """
     import imagecodecs
 
-    packed = path.read_bytes()
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        packed = stream.read()
     try:
         content: bytes | bytearray = imagecodecs.gzip_decode(packed, out=expected)
         if len(content) == expected:

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-_EXTENSIONS = (".nii.gz", ".ome.tiff", ".ome.tif", ".ome.btf", ".ome.zarr", ".companion.ome")
+_PACKED = tuple(kind + packed for kind in (".mrc", ".map", ".mrcs", ".st", ".ccp4") for packed in (".gz", ".bz2"))
+_EXTENSIONS = (".nii.gz", ".ome.tiff", ".ome.tif", ".ome.btf", ".ome.zarr", ".companion.ome", *_PACKED)
 _LONGEST = 80
 # Letters that Unicode does not take apart into an ASCII letter and a mark.
 _SPELLED = str.maketrans({"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ð": "d", "þ": "th", "ł": "l", "đ": "d", "ı": "i", "µ": "u", "μ": "u"})

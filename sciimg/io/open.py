@@ -5,19 +5,23 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from sciimg.errors import Problem
-from sciimg.io import dicom, gz, nifti, npy, png, tiff
+from sciimg.errors import InputError, Problem
+from sciimg.io import dicom, gz, metaimage, minc, mrc, nifti, npy, nrrd, parrec, png, tiff
+from sciimg.io.beside import digest_files
 from sciimg.io.faults import refuse
 from sciimg.io.image import MEMORY_LIMIT, Image
 from sciimg.io.names import printable
 from sciimg.io.spacing import Wishes
-from sciimg.io.tiff_ome import SETS
-from sciimg.records import Digest, digest_file
+from sciimg.io.tiff_ome import COMPANION
+from sciimg.records import Digest
 from sciimg.types import Spacing
 
 
 class Format(NamedTuple):
-    """A readable format: its name and the module with ``sniff``, ``open`` and ``EXTENSIONS``."""
+    """A readable format: its name and the module with ``sniff``, ``open`` and ``EXTENSIONS``.
+
+    A module whose images may be several files (a header and its data) has ``parts`` too.
+    """
 
     name: str
     module: ModuleType
@@ -31,10 +35,14 @@ FORMATS: tuple[Format, ...] = (
     Format("PNG, JPEG or BMP", png),
     Format("NPY", npy),
     Format("NIfTI", nifti),
+    Format("NRRD", nrrd),
+    Format("MRC", mrc),
+    Format("MINC", minc),
+    Format("PAR/REC", parrec),
+    Format("MetaImage", metaimage),  # last: its only mark is a line of its header
 )
 EXTENSIONS: frozenset[str] = frozenset(e for f in FORMATS for e in f.module.EXTENSIONS)
 _HEAD_BYTES = 4096
-_DOUBLE = (".nii.gz", ".companion.ome")
 
 
 def open_image(
@@ -89,16 +97,28 @@ def recognise(path: Path) -> Format | None:
 
 
 def digest_source(path: Path) -> Digest:
-    """Return the SHA-256 of a file, or of what its image is made of: the files of a DICOM series or of a set of OME-TIFFs."""
-    if path.is_dir():
-        return dicom.digest_series(path)
-    return tiff.digest(path) if path.name.lower().endswith(SETS) else digest_file(path)
+    """Return the SHA-256 of what an image is made of: a file, a DICOM series, a set of OME-TIFFs, a header and its data."""
+    return dicom.digest_series(path) if path.is_dir() else digest_files(files_of(path))
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the files of which an image file is one: a header and its data, a set. A header that is refused stands alone."""
+    found = recognise(path)
+    if found is None or not hasattr(found.module, "parts"):
+        return [path]
+    try:
+        files: list[Path] = found.module.parts(path)
+    except InputError:
+        return [path]
+    return files
 
 
 def extension(path: Path) -> str:
     """Return the lower-case extension, both parts of ``.nii.gz`` and ``.companion.ome``, of ``.ome.tif`` the last."""
-    name = path.name.lower()
-    return next((double for double in _DOUBLE if name.endswith(double)), path.suffix.lower())
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if path.name.lower().endswith(COMPANION):
+        return COMPANION
+    return "".join(suffixes[-2:]) if suffixes[-1:] in ([".gz"], [".bz2"]) else path.suffix.lower()
 
 
 def _format_of(path: Path) -> Format:
@@ -122,8 +142,10 @@ def _unknown(path: Path) -> Exception:
     """Return the error for content that no reader knows; a damaged gzip cannot even be looked into."""
     with path.open("rb") as stream:
         head = stream.read(_HEAD_BYTES)
-    if head.startswith(gz.GZIP) and extension(path) == ".nii.gz":
-        return refuse(path, "corrupt", "The gzip stream must hold a NIfTI header; it is damaged or holds something else. Get a fresh copy.")
+    if head.startswith(gz.GZIP) and extension(path) in EXTENSIONS:
+        return refuse(
+            path, "corrupt", "The gzip stream must hold an image's header; it is damaged or holds something else. Get a fresh copy."
+        )
     named = f" although its name ends in {extension(path)!r}" if extension(path) in EXTENSIONS else ""
     formats = ", ".join(f.name for f in FORMATS)
     return refuse(path, "unknown-format", f"The content must be {formats}; it begins with {head[:8]!r}{named}. Convert or remove it.")

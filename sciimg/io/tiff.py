@@ -4,7 +4,6 @@ Pixels are read segment by segment, or mapped where they lie uncompressed in one
 before anything is decoded, because decoders fill what is missing with zeros.
 """
 
-import hashlib
 import logging
 import math
 import os
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciimg.errors import Problem
+from sciimg.io.beside import digest_files
 from sciimg.io.exif import note_turned
 from sciimg.io.faults import decoding, refuse
 from sciimg.io.image import Box, Image, Load, accepted_dtype, default_channels, too_large
@@ -27,9 +27,8 @@ from sciimg.io.personal import note_personal
 from sciimg.io.spacing import Wishes, settle
 from sciimg.io.tiff_axes import Layout, layout_of
 from sciimg.io.tiff_chain import Declared, walk_chain
-from sciimg.io.tiff_ome import OmeSet, is_companion, ome_set
+from sciimg.io.tiff_ome import SETS, OmeSet, is_companion, ome_set
 from sciimg.io.tiff_segments import Grid, tasks
-from sciimg.records import Digest, digest_file
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
@@ -90,7 +89,7 @@ def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
         spacing=spacing,
         channels=said.channels if len(said.channels) == count else _channels(count, series),
         source=path.name,
-        hash=lambda: _digest(path, files),
+        hash=lambda: digest_files(files),
         acquisition=said.acquisition,
         problems=(
             *notes,
@@ -103,18 +102,14 @@ def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
     )
 
 
-def digest(path: Path) -> Digest:
-    """Return the SHA-256 of a TIFF, or of the files of the set that it belongs to: the same, whichever of them is asked."""
+def parts(path: Path) -> list[Path]:
+    """Return the file, or the files of the OME set that it belongs to; only names that sets have by custom are looked into."""
+    if not path.name.lower().endswith(SETS):
+        return [path]
     with ExitStack() as opened:
         tif, _ = (None, {}) if _is_companion_file(path) else _open(path, opened)
         described = _described(path, tif)
-    return _digest(path, described.files if described else (path,))
-
-
-def _digest(path: Path, files: Sequence[Path]) -> Digest:
-    if tuple(files) == (path,):
-        return digest_file(path)
-    return "sha256:" + hashlib.sha256("".join(sorted(digest_file(f) for f in files)).encode()).hexdigest()
+    return list(described.files) if described else [path]
 
 
 def _is_companion_file(path: Path) -> bool:

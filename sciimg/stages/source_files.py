@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from sciimg.io.expand import expand
+from sciimg.io.open import files_of
 from sciimg.protocol import LoadedStudy
 from sciimg.protocol.models import LabelFiles, Source, TissueMaps
 from sciimg.records import Digest, digest_file, digest_of
@@ -15,9 +16,10 @@ def source_digests(loaded: LoadedStudy) -> dict[str, Digest]:
         files: dict[str, Digest] = {}
         for uri in _uris(source):
             for place in expand(uri, loaded.folder):
-                for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+                root = place if place.is_dir() else place.parent
+                for path in sorted(place.rglob("*")) if place.is_dir() else files_of(place):
                     if path.is_file():
-                        files[f"{uri}:{path.name}" if path == place else f"{uri}:{path.relative_to(place).as_posix()}"] = digest_file(path)
+                        files[f"{uri}:{path.relative_to(root).as_posix()}"] = digest_file(path)
         digests[source.name] = digest_of(files)
     return digests
 

@@ -99,7 +99,8 @@ MM, UM = "millimeter", "micrometer"
 class Row:
     """Files that are alike and what must come of them: an image (axes, pixel types, spacing), or a refusal of a kind.
 
-    ``spacing`` None: the file states none. ``check`` False: no library apart from ours reads it as one image.
+    ``spacing`` None: the file states none. ``check`` False: compared in a test of its own below, or no
+    library apart from ours reads it as one image.
     """
 
     pattern: str
@@ -163,6 +164,10 @@ ROWS = [
     Row("nifti_misc/example4d.nii.gz", 1, "tzyx", ("int16",), (2.199999, 2.0, 2.0), notes=("personal-data",)),
     Row("nifti_misc/functional.nii", 1, "tzyx", ("float32",), (8.0, 4.0, 4.0)),
     Row("timelapse/*.tif", 1, "zyx", ("uint16",), notes=("axis-not-named",)),
+    Row("vendor_formats/mrc/EMD-3197.map", 1, "zyx", ("float32",), (1.14, 1.14, 1.14), "nanometer", check=False),
+    Row("vendor_formats/mri_legacy/*.PAR", 1, "tzyx", ("float32",), (8.0, 3.75, 3.75), check=False),
+    Row("vendor_formats/mri_legacy/*.REC", 1, refused="unknown-format"),  # the pixels of the line above
+    Row("vendor_formats/mri_legacy/small.mnc", 1, "zyx", ("float32",), (9.0, 8.0, 7.0), check=False),
     Row("wbc_classes/images/*.bmp", 200, "cyx", ("uint8",)),
     Row("wbc_classes/masks/*.png", 200, "yx", ("uint8",)),
 ]
@@ -171,10 +176,6 @@ OTHER_READER = [
     ("confocal3d_labels/*.h5", 2),
     ("vendor_formats/czi/*.czi", 2),
     ("vendor_formats/lif/*.lif", 1),
-    ("vendor_formats/mrc/*.map", 1),
-    ("vendor_formats/mri_legacy/*.PAR", 1),
-    ("vendor_formats/mri_legacy/*.REC", 1),
-    ("vendor_formats/mri_legacy/*.mnc", 1),
     ("vendor_formats/ome_zarr/*.zarr", 1),
 ]
 NO_IMAGES = (".md", ".csv", ".txt")
@@ -254,3 +255,46 @@ def test_no_file_is_left_out():
     files = {p for p in SHARED.rglob("*") if p.is_file() and (p.suffix not in NO_IMAGES)}
     assert files - set(listed) == set()
     assert {p for p, times in listed.items() if times > 1} <= {p for p in files if p.parent.name == "pydicom_small"}
+
+
+def test_a_map_of_the_emdb():
+    mrcfile = pytest.importorskip("mrcfile")
+    path = SHARED / "vendor_formats/mrc/EMD-3197.map"
+    image = open_image(path)
+    with mrcfile.open(path) as theirs:
+        np.testing.assert_array_equal(image.read(), theirs.data)
+        assert image.spacing.values == pytest.approx([float(theirs.voxel_size[a]) / 10 for a in "zyx"], rel=1e-6)
+    assert (image.axes, image.spacing.unit) == ("zyx", "nanometer")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # nibabel leaves its file open
+def test_a_philips_scan():
+    path = SHARED / "vendor_formats/mri_legacy/phantom_EPI_asc_CLEAR_2_1.PAR"
+    image, theirs = open_image(path), nibabel.load(path, strict_sort=True)
+    np.testing.assert_allclose(image.read(), np.asarray(theirs.dataobj).T, rtol=1e-6)
+    np.testing.assert_allclose(image.affine, theirs.affine)
+    assert (image.axes, image.spacing) == ("tzyx", Spacing((8.0, 3.75, 3.75), "millimeter"))
+    assert image.acquisition["RepetitionTime"] == 2000.0
+
+
+def test_a_minc_volume():
+    pytest.importorskip("h5py")
+    path = SHARED / "vendor_formats/mri_legacy/small.mnc"
+    image, theirs = open_image(path), nibabel.load(path)
+    np.testing.assert_allclose(image.read(), np.asarray(theirs.dataobj), rtol=1e-6)
+    np.testing.assert_allclose(image.affine[:, [2, 1, 0, 3]], theirs.affine)
+    assert (image.axes, image.spacing) == ("zyx", Spacing((9.0, 8.0, 7.0), "millimeter"))
+
+
+def test_a_folder_with_headers_and_data_holds_the_headers():
+    assert {p.name for p in expand(SHARED / "vendor_formats/mri_legacy")} == {"phantom_EPI_asc_CLEAR_2_1.PAR", "small.mnc"}
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".nhdr", ".mha", ".mhd"])
+def test_a_real_brain_through_itk(tmp_path, suffix):
+    sitk = pytest.importorskip("SimpleITK")
+    source = SHARED / "nifti_misc/anatomical.nii"
+    sitk.WriteImage(sitk.ReadImage(str(source)), str(tmp_path / f"a{suffix}"))
+    theirs, ours = nibabel.load(source), open_image(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(ours.read(), np.asarray(theirs.dataobj).T)
+    np.testing.assert_allclose(ours.affine, theirs.affine, atol=1e-4)
