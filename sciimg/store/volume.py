@@ -7,6 +7,7 @@ acquisition metadata, lineage, the synthetic mark, and a digest of the content t
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from numpy.typing import NDArray
 from sciimg.errors import InputError, Problem
 from sciimg.io.image import Image
 from sciimg.records import Digest, digest_of
-from sciimg.store.downsample import halve_mean, halve_nearest
+from sciimg.store.downsample import mean_into, nearest_into
 from sciimg.store.header import NAMESPACE, read_header
-from sciimg.store.layout import layout, pyramid, tiles, together
+from sciimg.store.layout import layout, pyramid, slab_axis, tiles, together
 from sciimg.store.metadata import VERSION, multiscales, omero, write_group
 from sciimg.store.shards import ArrayReader, Box
 from sciimg.store.stream import PixelSummary, write_levels
@@ -89,12 +90,12 @@ def _write(
     levels: int | None,
 ) -> Digest:
     scales = pyramid(image.axes, image.shape, spacing.values, levels)
-    pixels = write_levels(path, image.axes, scales, image.dtype, image.read, halve_mean)
+    pixels = write_levels(path, image.axes, scales, image.dtype, image, mean_into)
     label_digests, label_max = None, 0
     if labels is not None:
         axes = image.axes.replace("c", "")
         label_scales = pyramid(axes, labels.shape, spacing.values, len(scales))
-        drawn = write_levels(path / "labels" / MASK, axes, label_scales, labels.dtype, lambda box: labels[box], halve_nearest)
+        drawn = write_levels(path / "labels" / MASK, axes, label_scales, labels.dtype, _InMemory(labels), nearest_into)
         label_digests, label_max = drawn.digests(), int(max(drawn.high))
         scaled = multiscales(MASK, axes, label_scales, spacing, "nearest")
         source = {"source": {"image": "../../"}}
@@ -123,6 +124,20 @@ def _describe(image: Image, spacing: Spacing, label_kind: LabelKind | None, labe
         "label_max": label_max,
         "attributes": attributes,
     }
+
+
+@dataclass(frozen=True)
+class _InMemory:
+    """An array as a source of pixels."""
+
+    array: NDArray[Any]
+    parallel = False
+
+    def read(self, box: Box) -> NDArray[Any]:
+        return self.array[box]
+
+    def fill(self, box: Box, out: NDArray[Any]) -> None:
+        out[...] = self.array[box]
 
 
 def content_digest(
@@ -298,5 +313,7 @@ def _summarise(array: ArrayReader, axes: str) -> PixelSummary:
     summary = PixelSummary(axes, array.shape, array.dtype)
     shard = layout(axes, array.shape, array.dtype.itemsize).shard
     for box in tiles(array.shape, together(axes, array.shape, shard, array.dtype.itemsize)):
-        summary.add(tuple(s.start for s in box), array.read(box))
+        block = array.read(box)
+        inner = tuple(range(slab_axis(axes), block.ndim))
+        summary.add(tuple(s.start for s in box), block, block.min(axis=inner), block.max(axis=inner))
     return summary
