@@ -1,36 +1,31 @@
 """TIFF: OME, ImageJ, MetaMorph and plain; classic and BigTIFF; either byte order; pages over z, t and c; any compression tifffile knows.
 
-Pixels are read plane by plane, or mapped where they lie uncompressed in one run. Every segment is checked against the size of the file
+Pixels are read by :mod:`sciimg.io.tiff_pixels`. Every segment is checked against the size of the file
 before anything is decoded, because decoders fill what is missing with zeros.
 """
 
 import logging
 import math
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from sciimg.errors import Problem
 from sciimg.io.faults import decoding, refuse
-from sciimg.io.image import Box, Image, Load, accepted_dtype, default_channels, too_large
+from sciimg.io.image import Image, accepted_dtype, default_channels, too_large
 from sciimg.io.spacing import Wishes, settle
-from sciimg.io.tiff_axes import Layout, layout_of
+from sciimg.io.tiff_axes import layout_of
 from sciimg.io.tiff_chain import refuse_broken_chain
+from sciimg.io.tiff_pixels import PlaneLoader
 from sciimg.records import digest_file
 
 if TYPE_CHECKING:
-    from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
+    from tifffile import TiffFrame, TiffPage, TiffPageSeries
 
 EXTENSIONS = (".tif", ".tiff", ".btf", ".tf8", ".stk", ".lsm")
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MAX_RATIO = 1100  # deflate compresses no more than 1032 : 1
-_THREADS = min(4, os.cpu_count() or 1)
 
 
 def sniff(head: bytes, path: Path) -> bool:
@@ -65,7 +60,7 @@ def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
         dtype = accepted_dtype(chosen.dtype, str(path))
         layout = layout_of(chosen, wishes, path)
         _check_size(path, chosen, pages, offset, size, wishes.memory_limit)
-        load = _mapped(path, chosen, offset, layout) if offset is not None else _by_plane(path, tif, chosen, pages, layout)
+        load = PlaneLoader(path, tif, chosen, layout, offset, _quiet)
     finally:
         tif.filehandle.close()
     spacing, notes = settle(layout.axes, said.spacing, wishes, path)
@@ -123,43 +118,6 @@ def _refuse_beyond(path: Path, end: int, size: int) -> None:
     if end > size:
         message = f"The header is intact, but pixels should reach to byte {end} and the file ends at {size}. Get a fresh copy."
         raise refuse(path, "truncated", message)
-
-
-def _mapped(path: Path, series: "TiffPageSeries", offset: int, layout: Layout) -> Load:
-    """Return a loader for pixels that lie uncompressed in one run."""
-    order = series.keyframe.parent.byteorder
-    dtype, shape = series.dtype.newbyteorder(order), tuple(series.shape)
-
-    def load(box: Box) -> NDArray[Any]:
-        with decoding(path, "truncated"):
-            raw = np.memmap(path, dtype, "r", offset, shape)
-            return layout.view(raw)[box].astype(dtype.newbyteorder("="))
-
-    return load
-
-
-def _by_plane(path: Path, tif: "TiffFile", series: "TiffPageSeries", pages: Sequence[Any], layout: Layout) -> Load:
-    """Return a loader that decodes the planes a box touches, a few at a time."""
-    tif.filehandle.set_lock(True)
-
-    def load(box: Box) -> NDArray[Any]:
-        wanted = layout.planes(box)
-        out = np.empty(layout.box_shape(box), series.dtype.newbyteorder("="))
-
-        def decode(plane: tuple[int, tuple[Any, ...]]) -> None:
-            number, place = plane
-            out[place] = layout.crop(pages[number].asarray(), box)
-
-        with _quiet(), decoding(path, what=f"A plane of {path.name} cannot be decoded"):
-            tif.filehandle.open()
-            try:
-                with ThreadPoolExecutor(_THREADS) as pool:
-                    list(pool.map(decode, wanted))
-            finally:
-                tif.filehandle.close()
-        return layout.trim(out, box)
-
-    return load
 
 
 def _note_other_series(path: Path, series: Sequence["TiffPageSeries"]) -> tuple[Problem, ...]:

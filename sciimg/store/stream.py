@@ -54,7 +54,10 @@ class PixelSummary:
 
         The blocks of one channel and time must come in order along the slab axis and span the others.
         """
-        every = (slice(-origin[self._deep] % self._step, None, self._step), *(slice(None, None, self._step),) * (block.ndim - self._deep - 1))
+        every = (
+            slice(-origin[self._deep] % self._step, None, self._step),
+            *(slice(None, None, self._step),) * (block.ndim - self._deep - 1),
+        )
         for place in np.ndindex(*block.shape[: self._deep]):
             where = tuple(o + i for o, i in zip(origin, place, strict=False))
             pixels = block[place]
