@@ -33,7 +33,7 @@ def mean_into(image: NDArray[Any], factors: tuple[int, ...], out: NDArray[Any]) 
     """Halve piece by piece: what fits into the cache of the processor is read from memory once instead of once a window corner."""
     axis = next((i for i, n in enumerate(out.shape) if n > 1), None)
     if image.nbytes <= _PIECE_BYTES or axis is None:
-        out[...] = _mean_of_rows(image, factors) if _packs(image, factors) else _mean(_windows(image, factors))
+        out[...] = _mean_of_pairs(image, factors) if _packs(image, factors) else _mean(_windows(image, factors))
         return
     cut = out.shape[axis] // 2
     before, after = (slice(None),) * axis, cut * factors[axis]
@@ -42,25 +42,25 @@ def mean_into(image: NDArray[Any], factors: tuple[int, ...], out: NDArray[Any]) 
 
 
 def _packs(image: NDArray[Any], factors: tuple[int, ...]) -> bool:
-    """Whether neighbours along the last axis can be added as the halves of one number: small unsigned integers in even rows."""
-    return image.dtype.kind == "u" and image.itemsize <= 2 and factors[-1] == 2 and image.shape[-1] % 2 == 0
+    """Whether two neighbours along the last axis can be taken as one number: small unsigned integers in even rows."""
+    small = image.dtype.kind == "u" and image.itemsize <= 2 and image.dtype.isnative
+    return small and factors[-1] == 2 and image.shape[-1] % 2 == 0 and image.strides[-1] == image.itemsize
 
 
-def _mean_of_rows(image: NDArray[Any], factors: tuple[int, ...]) -> NDArray[Any]:
-    """Return what :func:`_mean` returns, in half the time: whole rows are added first, then two neighbours at once within a number."""
-    rows = _windows(image, (*factors[:-1], 1))
-    wide = np.dtype(_SUM_DTYPE[image.itemsize])
-    sums = np.add(rows[0], rows[1], dtype=wide, order="C") if len(rows) > 1 else rows[0].astype(wide, order="C")
-    for other in rows[2:]:
-        np.add(sums, other, out=sums)
-    pairs = sums.view(np.dtype(f"u{2 * wide.itemsize}"))
-    one, bits = pairs.dtype.type, 8 * wide.itemsize
-    high = pairs >> one(bits)
-    pairs &= one((1 << bits) - 1)
-    pairs += high
-    pairs += one(len(rows))
-    pairs >>= one((2 * len(rows)).bit_length() - 1)
-    return pairs
+def _mean_of_pairs(image: NDArray[Any], factors: tuple[int, ...]) -> NDArray[Any]:
+    """Return what :func:`_mean` returns, in half the time: neighbours are read as the halves of a number twice as wide."""
+    wide = np.dtype(f"u{2 * image.itemsize}").type
+    bits, low = wide(8 * image.itemsize), wide((1 << 8 * image.itemsize) - 1)
+    first, *others = _windows(image.view(wide), (*factors[:-1], 1))
+    sums, part = first & low, first >> bits
+    sums += part
+    for other in others:
+        sums += np.bitwise_and(other, low, out=part)
+        sums += np.right_shift(other, bits, out=part)
+    count = 2 * (1 + len(others))
+    sums += wide(count // 2)
+    sums >>= wide(count.bit_length() - 1)
+    return sums
 
 
 def _mean(windows: list[NDArray[Any]]) -> NDArray[Any]:

@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 _MISSING = 2**64 - 1  # offset and length of a chunk that is not stored
 _CRC_BYTES = 4
-_THREADED_BYTES = 4 * 2**20  # smaller pieces cost less than handing them to threads
+THREADED_BYTES = 4 * 2**20  # smaller pieces cost less than handing them to threads
 
 
 def array_metadata(axes: str, shape: Shape, dtype: np.dtype[Any], layout: Layout) -> dict[str, Any]:
@@ -312,6 +312,6 @@ def _each(work: Callable[[_T], _R], items: list[_T], nbytes: int) -> list[_R]:
 
 def in_order(work: Callable[[_T], _R], items: list[_T], nbytes: int) -> Iterable[_R]:
     """Yield the results in order; in threads where the piece is large (the codecs release the interpreter lock)."""
-    if len(items) == 1 or nbytes < _THREADED_BYTES:
+    if len(items) == 1 or nbytes < THREADED_BYTES:
         return map(work, items)
     return threads().map(work, items)

@@ -7,16 +7,17 @@ in the cache; then they compress it into shards. Level 1 waits until it has a wh
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sciimg.errors import InputError
 from sciimg.store.layout import Level, Shape, layouts, slab_axis, tiles, together
-from sciimg.store.shards import ArrayReader, ArrayWriter, Box, in_order
+from sciimg.store.shards import THREADED_BYTES, ArrayReader, ArrayWriter, Box, in_order
 
 _PIECE_BYTES = 4 * 2**20  # two planes of 1024 x 1024 uint16: small enough for the cache, large enough for a task
 _SAMPLED_PIXELS = 2**20  # a channel: enough for percentiles of a display window
@@ -143,10 +144,11 @@ def write_levels(
             block = slab = slab if slab is not None and slab.shape == size else np.empty(size, dtype)
         else:
             block, given = source.read(box) if block is None else block, None
-        _take_in(box, block, given, coarser, summary, deep)
-        writers[0].write(tuple(s.start for s in box), block)
-        if coarser:
-            coarser.flush(box[deep].stop)
+        with _Aside(block.nbytes) as aside:
+            _take_in(box, block, given, coarser, summary, deep, aside)
+            writers[0].write(tuple(s.start for s in box), block)
+            if coarser:
+                coarser.flush(box[deep].stop)
         if progress:
             progress(block.nbytes)
     return summary
@@ -165,11 +167,33 @@ def _left_by_an_earlier_attempt(writer: ArrayWriter, box: Box) -> NDArray[Any] |
         return None
 
 
-def _take_in(box: Box, block: NDArray[Any], source: Source | None, coarser: "_Coarser | None", summary: PixelSummary, deep: int) -> None:
-    """Fill a slab from the source, in pieces, each of which is halved and looked through while the processor has it in its cache.
+class _Aside:
+    """Work that must be done in order but need not be waited for before the end of the block: digests of a large slab."""
 
-    The digest needs the pieces in order: this thread computes it while the others go on.
-    """
+    def __init__(self, nbytes: int) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sciimg-digest") if nbytes >= THREADED_BYTES else None
+        self._pending: list[Future[None]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._thread:
+            self._thread.shutdown()
+        for work in self._pending:
+            work.result()
+
+    def do(self, work: Callable[..., None], *arguments: Any) -> None:
+        if self._thread:
+            self._pending.append(self._thread.submit(work, *arguments))
+        else:
+            work(*arguments)
+
+
+def _take_in(
+    box: Box, block: NDArray[Any], source: Source | None, coarser: "_Coarser | None", summary: PixelSummary, deep: int, aside: _Aside
+) -> None:
+    """Fill a slab from the source, in pieces, each of which is halved and looked through while the processor has it in its cache."""
 
     def work(piece: Box) -> tuple[NDArray[Any], NDArray[Any]]:
         rows = block[piece]
@@ -182,7 +206,7 @@ def _take_in(box: Box, block: NDArray[Any], source: Source | None, coarser: "_Co
 
     pieces = list(_pieces(block.shape, deep, block.itemsize))
     for piece, (low, high) in zip(pieces, in_order(work, pieces, block.nbytes), strict=True):
-        summary.add(tuple(b.start + p.start for b, p in zip(box, piece, strict=True)), block[piece], low, high)
+        aside.do(summary.add, tuple(b.start + p.start for b, p in zip(box, piece, strict=True)), block[piece], low, high)
 
 
 def _pieces(shape: Shape, deep: int, itemsize: int) -> Iterator[Box]:

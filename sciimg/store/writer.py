@@ -17,6 +17,7 @@ from sciimg.files import hold, sync_directory, write_json
 from sciimg.io.image import Image
 from sciimg.records import Digest, Lineage
 from sciimg.store.catalogue import RESERVED, read_rows, write_catalogue
+from sciimg.store.stream import Progress
 from sciimg.store.volume import Volume, write_volume
 from sciimg.types import LabelKind
 
@@ -98,6 +99,7 @@ class CollectionWriter:
         label_kind: LabelKind | None = None,
         lineage: Lineage | None = None,
         extra: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
     ) -> Digest:
         """Write one image; return its content digest.
 
@@ -116,6 +118,8 @@ class CollectionWriter:
             Of a synthetic image.
         extra : mapping, optional
             More columns; JSON lists and objects become JSON text there and stay what they are in the image's attributes.
+        progress : callable, optional
+            As in :func:`sciimg.store.write_volume`.
 
         Raises
         ------
@@ -124,21 +128,17 @@ class CollectionWriter:
         """
         more = {**(extra or {}), **(conditions or {})}
         self._check(id, more)
-        about = {
-            **(extra or {}),
-            "id": id,
-            "group": group,
-            "source": image.source,
-            "sha256": image.sha256,
-            "synthetic": self.synthetic,
-            "study": self.study,
-            "lineage": None if lineage is None else lineage.as_json(),
-            "conditions": dict(conditions or {}),
-        }
+
+        def about() -> dict[str, Any]:
+            own = {"id": id, "group": group, "source": image.source, "sha256": image.sha256, "synthetic": self.synthetic}
+            told = {"study": self.study, "lineage": None if lineage is None else lineage.as_json(), "conditions": dict(conditions or {})}
+            plain: dict[str, Any] = _plain({**(extra or {}), **own, **told})
+            return plain
+
         place = self._place(id)
         if place.exists():  # left by an earlier attempt and not asked for
             shutil.rmtree(place)
-        digest = write_volume(place, image, labels=labels, label_kind=label_kind, attributes=_plain(about))
+        digest = write_volume(place, image, labels=labels, label_kind=label_kind, attributes=about, progress=progress)
         self._kept.add(id)
         return digest
 
@@ -173,14 +173,12 @@ class CollectionWriter:
             raise InputError(Problem(str(self.path), "exists", message))
 
     def _begin(self) -> None:
-        """Make the partial folder, or take over that of an attempt for the same study without what it left half done."""
+        """Make the partial folder, or take over that of an attempt for the same study."""
         mark = {"synthetic": self.synthetic, "study": self.study}
         begun = self._partial / ABOUT
         if self._partial.exists() and not (begun.exists() and _same(begun, mark)):
             shutil.rmtree(self._partial)
         (self._partial / IMAGES).mkdir(parents=True, exist_ok=True)
-        for half in (self._partial / IMAGES).glob(".*"):
-            shutil.rmtree(half)
         if not begun.exists():
             write_json(begun, mark)
 
