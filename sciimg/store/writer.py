@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -43,29 +43,51 @@ class CollectionWriter:
         Whether the images are synthetic; every image carries the mark.
     study : Digest or None
         The study under which the images are made.
+    settings : Digest or None
+        Of everything else that decides what becomes of a source; what an attempt with other settings left is not taken over.
+    extend : bool
+        Add to the collection at ``path`` where there is one. Each image is renamed into it when it is whole, the catalogue follows at
+        the end; :meth:`source_of` tells what is there already.
+    patience_s : float
+        How long to wait for another process that writes the same collection.
 
     Raises
     ------
     InputError
-        Kind ``exists`` when ``path`` is there already.
+        Kind ``exists`` when ``path`` is there already and is not to be, or cannot be, extended.
     BusyError
         When another process, which is named, writes the same collection.
     """
 
-    def __init__(self, path: Path, *, synthetic: bool, study: Digest | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        synthetic: bool,
+        study: Digest | None = None,
+        settings: Digest | None = None,
+        extend: bool = False,
+        patience_s: float = 1.0,
+    ) -> None:
         self.path = path
         self.synthetic = synthetic
         self.study = study
+        self._settings, self._extend, self._patience_s = settings, extend, patience_s
+        self._extending = False
+        self._present: dict[Digest, str] = {}
         self._partial = path.with_name(f".{path.name}.partial")
         self._rejected: dict[str, list[dict[str, str]]] = {}
         self._kept: set[str] = set()
         self._lock = ExitStack()
 
     def __enter__(self) -> Self:
-        self._lock.enter_context(hold(self.path.with_name(f".{self.path.name}.lock"), patience_s=1.0, remove=True))
+        self._lock.enter_context(hold(self.path.with_name(f".{self.path.name}.lock"), patience_s=self._patience_s, remove=True))
         try:
-            self._refuse_taken()
-            self._begin()
+            if self._extend and self.path.exists():
+                self._open()
+            else:
+                self._refuse_taken()
+                self._begin()
         except BaseException:
             self._lock.close()
             raise
@@ -76,12 +98,22 @@ class CollectionWriter:
             if error is None:
                 self._finish()
 
-    def has(self, id: str, *, sha256: Digest | None = None) -> bool:
+    @property
+    def ids(self) -> frozenset[str]:
+        """The images that are in the collection or were added."""
+        return frozenset(self._kept)
+
+    def source_of(self, sha256: Callable[[], Digest]) -> str | None:
+        """Return the id of the image of a collection that is extended which comes from this source; None where there is none."""
+        return self._present.get(sha256()) if self._present else None
+
+    def has(self, id: str, *, sha256: Digest | Callable[[], Digest] | None = None) -> bool:
         """Whether this image is here already, whole (and, with ``sha256``, from the same source); an outdated one is removed."""
         place = self._place(id)
-        if not place.exists():
-            return False
-        if sha256 is not None and Volume(place).attributes.get("sha256") != sha256:
+        if self._extending or not place.exists():
+            return self._extending and id in self._kept
+        expected = sha256() if callable(sha256) else sha256
+        if expected is not None and Volume(place).attributes.get("sha256") != expected:
             shutil.rmtree(place)
             self._kept.discard(id)
             return False
@@ -144,11 +176,16 @@ class CollectionWriter:
 
     def reject(self, source: str, problems: Sequence[Problem]) -> None:
         """Record an input that was left out, and why."""
-        self._rejected.setdefault(source, []).extend(p.as_dict() for p in problems)
+        told = self._rejected.setdefault(source, [])
+        told += [p for problem in problems if (p := problem.as_dict()) not in told]
 
     def discard(self) -> None:
-        """Remove what was written so far; raise an error in the ``with`` block after it, and nothing is left."""
-        shutil.rmtree(self._partial)
+        """Remove what was written so far; raise an error in the ``with`` block after it, and nothing of it is left."""
+        if not self._extending:
+            shutil.rmtree(self._partial)
+            return
+        for id in self._kept - set(self._present.values()):
+            shutil.rmtree(self._place(id))
 
     def _place(self, id: str) -> Path:
         return self._partial / IMAGES / f"{id}.zarr"
@@ -174,13 +211,25 @@ class CollectionWriter:
 
     def _begin(self) -> None:
         """Make the partial folder, or take over that of an attempt for the same study."""
-        mark = {"synthetic": self.synthetic, "study": self.study}
+        mark = {"synthetic": self.synthetic, "study": self.study, "settings": self._settings}
         begun = self._partial / ABOUT
         if self._partial.exists() and not (begun.exists() and _same(begun, mark)):
             shutil.rmtree(self._partial)
         (self._partial / IMAGES).mkdir(parents=True, exist_ok=True)
         if not begun.exists():
             write_json(begun, mark)
+
+    def _open(self) -> None:
+        """Work in the collection itself. Its images, not its catalogue, say what it holds: a killed writer may have added some."""
+        begun = self.path / ABOUT
+        if not (begun.exists() and _same(begun, {"synthetic": self.synthetic, "study": self.study})):
+            self._refuse_taken()
+        self._extending, self._partial = True, self.path
+        rows = read_rows(self.path / IMAGES)
+        self._kept = {str(row["id"]) for row in rows}
+        self._present = {str(row["sha256"]): str(row["id"]) for row in rows}
+        for entry in json.loads(begun.read_bytes())["rejected"]:
+            self._rejected[entry["source"]] = entry["problems"]
 
     def _finish(self) -> None:
         for place in (self._partial / IMAGES).iterdir():
@@ -195,6 +244,8 @@ class CollectionWriter:
             "rejected": [{"source": source, "problems": problems} for source, problems in sorted(self._rejected.items())],
         }
         write_json(self._partial / ABOUT, about)
+        if self._extending:
+            return
         self._partial.rename(self.path)
         sync_directory(self.path.parent)
 
