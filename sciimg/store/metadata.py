@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sciimg.records import canonical_json
 from sciimg.store.layout import Level
+from sciimg.store.shards import make_folders
 from sciimg.types import SPATIAL, Channel, Spacing
 
 VERSION = "0.5"
@@ -32,7 +33,7 @@ _KNOWN_COLOURS = {
 
 def write_group(path: Path, attributes: dict[str, Any]) -> None:
     """Write the ``zarr.json`` of a group; the folder is made where it is missing."""
-    path.mkdir(parents=True, exist_ok=True)
+    make_folders(path)
     (path / "zarr.json").write_bytes(canonical_json({"zarr_format": 3, "node_type": "group", "attributes": attributes}))
 
 

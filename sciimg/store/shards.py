@@ -86,17 +86,17 @@ class ArrayWriter:
     def __init__(self, path: Path, axes: str, shape: Shape, dtype: np.dtype[Any], layout: Layout) -> None:
         self.path, self.shape, self.dtype, self.layout = path, shape, dtype, layout
         self.several = any(n > s for n, s in zip(shape, layout.shard, strict=True))
-        path.mkdir(parents=True, exist_ok=True)
+        make_folders(path)
         (path / "zarr.json").write_bytes(canonical_json(array_metadata(axes, shape, dtype, layout)))
 
     def write(self, origin: Shape, block: NDArray[Any]) -> None:
         """Write a block whose origin lies on the shard grid and which ends on it or at the end of the array; done when it returns."""
-        shards = [(self._file(origin, box), list(self._rows(block[box]))) for box in tiles(block.shape, self.layout.shard)]
-        shards = [(file, rows) for file, rows in shards if not (self.several and file.exists())]
-        work = [row for _, rows in shards for row in rows]
-        encoded = iter(in_order(partial(_encode_row, chunk=self.layout.chunk), work, block.nbytes))
-        for file, rows in shards:
-            self._write_shard(file, [data for _ in rows for data in next(encoded)])
+        shards = [(self._file(origin, box), block[box]) for box in tiles(block.shape, self.layout.shard)]
+        shards = [(file, pixels) for file, pixels in shards if not (self.several and file.exists())]
+        rows = [list(self._rows(pixels)) for _, pixels in shards]
+        encoded = iter(in_order(partial(_encode_row, chunk=self.layout.chunk), [r for some in rows for r in some], block.nbytes))
+        for (file, pixels), some in zip(shards, rows, strict=True):
+            self._write_shard(file, pixels.shape, [data for _ in some for data in next(encoded)])
 
     def files(self, box: Box) -> list[Path]:
         """Return the shard files of a box on the shard grid; where a shard is all zeros there is none."""
@@ -112,14 +112,14 @@ class ArrayWriter:
         for box in tiles(block.shape, (*self.layout.chunk[:-1], block.shape[-1])):
             yield block[box]
 
-    def _write_shard(self, file: Path, chunks: list[bytes | None]) -> None:
-        """Write chunks, given in C order, and their index; nothing where all of them are zero."""
+    def _write_shard(self, file: Path, extent: Shape, chunks: list[bytes | None]) -> None:
+        """Write the chunks of a shard, given in C order, and their index; nothing where all are zero. The last one may be cut."""
         stored = [c for c in chunks if c is not None]
         if not stored:
             return
         chunk, shard = self.layout.chunk, self.layout.shard
         grid = tuple(s // c for s, c in zip(shard, chunk, strict=True))
-        there = tuple(-(-n // c) for n, c in zip(self._extent(file), chunk, strict=True))
+        there = tuple(-(-n // c) for n, c in zip(extent, chunk, strict=True))
         index = np.full((*grid, 2), _MISSING, dtype="<u8")
         offset = 0
         for place, data in zip(np.ndindex(*there), chunks, strict=True):
@@ -129,10 +129,15 @@ class ArrayWriter:
         tail = index.tobytes()
         _write_new(file, [*stored, tail + _crc(tail)], beside=self.several)
 
-    def _extent(self, file: Path) -> Shape:
-        """Return the shape of what the array has inside a shard; the last along an axis may be cut."""
-        place = map(int, file.relative_to(self.path / "c").parts)
-        return tuple(min(s, n - i * s) for i, s, n in zip(place, self.layout.shard, self.shape, strict=True))
+
+def make_folders(path: Path) -> None:
+    """Make a folder and what is missing above it; unlike ``Path.mkdir``, from the top down, in one call to the system each."""
+    missing = []
+    while not path.exists():
+        missing.append(path)
+        path = path.parent
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
 
 
 def _write_new(file: Path, pieces: Sequence[bytes], *, beside: bool) -> None:
@@ -141,7 +146,7 @@ def _write_new(file: Path, pieces: Sequence[bytes], *, beside: bool) -> None:
     try:
         handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     except FileNotFoundError:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(file.parent)
         handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     with os.fdopen(handle, "wb", buffering=0) as stream:
         for piece in pieces:

@@ -77,7 +77,7 @@ class PixelSummary:
         """Return (min, max, start, end) for each channel: the range of the values, and percentiles 0.1 and 99.9 of a regular sample."""
         found = []
         for low, high, pieces in zip(self.low, self.high, self._sample, strict=True):
-            start, end = (float(v) for v in np.percentile(np.concatenate(pieces), (0.1, 99.9)))
+            start, end = _percentiles(np.concatenate(pieces))
             least, most = float(low), float(high)
             if end <= start:
                 start, end = least, most
@@ -85,6 +85,18 @@ class PixelSummary:
                 end = most = start + 1.0
             found.append((least, most, start, end))
         return found
+
+
+def _percentiles(values: NDArray[Any]) -> tuple[float, float]:
+    """Return percentiles 0.1 and 99.9; for the usual pixels by counting, which is several times faster than sorting."""
+    if values.dtype.kind != "u" or values.itemsize > 2:
+        start, end = np.percentile(values, (0.1, 99.9))
+        return float(start), float(end)
+    below = np.cumsum(np.bincount(values))
+    places = np.array([0.001, 0.999]) * (values.size - 1)
+    low, high = (np.searchsorted(below, np.floor(places) + i, side="right") for i in (0, 1))
+    start, end = low + (np.minimum(high, len(below) - 1) - low) * (places % 1)
+    return float(start), float(end)
 
 
 def _sampling_step(shape: Shape) -> int:
