@@ -7,8 +7,9 @@ straight to its place, and only the segments that a box touches are read. Any ot
 import math
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sciimg.io.faults import decoding
+from sciimg.io.faults import refusing
 from sciimg.io.image import Box
 from sciimg.io.tiff_axes import Layout
 
@@ -48,7 +49,7 @@ class PlaneLoader:
         self._key: TiffPage = series.keyframe
         self._stored = series.dtype.newbyteorder(self._key.parent.byteorder)
         self._plain = _is_plain(self._key, offset is not None)
-        self._users = 0
+        self._users, self._shared = 0, ExitStack()
         self._lock = threading.Lock()
         tif.filehandle.set_lock(True)
 
@@ -59,7 +60,7 @@ class PlaneLoader:
 
     def fill(self, box: Box, out: NDArray[Any]) -> None:
         what = f"A plane of {self._path.name} cannot be decoded"
-        with decoding(self._path, "truncated" if self._offset is not None else "corrupt", what):
+        with refusing(self._path, "truncated" if self._offset is not None else "corrupt", what):
             if self._plain:
                 self._fill_plain(box, out)
             elif self._offset is not None:
@@ -111,7 +112,7 @@ class PlaneLoader:
 
             packed = _buffer("packed", count)
             _read(handle, packed, offset)
-            got = imagecodecs.deflate_decode(packed, out=target.reshape(-1).view(np.uint8))
+            got = imagecodecs.deflate_decode(packed.data, out=target.reshape(-1).view(np.uint8).data)  # type: ignore[arg-type]
             if len(got) != target.nbytes:
                 raise ValueError(f"a segment should hold {target.nbytes} bytes and has {len(got)}")
         else:
@@ -128,7 +129,7 @@ class PlaneLoader:
         full = self._layout.box_shape(box)
         direct = full == out.shape
         pixels = out if direct else np.empty(full, out.dtype)
-        with self._quiet(), self._open():
+        with self._open():
             for number, place in self._layout.planes(box):
                 pixels[place] = self._layout.crop(self._pages[number].asarray(maxworkers=1), box)
         if not direct:
@@ -136,10 +137,18 @@ class PlaneLoader:
 
     @contextmanager
     def _open(self) -> Iterator[None]:
-        """Keep the file open while any thread reads it, and not longer: thousands of images may be waiting."""
+        """Keep the file open while any thread reads it, and not longer: thousands of images may be waiting.
+
+        The first thread silences the library and the last lets it speak again, because warnings and loggers are one for all threads.
+        """
         with self._lock:
             if self._users == 0:
-                self._tif.filehandle.open()
+                with ExitStack() as stack:
+                    stack.enter_context(self._quiet())
+                    stack.enter_context(warnings.catch_warnings(action="ignore"))
+                    self._tif.filehandle.open()
+                    stack.callback(self._tif.filehandle.close)
+                    self._shared = stack.pop_all()
             self._users += 1
         try:
             yield
@@ -147,7 +156,7 @@ class PlaneLoader:
             with self._lock:
                 self._users -= 1
                 if self._users == 0:
-                    self._tif.filehandle.close()
+                    self._shared.close()
 
 
 def _is_plain(key: "TiffPage", one_run: bool) -> bool:
@@ -182,7 +191,7 @@ def _buffer(name: str, size: int) -> NDArray[np.uint8]:
 
 
 def _read(handle: int, out: NDArray[np.uint8], offset: int) -> None:
-    left = memoryview(out)
+    left = memoryview(out.data)
     while left:
         count = os.preadv(handle, [left], offset)
         if count == 0:

@@ -52,7 +52,8 @@ def _mean_of_pairs(image: NDArray[Any], factors: tuple[int, ...]) -> NDArray[Any
     wide = np.dtype(f"u{2 * image.itemsize}").type
     bits, low = wide(8 * image.itemsize), wide((1 << 8 * image.itemsize) - 1)
     first, *others = _windows(image.view(wide), (*factors[:-1], 1))
-    sums, part = first & low, first >> bits
+    sums: NDArray[Any] = first & low
+    part = first >> bits
     sums += part
     for other in others:
         sums += np.bitwise_and(other, low, out=part)

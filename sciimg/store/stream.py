@@ -151,11 +151,13 @@ def write_levels(
         size = tuple(s.stop - s.start for s in box)
         if box[deep].start == 0:
             coarser = _chain(writers, levels, halve, box, deep)
-        block, given = _left_by_an_earlier_attempt(writers[0], box), source
-        if block is None and source.parallel:
-            block = slab = slab if slab is not None and slab.shape == size else np.empty(size, dtype)
+        block, given = _left_by_an_earlier_attempt(writers[0], box), source if source.parallel else None
+        if block is not None:
+            given = None
+        elif given is None:
+            block = source.read(box)
         else:
-            block, given = source.read(box) if block is None else block, None
+            block = slab = slab if slab is not None and slab.shape == size else np.empty(size, dtype)
         with _Aside(block.nbytes) as aside:
             _take_in(box, block, given, coarser, summary, deep, aside)
             writers[0].write(tuple(s.start for s in box), block)

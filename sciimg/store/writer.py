@@ -110,8 +110,10 @@ class CollectionWriter:
     def has(self, id: str, *, sha256: Digest | Callable[[], Digest] | None = None) -> bool:
         """Whether this image is here already, whole (and, with ``sha256``, from the same source); an outdated one is removed."""
         place = self._place(id)
-        if self._extending or not place.exists():
-            return self._extending and id in self._kept
+        if self._extending:
+            return id in self._kept and sha256 is None  # by its source, an image is asked for with source_of
+        if not place.exists():
+            return False
         expected = sha256() if callable(sha256) else sha256
         if expected is not None and Volume(place).attributes.get("sha256") != expected:
             shutil.rmtree(place)
