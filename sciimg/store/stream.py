@@ -67,7 +67,7 @@ class PixelSummary:
             least, most = low[place], high[place]
             self.low[channel] = least if self.low[channel] is None else min(self.low[channel], least)
             self.high[channel] = most if self.high[channel] is None else max(self.high[channel], most)
-            self._sample[channel].append(pixels[every].ravel())
+            self._sample[channel].append(pixels[every].flatten())  # a copy: the memory of a slab is used again
 
     def digests(self) -> list[str]:
         """Return the SHA-256 of each channel and time, in C order."""

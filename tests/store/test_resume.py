@@ -121,8 +121,19 @@ def test_nothing_is_left_of_an_image_that_turns_out_to_be_bad(tmp_path: Path) ->
     assert not any(tmp_path.iterdir())
 
 
+class Filling(Breaking):
+    """Gives pixels into memory of the caller."""
+
+    def fill(self, box: tuple[slice, ...], out: Any) -> None:
+        self.reads[box] += 1
+        out[...] = self.pixels[box]
+
+
+@pytest.mark.parametrize("kind", [Breaking, Filling])
 @pytest.mark.parametrize("threads", [1, 3])
-def test_the_number_of_threads_does_not_change_a_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+def test_the_number_of_threads_does_not_change_a_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int, kind: type[Breaking]
+) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     from sciimg.store import shards
@@ -132,7 +143,10 @@ def test_the_number_of_threads_does_not_change_a_byte(tmp_path: Path, monkeypatc
     monkeypatch.setattr(stream, "_PIECE_BYTES", 1)
     with ThreadPoolExecutor(threads) as pool:
         monkeypatch.setattr(shards, "threads", lambda: pool)
-        write_volume(tmp_path / "a.zarr", image_of(PIXELS, "czyx"), attributes={})
+        source = kind(PIXELS)
+        assert source.image().parallel == (kind is Filling)
+        write_volume(tmp_path / "a.zarr", source.image(), attributes={})
+    assert (source.reads == 1).all()
     assert files_of(tmp_path / "a.zarr") == expected
 
 
