@@ -13,6 +13,10 @@ from sciimg.store.shards import make_folders
 from sciimg.types import SPATIAL, Channel, Spacing
 
 VERSION = "0.5"
+_METHODS = {
+    "mean": "Exact mean of up to 2 samples along each spatial axis; halves of integers are rounded up.",
+    "nearest": "First of up to 2 samples along each spatial axis: labels are never mixed.",
+}
 _DIRECTIONS = (  # negative, positive along the world's x, y, z (RAS)
     ("right-to-left", "left-to-right"),
     ("anterior-to-posterior", "posterior-to-anterior"),
@@ -51,6 +55,7 @@ def multiscales(
             "axes": [_axis(a, spacing, towards) for a in axes],
             "datasets": [{"path": str(i), "coordinateTransformations": _transformations(axes, v, spacing)} for i, v in enumerate(levels)],
             "type": method,
+            "metadata": {"description": _METHODS[method]},
         }
     ]
 
