@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training faults clean
+.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training bench-io faults clean
 
 env: $(STAMP)
 
@@ -47,6 +47,9 @@ test-independent: env
 
 bench-training: env
 	$(BIN)/python tests/benchmarks/bench_training.py
+
+bench-io: env
+	$(BIN)/python tests/benchmarks/bench_io.py --out reports/benchmarks/io.json $(BENCH_IO)
 
 clean:
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

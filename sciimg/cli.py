@@ -137,12 +137,25 @@ def ingest(
 
 
 @command(app, "info")
-def info(path: Path, json_: Json = False, debug: Debug = False) -> Reply:
+def info(
+    path: Path,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every pixel again and compare it with the digests.")] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild-catalogue", help="Write a collection's catalogue anew from its images.")] = False,
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
     """Describe an image, collection, model, run or release."""
-    from sciimg.stages.info import describe
+    from sciimg.stages import info as about
 
-    value = describe(path)
-    return value, "\n".join(f"{key:<14} {_short(entry)}" for key, entry in value.items()), 0
+    if rebuild:
+        about.rebuild(path)
+    value = about.describe(path)
+    if verify:
+        problems = about.verify(path)
+        value |= {"verified": not problems, "faults": [p.as_dict() for p in problems]}
+    lines = [f"{key:<14} {_short(entry)}" for key, entry in value.items() if key != "faults"]
+    lines += [f"{f['where']}: {f['message']} [{f['kind']}]" for f in value.get("faults", ())]
+    return value, "\n".join(lines), 0 if value.get("verified", True) else 1
 
 
 @command(data_app, "list")

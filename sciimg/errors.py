@@ -58,6 +58,12 @@ class BusyError(InputError):
     """Another process holds the run or collection; the message says who."""
 
 
+class StorageError(SciimgError):
+    """The place that is written to does not take more; what is whole is kept and continued by the same command (exit code 1)."""
+
+    exit_code = 1
+
+
 class TrainingFailedError(SciimgError):
     """Training diverged or could not start; the best checkpoint, if any, is kept (exit code 1)."""
 

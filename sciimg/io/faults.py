@@ -29,10 +29,16 @@ def decoding(where: str | Path, kind: str = "corrupt", what: str = "The file can
     Only calls into decoding libraries belong inside the block: on damaged bytes they raise almost any exception, so that nothing
     narrower than ``Exception`` would do, and a mistake of ours must not hide behind it.
     """
+    with warnings.catch_warnings(), refusing(where, kind, what):
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def refusing(where: str | Path, kind: str = "corrupt", what: str = "The file cannot be decoded") -> Iterator[None]:
+    """Do what :func:`decoding` does but for warnings, whose filters are one for all threads: for calls from several of them."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     except InputError:
         raise
     except Exception as error:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,18 @@ from sciimg.types import AXES, SPATIAL, Channel, Spacing
 
 Box = tuple[slice, ...]
 Load = Callable[[Box], NDArray[Any]]
+
+
+@runtime_checkable
+class Filler(Protocol):
+    """A loader that also decodes straight into memory of the caller, and does so from several threads at once."""
+
+    def __call__(self, box: Box, /) -> NDArray[Any]: ...
+
+    def fill(self, box: Box, out: NDArray[Any], /) -> None:
+        """Write the pixels of a box into ``out``, which has its shape and the image's dtype and need not be contiguous."""
+
+
 MEMORY_LIMIT = 4 * 2**30  # bytes that one piece (a TIFF plane, a whole gzipped volume, a box) may take: the budget of the demo
 
 _GREY = "intensity"
@@ -35,7 +47,8 @@ class Image:
     Parameters
     ----------
     load : callable
-        ``load(box)`` returns the pixels of a box whose slices are all explicit, in ``axes`` order.
+        ``load(box)`` returns the pixels of a box whose slices are all explicit, in ``axes`` order. A :class:`Filler` is read in
+        parallel, piece by piece; any other loader by one thread, a slab at a time.
     axes : str
         A subset of ``"tczyx"``, in that order, with at least ``y`` and ``x``.
     shape : tuple of int
@@ -129,6 +142,20 @@ class Image:
             raise refuse(self.source, "truncated", f"The file declares {shape} samples here and gives {pixels.shape}.")
         self._refuse_not_finite(pixels, whole)
         return pixels
+
+    @property
+    def parallel(self) -> bool:
+        """Whether :meth:`fill` may be called from several threads at once and costs no more in small pieces."""
+        return isinstance(self.load, Filler)
+
+    def fill(self, box: Box, out: NDArray[Any]) -> None:
+        """Read a box into ``out``, which has its shape and the image's dtype; errors as of :meth:`read`."""
+        if not isinstance(self.load, Filler):
+            out[...] = self.read(box)
+            return
+        whole = self._explicit(box)
+        self.load.fill(whole, out)
+        self._refuse_not_finite(out, whole)
 
     def with_problems(self, *problems: Problem) -> "Image":
         """Return the image with more noticed."""

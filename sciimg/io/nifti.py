@@ -149,11 +149,15 @@ class _Voxels:
 
 def _loader(voxels: _Voxels, order: tuple[int, ...]) -> Load:
     @lru_cache(maxsize=1)  # a gzipped volume is inflated once for as long as its image lives
-    def stored() -> NDArray[Any]:
-        if not voxels.zipped:
-            return np.memmap(voxels.path, voxels.stored, "r", voxels.offset, voxels.shape)
+    def inflated() -> NDArray[Any]:
         content = inflate(voxels.path, voxels.offset + voxels.size)
         return np.frombuffer(content, voxels.stored, math.prod(voxels.shape), voxels.offset).reshape(voxels.shape)
+
+    def stored() -> NDArray[Any]:
+        if voxels.zipped:
+            return inflated()
+        # Mapped anew for each box: pages of a mapping that is kept count as memory of the process, up to the size of the file.
+        return np.memmap(voxels.path, voxels.stored, "r", voxels.offset, voxels.shape)
 
     def load(box: tuple[slice, ...]) -> NDArray[Any]:
         raw = stored().transpose(order)[box]

@@ -28,6 +28,7 @@ from sciimg.io.spacing import Wishes, settle
 from sciimg.io.tiff_axes import Layout, layout_of
 from sciimg.io.tiff_chain import Declared, walk_chain
 from sciimg.io.tiff_ome import SETS, OmeSet, is_companion, ome_set
+from sciimg.io.tiff_pixels import PlainLoader, is_plain
 from sciimg.io.tiff_segments import Grid, tasks
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
         dtype = accepted_dtype(_dtype(path, series), str(path))
         layout = layout_of(series, wishes, path)
         _check_size(path, series, pages, offset, wishes.memory_limit)
-        load = _mapped(series, offset, layout) if offset is not None else _by_segment(path, series, pages, layout)
+        load = _loader(path, series, pages, layout, offset)
     spacing, notes = settle(layout.axes, said.spacing, wishes, path)
     count = layout.channels
     files = described.files if described else (path,)
@@ -250,6 +251,13 @@ def _refuse_beyond(path: Path, end: int, size: int) -> None:
     if end > size:
         message = f"The header is intact, but pixels should reach to byte {end} and the file ends at {size}. Get a fresh copy."
         raise refuse(path, "truncated", message)
+
+
+def _loader(path: Path, series: "TiffPageSeries", pages: Sequence[Any], layout: Layout, offset: int | None) -> Load:
+    file = _file(series.keyframe)
+    if is_plain(series.keyframe, offset is not None) and {_file(page) for page in pages} <= {file}:
+        return PlainLoader(file, series, layout, offset)
+    return _mapped(series, offset, layout) if offset is not None else _by_segment(path, series, pages, layout)
 
 
 def _mapped(series: "TiffPageSeries", offset: int, layout: Layout) -> Load:

@@ -7,6 +7,36 @@ from typing import Any
 from sciimg.errors import InputError, Problem
 
 
+def verify(path: Path) -> list[Problem]:
+    """Read every pixel of a collection or an OME-Zarr image again and return what does not agree with its digests.
+
+    Raises
+    ------
+    InputError
+        For anything that keeps no digests.
+    """
+    from sciimg.store import Collection, Volume
+
+    if (path / "collection.json").exists():
+        return Collection(path).verify()
+    volume = Volume(path) if (path / "zarr.json").exists() else None
+    if volume is None or volume.digest is None:
+        message = "Only collections and images that sciimg wrote keep digests of their pixels. Audit a release with `sciimg audit`."
+        raise InputError(Problem(str(path), "no-digest", message))
+    now = volume.measured_digest()
+    if now == volume.digest:
+        return []
+    message = f"Pixels and metadata must have the digest {volume.digest}; they have {now}. Restore the image or ingest it again."
+    return [Problem(str(path), "changed", message)]
+
+
+def rebuild(path: Path) -> None:
+    """Write the catalogue of a collection anew from what its images say of themselves."""
+    from sciimg.store import Collection
+
+    Collection(path).rebuild_catalogue()
+
+
 def describe(path: Path) -> dict[str, Any]:
     """Return what a path holds: image, collection, model, run or release; the key ``kind`` says which.
 

@@ -1,12 +1,16 @@
 """Real images into a collection: every input is read, prepared and labelled, or left out with its reasons; the others go on."""
 
+import errno
 import json
-from collections.abc import Mapping, Sequence
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from sciimg.errors import InputError
+from sciimg.errors import BusyError, InputError, Problem, StorageError
 from sciimg.files import write_json
 from sciimg.io.expand import is_zarr
 from sciimg.io.faults import refuse
@@ -15,8 +19,9 @@ from sciimg.io.names import unique_ids
 from sciimg.io.open import digest_source
 from sciimg.io.spacing import Wishes, in_known_unit
 from sciimg.protocol import LoadedStudy
-from sciimg.records import Digest
+from sciimg.records import Digest, digest_of
 from sciimg.stages.items import Item, Rejected, file_item, find, pairs, stored_items
+from sciimg.stages.progress import Progress
 from sciimg.stages.sources import study_items
 from sciimg.store import Collection, CollectionWriter
 from sciimg.types import LabelKind, Spacing
@@ -43,7 +48,7 @@ def ingest_files(
         As the user typed them; globs and ``package:NAME/path`` are understood. In a folder with the subfolders ``images`` and
         ``labels`` (or ``masks``), files of equal stems are pairs of an image and its labels.
     out : Path
-        The collection; must not exist.
+        The collection. One of real images that is there is extended: sources whose content it holds already add nothing.
     spacing, override, axes
         As in :func:`sciimg.io.open_image`.
     label_kind : "instances" or "classes", optional
@@ -76,7 +81,8 @@ def ingest_files(
     for path in found:
         if is_zarr(path):
             items += stored_items(path, rejected, {i.id for i in items})
-    _write(items, rejected, out, study=None, stop=on_error == "stop", resume=False)
+    how = [spacing and [*spacing.values, spacing.unit], override, axes, kind, {str(k): str(v) for k, v in label_of.items()}]
+    _write(items, rejected, out, settings=digest_of(how), stop=on_error == "stop")
     return summary(out)
 
 
@@ -102,7 +108,7 @@ def ingest_study(loaded: LoadedStudy, out: Path) -> dict[str, Any]:
     place = out / COLLECTION
     if not place.exists():
         items, rejected = study_items(loaded)
-        _write(items, rejected, place, study=loaded.study.digest, stop=False, resume=True)
+        _write(items, rejected, place, study=loaded.study.digest)
     value = summary(place)
     write_json(out / REJECTED, {"rejected": value["rejected"]})
     return value
@@ -151,17 +157,26 @@ def parse_spacing(text: str | None, unit: str | None) -> Spacing | None:
 # ---------------------------------------------------------------- writing
 
 
-def _write(items: Sequence[Item], rejected: Rejected, out: Path, *, study: Digest | None, stop: bool, resume: bool) -> None:
-    """Write what can be read; with nothing to keep, or ``stop`` and a rejection, leave nothing and raise every problem."""
-    with CollectionWriter(out, synthetic=False, study=study) as writer:
+def _write(
+    items: Sequence[Item], rejected: Rejected, out: Path, *, study: Digest | None = None, settings: Digest | None = None, stop: bool = False
+) -> None:
+    """Write what can be read; with nothing to keep, or ``stop`` and a rejection, leave nothing and raise every problem.
+
+    Attempts that were interrupted are continued; only files of a user, which belong to no study, extend a finished collection.
+    """
+    with _patient(out, study, settings) as writer, _told_when_full(out):
+        progress = Progress([item.weight for item in items])
         kept = 0
-        for item in items:
+        for number, item in enumerate(items):
             try:
-                kept += _add(writer, item, resume)
+                _add(writer, item, number, progress)
+                kept += 1
             except InputError as error:
                 rejected.append((item.shown, error.problems))
+            progress.end(number)
             if stop and rejected:
                 break
+        progress.close()
         if rejected and (stop or not kept):
             writer.discard()
             raise InputError([p for _, problems in rejected for p in problems])
@@ -169,25 +184,54 @@ def _write(items: Sequence[Item], rejected: Rejected, out: Path, *, study: Diges
             writer.reject(shown, problems)
 
 
-def _add(writer: CollectionWriter, item: Item, resume: bool) -> bool:
-    if resume and writer.has(item.id, sha256=item.digest()):
-        return True
+@contextmanager
+def _patient(out: Path, study: Digest | None, settings: Digest | None) -> Iterator[CollectionWriter]:
+    """Yield the writer when no other process has it; say so while waiting."""
+    extend = study is None
+    with ExitStack() as stack:
+        try:
+            writer = stack.enter_context(CollectionWriter(out, synthetic=False, study=study, settings=settings, extend=extend))
+        except BusyError as error:
+            if not extend:
+                raise
+            print(f"Waiting: {error.problems[0].message}", file=sys.stderr, flush=True)
+            again = CollectionWriter(out, synthetic=False, study=study, settings=settings, extend=extend, patience_s=math.inf)
+            writer = stack.enter_context(again)
+        yield writer
+
+
+@contextmanager
+def _told_when_full(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        message = f"The disk must have room for the images; it is full ({error.strerror}). Make room and run the same command: it goes on."
+        raise StorageError(Problem(str(out), "disk-full", message)) from error
+
+
+def _add(writer: CollectionWriter, item: Item, number: int, progress: Progress) -> None:
+    if writer.source_of(item.digest) or writer.has(item.id, sha256=item.digest):
+        return
     image, labels = item.make()
+    progress.begin(number, image.nbytes)
     extra = dict(item.extra)
     if image.problems:
         extra["problems"] = [p.as_dict() for p in image.problems]
     if labels is not None:
         extra["labels"] = dict(labels.parameters)
+    id = item.id if item.id not in writer.ids else f"{item.id}-{image.sha256.removeprefix('sha256:')[:8]}"
     writer.add(
-        item.id,
+        id,
         replace(image, source=item.shown),
-        group=item.group,
+        group=id if item.group == item.id else item.group,
         conditions=item.conditions,
         labels=None if labels is None else labels.pixels,
         label_kind=None if labels is None else labels.kind,
         extra=extra,
+        progress=progress.add,
     )
-    return True
 
 
 def _noticed(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -42,6 +42,7 @@ class Item:
     make: Callable[[], Made]
     conditions: Mapping[str, Value] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+    weight: int = 1  # bytes of the source, for the progress line
 
 
 def find(sources: Iterable[Path]) -> tuple[list[Path], Rejected]:
@@ -84,7 +85,12 @@ def file_item(path: Path, id: str, wishes: Wishes, label: Path | None = None, ki
             image = image.with_problems(Problem(str(label), "label-kind-not-stated", message))
         return image, LabelImage(pixels, taken, {"kind": "files", "file": label.name})
 
-    return Item(str(path), id, id, partial(digest_source, path), make)
+    return Item(str(path), id, id, partial(digest_source, path), make, weight=weigh(path))
+
+
+def weigh(path: Path) -> int:
+    """Return the bytes of a file, or of the files directly inside a folder."""
+    return sum(f.stat().st_size for f in (path.iterdir() if path.is_dir() else [path]) if f.is_file())
 
 
 def stored_items(path: Path, rejected: Rejected, taken: set[str]) -> Iterator[Item]:

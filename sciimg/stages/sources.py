@@ -19,7 +19,7 @@ from sciimg.io.spacing import AGREE
 from sciimg.io.tables import Rows, Value, read_table
 from sciimg.protocol import LoadedStudy, Study
 from sciimg.protocol.models import LabelFiles, Source, SplitByColumn
-from sciimg.stages.items import Item, Made, Rejected, every_problem
+from sciimg.stages.items import Item, Made, Rejected, every_problem, weigh
 from sciimg.store.catalogue import RESERVED
 from sciimg.types import Channel, Spacing
 
@@ -82,6 +82,7 @@ def study_items(loaded: LoadedStudy) -> tuple[list[Item], Rejected]:
                 partial(_make, candidate, loaded.folder, standard),
                 {_column(name): value for name, value in candidate.values.items()},
                 {"dataset": candidate.found.source.name},
+                weigh(candidate.path),
             )
         )
     return items, rejected

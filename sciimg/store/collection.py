@@ -82,7 +82,7 @@ class Collection:
             except InputError as error:
                 problems += error.problems
         for place in sorted((self.path / IMAGES).iterdir()):
-            if place.name.removesuffix(".zarr") not in listed:
+            if place.name.removesuffix(".zarr") not in listed and not place.name.startswith("."):  # a writer may be at work
                 message = "Every image is listed in the catalogue; this is not. Remove it, or rebuild the catalogue."
                 problems.append(Problem(f"{IMAGES}/{place.name}", "not-listed", message))
         return problems

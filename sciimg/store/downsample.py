@@ -25,20 +25,43 @@ def halve_mean(image: NDArray[Any], factors: tuple[int, ...]) -> NDArray[Any]:
         1 or 2 for each axis.
     """
     out = np.empty(tuple(-(-n // f) for n, f in zip(image.shape, factors, strict=True)), image.dtype)
-    _halve_into(image, factors, out)
+    mean_into(image, factors, out)
     return out
 
 
-def _halve_into(image: NDArray[Any], factors: tuple[int, ...], out: NDArray[Any]) -> None:
+def mean_into(image: NDArray[Any], factors: tuple[int, ...], out: NDArray[Any]) -> None:
     """Halve piece by piece: what fits into the cache of the processor is read from memory once instead of once a window corner."""
     axis = next((i for i, n in enumerate(out.shape) if n > 1), None)
     if image.nbytes <= _PIECE_BYTES or axis is None:
-        out[...] = _mean(_windows(image, factors))
+        out[...] = _mean_of_pairs(image, factors) if _packs(image, factors) else _mean(_windows(image, factors))
         return
     cut = out.shape[axis] // 2
     before, after = (slice(None),) * axis, cut * factors[axis]
-    _halve_into(image[(*before, slice(None, after))], factors, out[(*before, slice(None, cut))])
-    _halve_into(image[(*before, slice(after, None))], factors, out[(*before, slice(cut, None))])
+    mean_into(image[(*before, slice(None, after))], factors, out[(*before, slice(None, cut))])
+    mean_into(image[(*before, slice(after, None))], factors, out[(*before, slice(cut, None))])
+
+
+def _packs(image: NDArray[Any], factors: tuple[int, ...]) -> bool:
+    """Whether two neighbours along the last axis can be taken as one number: small unsigned integers in even rows."""
+    small = image.dtype.kind == "u" and image.itemsize <= 2 and image.dtype.isnative
+    return small and factors[-1] == 2 and image.shape[-1] % 2 == 0 and image.strides[-1] == image.itemsize
+
+
+def _mean_of_pairs(image: NDArray[Any], factors: tuple[int, ...]) -> NDArray[Any]:
+    """Return what :func:`_mean` returns, in half the time: neighbours are read as the halves of a number twice as wide."""
+    wide = np.dtype(f"u{2 * image.itemsize}").type
+    bits, low = wide(8 * image.itemsize), wide((1 << 8 * image.itemsize) - 1)
+    first, *others = _windows(image.view(wide), (*factors[:-1], 1))
+    sums: NDArray[Any] = first & low
+    part = first >> bits
+    sums += part
+    for other in others:
+        sums += np.bitwise_and(other, low, out=part)
+        sums += np.right_shift(other, bits, out=part)
+    count = 2 * (1 + len(others))
+    sums += wide(count // 2)
+    sums >>= wide(count.bit_length() - 1)
+    return sums
 
 
 def _mean(windows: list[NDArray[Any]]) -> NDArray[Any]:
@@ -73,6 +96,11 @@ def _mean_of_widest(windows: list[NDArray[Any]], bits: int) -> NDArray[Any]:
 def halve_nearest(labels: NDArray[Any], factors: tuple[int, ...]) -> NDArray[Any]:
     """Return the first sample of each window: a label is never mixed with another."""
     return labels[tuple(slice(None, None, f) for f in factors)]
+
+
+def nearest_into(labels: NDArray[Any], factors: tuple[int, ...], out: NDArray[Any]) -> None:
+    """Write the first sample of each window."""
+    out[...] = halve_nearest(labels, factors)
 
 
 def _windows(image: NDArray[Any], factors: tuple[int, ...]) -> list[NDArray[Any]]:

@@ -4,11 +4,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sciimg.records import canonical_json
 from sciimg.store.layout import Level
+from sciimg.store.shards import make_folders
 from sciimg.types import SPATIAL, Channel, Spacing
 
 VERSION = "0.5"
+_METHODS = {
+    "mean": "Exact mean of up to 2 samples along each spatial axis; halves of integers are rounded up.",
+    "nearest": "First of up to 2 samples along each spatial axis: labels are never mixed.",
+}
+_DIRECTIONS = (  # negative, positive along the world's x, y, z (RAS)
+    ("right-to-left", "left-to-right"),
+    ("anterior-to-posterior", "posterior-to-anterior"),
+    ("superior-to-inferior", "inferior-to-superior"),
+)
 _TYPES = {"t": "time", "c": "channel"}
 _COLOURS = ("FFFFFF", "00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
 _KNOWN_COLOURS = {
@@ -24,26 +37,47 @@ _KNOWN_COLOURS = {
 
 def write_group(path: Path, attributes: dict[str, Any]) -> None:
     """Write the ``zarr.json`` of a group; the folder is made where it is missing."""
-    path.mkdir(parents=True, exist_ok=True)
+    make_folders(path)
     (path / "zarr.json").write_bytes(canonical_json({"zarr_format": 3, "node_type": "group", "attributes": attributes}))
 
 
-def multiscales(name: str, axes: str, levels: Sequence[Level], spacing: Spacing, method: str) -> list[dict[str, Any]]:
-    """Return the ``multiscales`` entry of an image; coarser levels are shifted by the half pixels that averaging moves them."""
+def multiscales(
+    name: str, axes: str, levels: Sequence[Level], spacing: Spacing, method: str, affine: NDArray[np.float64] | None = None
+) -> list[dict[str, Any]]:
+    """Return the ``multiscales`` entry of an image; coarser levels are shifted by the half pixels that averaging moves them.
+
+    With an affine (voxel x, y, z to RAS mm), spatial axes say into which direction of the body they run (NGFF RFC 4).
+    """
+    towards = {} if affine is None else _orientations(affine)
     return [
         {
             "name": name,
-            "axes": [_axis(a, spacing) for a in axes],
+            "axes": [_axis(a, spacing, towards) for a in axes],
             "datasets": [{"path": str(i), "coordinateTransformations": _transformations(axes, v, spacing)} for i, v in enumerate(levels)],
             "type": method,
+            "metadata": {"description": _METHODS[method]},
         }
     ]
 
 
-def _axis(name: str, spacing: Spacing) -> dict[str, str]:
+def _axis(name: str, spacing: Spacing, towards: dict[str, str]) -> dict[str, Any]:
+    axis: dict[str, Any] = {"name": name, "type": _TYPES.get(name, "space")}
     if name in SPATIAL and spacing.unit != "pixel":  # "pixel" is no unit of length; viewers refuse it
-        return {"name": name, "type": "space", "unit": spacing.unit}
-    return {"name": name, "type": _TYPES.get(name, "space")}
+        axis["unit"] = spacing.unit
+    if name in towards:
+        axis["orientation"] = {"type": "anatomical", "value": towards[name]}
+    return axis
+
+
+def _orientations(affine: NDArray[np.float64]) -> dict[str, str]:
+    """Return, for each of x, y, z, the anatomical direction of RFC 4 that it is closest to; each direction is used once."""
+    left = np.abs(affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0))
+    found = {}
+    for _ in range(3):
+        world, voxel = np.unravel_index(int(np.argmax(left)), left.shape)
+        found["xyz"[voxel]] = _DIRECTIONS[world][int(affine[world, voxel] > 0)]
+        left[world, :] = left[:, voxel] = -1.0
+    return found
 
 
 def _transformations(axes: str, level: Level, spacing: Spacing) -> list[dict[str, Any]]:

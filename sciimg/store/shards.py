@@ -9,9 +9,9 @@ read here through zarr-python.
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 _MISSING = 2**64 - 1  # offset and length of a chunk that is not stored
 _CRC_BYTES = 4
-_THREADED_BYTES = 4 * 2**20  # smaller pieces cost less than handing them to threads
+THREADED_BYTES = 4 * 2**20  # smaller pieces cost less than handing them to threads
 
 
 def array_metadata(axes: str, shape: Shape, dtype: np.dtype[Any], layout: Layout) -> dict[str, Any]:
@@ -70,56 +70,105 @@ def _sharding(chunk: Shape, dtype: np.dtype[Any]) -> dict[str, Any]:
 
 
 class ArrayWriter:
-    """Writes an array, whole shards at a time.
+    """Writes an array, whole shards at a time; a shard is renamed into its place, so that one which is there is whole.
 
     Parameters
     ----------
     path : Path
-        Folder of the array; made here, with its ``zarr.json``.
+        Folder of the array; made here, with its ``zarr.json``, or continued when it is there.
+
+    Attributes
+    ----------
+    several : bool
+        Whether the array has more than one shard; then a shard that is there is whole, and is not written again.
     """
 
     def __init__(self, path: Path, axes: str, shape: Shape, dtype: np.dtype[Any], layout: Layout) -> None:
         self.path, self.shape, self.dtype, self.layout = path, shape, dtype, layout
-        path.mkdir(parents=True)
+        self.several = any(n > s for n, s in zip(shape, layout.shard, strict=True))
+        make_folders(path)
         (path / "zarr.json").write_bytes(canonical_json(array_metadata(axes, shape, dtype, layout)))
 
     def write(self, origin: Shape, block: NDArray[Any]) -> None:
-        """Write a block whose origin lies on the shard grid and which ends on it or at the end of the array."""
-        for box in tiles(block.shape, self.layout.shard):
-            place = "/".join(str((o + s.start) // n) for o, s, n in zip(origin, box, self.layout.shard, strict=True))
-            data = self._encode(block[box])
-            if data is not None:
-                file = self.path / "c" / place
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(data)
+        """Write a block whose origin lies on the shard grid and which ends on it or at the end of the array; done when it returns."""
+        shards = [(self._file(origin, box), block[box]) for box in tiles(block.shape, self.layout.shard)]
+        shards = [(file, pixels) for file, pixels in shards if not (self.several and file.exists())]
+        rows = [list(self._rows(pixels)) for _, pixels in shards]
+        encoded = iter(in_order(partial(_encode_row, chunk=self.layout.chunk), [r for some in rows for r in some], block.nbytes))
+        for (file, pixels), some in zip(shards, rows, strict=True):
+            self._write_shard(file, pixels.shape, [data for _ in some for data in next(encoded)])
 
-    def _encode(self, block: NDArray[Any]) -> bytes | None:
-        """Return the bytes of a shard, or None where all of it is zero."""
+    def files(self, box: Box) -> list[Path]:
+        """Return the shard files of a box on the shard grid; where a shard is all zeros there is none."""
+        origin = tuple(s.start for s in box)
+        return [self._file(origin, part) for part in tiles(tuple(s.stop - s.start for s in box), self.layout.shard)]
+
+    def _file(self, origin: Shape, box: Box) -> Path:
+        place = (str((o + s.start) // n) for o, s, n in zip(origin, box, self.layout.shard, strict=True))
+        return self.path / "c" / "/".join(place)
+
+    def _rows(self, block: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        """Yield the rows of chunks of a shard, which cross it along the last axis."""
+        for box in tiles(block.shape, (*self.layout.chunk[:-1], block.shape[-1])):
+            yield block[box]
+
+    def _write_shard(self, file: Path, extent: Shape, chunks: list[bytes | None]) -> None:
+        """Write the chunks of a shard, given in C order, and their index; nothing where all are zero. The last one may be cut."""
+        stored = [c for c in chunks if c is not None]
+        if not stored:
+            return
         chunk, shard = self.layout.chunk, self.layout.shard
         grid = tuple(s // c for s, c in zip(shard, chunk, strict=True))
-        boxes = list(tiles(block.shape, chunk))
-        places = [tuple(s.start // c for s, c in zip(box, chunk, strict=True)) for box in boxes]
-        encoded = _each(lambda box: _encode_chunk(block[box], chunk), boxes, block.nbytes)
+        there = tuple(-(-n // c) for n, c in zip(extent, chunk, strict=True))
         index = np.full((*grid, 2), _MISSING, dtype="<u8")
         offset = 0
-        for place, data in zip(places, encoded, strict=True):
+        for place, data in zip(np.ndindex(*there), chunks, strict=True):
             if data is not None:
                 index[place] = offset, len(data)
                 offset += len(data)
-        if not offset:
-            return None
         tail = index.tobytes()
-        return b"".join([*(d for d in encoded if d is not None), tail, _crc(tail)])
+        _write_new(file, [*stored, tail + _crc(tail)], beside=self.several)
+
+
+def make_folders(path: Path) -> None:
+    """Make a folder and what is missing above it; unlike ``Path.mkdir``, from the top down, in one call to the system each."""
+    missing = []
+    while not path.exists():
+        missing.append(path)
+        path = path.parent
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+
+
+def _write_new(file: Path, pieces: Sequence[bytes], *, beside: bool) -> None:
+    """Write a file that is not there; ``beside`` its place and renamed into it where a half of it could be taken for whole."""
+    target = file.with_name(f".{file.name}.partial") if beside else file
+    try:
+        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    except FileNotFoundError:
+        make_folders(file.parent)
+        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    with os.fdopen(handle, "wb", buffering=0) as stream:
+        for piece in pieces:
+            left = memoryview(piece)
+            while left:  # a disk that fills up takes a part before it fails
+                left = left[stream.write(left) :]
+    if beside:
+        target.rename(file)
+
+
+def _encode_row(row: NDArray[Any], chunk: Shape) -> list[bytes | None]:
+    return [_encode_chunk(row[box], chunk) for box in tiles(row.shape, (*row.shape[:-1], chunk[-1]))]
 
 
 def _encode_chunk(piece: NDArray[Any], chunk: Shape) -> bytes | None:
-    if not piece.any() and not (piece.dtype.kind == "f" and np.signbit(piece).any()):
+    if piece.shape == chunk:
+        plain = np.ascontiguousarray(piece, dtype=piece.dtype.newbyteorder("<"))
+    else:
+        plain = np.zeros(chunk, piece.dtype.newbyteorder("<"))
+        plain[tuple(slice(0, n) for n in piece.shape)] = piece
+    if not plain.flat[0] and not plain.any() and not (plain.dtype.kind == "f" and np.signbit(plain).any()):
         return None
-    if piece.shape != chunk:
-        whole = np.zeros(chunk, piece.dtype)
-        whole[tuple(slice(0, n) for n in piece.shape)] = piece
-        piece = whole
-    plain = np.ascontiguousarray(piece, dtype=piece.dtype.newbyteorder("<"))
     settings = {"level": 1, "compressor": "zstd", "shuffle": "shuffle", "typesize": plain.itemsize, "blocksize": plain.nbytes}
     return bytes(imagecodecs.blosc_encode(plain.data, numthreads=1, **settings))  # type: ignore[arg-type]
 
@@ -253,15 +302,21 @@ def _corrupt(file: Path, what: str) -> InputError:
 
 
 @cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="sciimg-store")
+def threads() -> ThreadPoolExecutor:
+    """Return the pool that the store's work shares, one thread a core."""
+    return ThreadPoolExecutor(min(32, os.cpu_count() or 1), thread_name_prefix="sciimg-store")
 
 
-os.register_at_fork(after_in_child=_threads.cache_clear)  # a forked child has no threads
+os.register_at_fork(after_in_child=threads.cache_clear)  # a forked child has no threads
 
 
 def _each(work: Callable[[_T], _R], items: list[_T], nbytes: int) -> list[_R]:
-    """Return the results in order; in threads where the piece is large (the codecs release the interpreter lock)."""
-    if len(items) == 1 or nbytes < _THREADED_BYTES:
-        return [work(item) for item in items]
-    return list(_threads().map(work, items))
+    """Return the results in order."""
+    return list(in_order(work, items, nbytes))
+
+
+def in_order(work: Callable[[_T], _R], items: list[_T], nbytes: int) -> Iterable[_R]:
+    """Yield the results in order; in threads where the piece is large (the codecs release the interpreter lock)."""
+    if len(items) == 1 or nbytes < THREADED_BYTES:
+        return map(work, items)
+    return threads().map(work, items)

@@ -6,7 +6,10 @@ acquisition metadata, lineage, the synthetic mark, and a digest of the content t
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,15 +20,16 @@ from numpy.typing import NDArray
 from sciimg.errors import InputError, Problem
 from sciimg.io.image import Image
 from sciimg.records import Digest, digest_of
-from sciimg.store.downsample import halve_mean, halve_nearest
+from sciimg.store.downsample import mean_into, nearest_into
 from sciimg.store.header import NAMESPACE, read_header
-from sciimg.store.layout import layout, pyramid, tiles, together
+from sciimg.store.layout import Level, layout, pyramid, slab_axis, tiles, together
 from sciimg.store.metadata import VERSION, multiscales, omero, write_group
-from sciimg.store.shards import ArrayReader, Box
-from sciimg.store.stream import PixelSummary, write_levels
+from sciimg.store.shards import THREADED_BYTES, ArrayReader, Box
+from sciimg.store.stream import PixelSummary, Progress, write_levels
 from sciimg.types import SPATIAL, Channel, LabelKind, Spacing
 
 MASK = "mask"  # name of the label image
+_BEGUN = ".begun"  # in a folder that is not finished: a digest of what it is made from
 
 
 def write_volume(
@@ -34,10 +38,14 @@ def write_volume(
     *,
     labels: NDArray[Any] | None = None,
     label_kind: LabelKind | None = None,
-    attributes: Mapping[str, Any],
+    attributes: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
     levels: int | None = None,
+    progress: Progress | None = None,
 ) -> Digest:
     """Write an image, whole or not at all, in memory bounded by a slab of it.
+
+    When it is interrupted (killed, disk full), the finished shards stay in ``.NAME.partial``, and writing the same image again goes on
+    from there. When the image cannot be read, nothing stays.
 
     Parameters
     ----------
@@ -48,10 +56,13 @@ def write_volume(
     labels : array of int32, shape (t)[z]yx of the image, optional
     label_kind : "instances" or "classes", optional
         Needed with ``labels``.
-    attributes : mapping
-        JSON values of the caller, kept under ``sciimg.attributes``.
+    attributes : mapping, or a function that returns it
+        JSON values of the caller, kept under ``sciimg.attributes``. The function is called when the pixels are written, so that it may
+        ask for ``image.sha256``, which is computed meanwhile.
     levels : int, optional
         Number of resolutions; chosen by size where not given.
+    progress : callable, optional
+        Told again and again how many bytes of pixels were written since.
 
     Returns
     -------
@@ -61,54 +72,82 @@ def write_volume(
     Raises
     ------
     InputError
-        Kinds ``exists``, ``unknown-spacing``, ``mismatched-labels``, and whatever reading the image raises; nothing is left then.
+        Kinds ``exists``, ``unknown-spacing``, ``mismatched-labels``, and whatever reading the image raises.
     """
     if path.exists():
         raise InputError(Problem(str(path), "exists", "A volume is written to a new place; this one is taken. Choose another."))
     spacing = _spacing_of(image)
     plain = _checked_labels(image, labels, label_kind)
     partial = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        digest = _write(partial, path.stem, image, spacing, plain, label_kind, dict(attributes), levels)
+        with _begun(partial, image, levels):
+            pixels, shapes = _write_pixels(partial, image, spacing, levels, progress)
+            label_digests, label_max = _write_labels(partial, image.axes, plain, spacing, len(shapes))
+        about = dict(attributes() if callable(attributes) else attributes)
+        described = _describe(image, spacing, label_kind if labels is not None else None, label_max, about)
+        digest = content_digest(image.shape, image.dtype, pixels.digests(), label_digests, described)
+        ome = {
+            "version": VERSION,
+            "multiscales": multiscales(path.stem, image.axes, shapes, spacing, "mean", image.affine),
+            "omero": omero(image.channels, pixels.windows()),
+        }
+        write_group(partial, {"ome": ome, NAMESPACE: described | {"digest": digest}})
+        (partial / _BEGUN).unlink(missing_ok=True)
         partial.rename(path)
-    except BaseException:
+    except InputError:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return digest
 
 
-def _write(
-    path: Path,
-    name: str,
-    image: Image,
-    spacing: Spacing,
-    labels: NDArray[np.int32] | None,
-    label_kind: LabelKind | None,
-    attributes: dict[str, Any],
-    levels: int | None,
-) -> Digest:
+@contextmanager
+def _begun(partial: Path, image: Image, levels: int | None) -> Iterator[None]:
+    """Keep what an earlier attempt left if it was for the same bytes, read in the same way; note for the next one what this is for.
+
+    The digest of the source is computed beside the block, because it takes as long as the rest for an uncompressed file.
+    """
+    mark = partial / _BEGUN
+    how = {"axes": image.axes, "shape": list(image.shape), "dtype": image.dtype.name, "acquisition": dict(image.acquisition)}
+    if image.nbytes < THREADED_BYTES:
+        shutil.rmtree(partial, ignore_errors=True)
+        yield
+        return
+
+    def expected() -> bytes:
+        spacing = image.spacing and [*image.spacing.values, image.spacing.unit]
+        return digest_of({"source": image.sha256, "levels": levels, "spacing": spacing, **how}).encode()
+
+    if not (mark.exists() and mark.read_bytes() == expected()):
+        shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(partial / "labels", ignore_errors=True)  # cheap, and not covered by the digest of the source
+    partial.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(1, thread_name_prefix="sciimg-source") as aside:
+        noted = aside.submit(lambda: mark.write_bytes(expected()))
+        yield
+        noted.result()
+
+
+def _write_pixels(
+    path: Path, image: Image, spacing: Spacing, levels: int | None, progress: Progress | None
+) -> tuple[PixelSummary, list[Level]]:
     scales = pyramid(image.axes, image.shape, spacing.values, levels)
-    pixels = write_levels(path, image.axes, scales, image.dtype, image.read, halve_mean)
-    label_digests, label_max = None, 0
-    if labels is not None:
-        axes = image.axes.replace("c", "")
-        label_scales = pyramid(axes, labels.shape, spacing.values, len(scales))
-        drawn = write_levels(path / "labels" / MASK, axes, label_scales, labels.dtype, lambda box: labels[box], halve_nearest)
-        label_digests, label_max = drawn.digests(), int(max(drawn.high))
-        scaled = multiscales(MASK, axes, label_scales, spacing, "nearest")
-        source = {"source": {"image": "../../"}}
-        write_group(path / "labels" / MASK, {"ome": {"version": VERSION, "multiscales": scaled, "image-label": source}})
-        write_group(path / "labels", {"ome": {"version": VERSION, "labels": [MASK]}})
-    described = _describe(image, spacing, label_kind if labels is not None else None, label_max, attributes)
-    digest = content_digest(image.shape, image.dtype, pixels.digests(), label_digests, described)
-    ome = {
-        "version": VERSION,
-        "multiscales": multiscales(name, image.axes, scales, spacing, "mean"),
-        "omero": omero(image.channels, pixels.windows()),
-    }
-    write_group(path, {"ome": ome, NAMESPACE: described | {"digest": digest}})
-    return digest
+    return write_levels(path, image.axes, scales, image.dtype, image, mean_into, progress), scales
+
+
+def _write_labels(
+    path: Path, image_axes: str, labels: NDArray[np.int32] | None, spacing: Spacing, levels: int
+) -> tuple[list[str] | None, int]:
+    """Write the label image; return its digests and its largest number."""
+    if labels is None:
+        return None, 0
+    axes = image_axes.replace("c", "")
+    scales = pyramid(axes, labels.shape, spacing.values, levels)
+    drawn = write_levels(path / "labels" / MASK, axes, scales, labels.dtype, _InMemory(labels), nearest_into)
+    scaled = multiscales(MASK, axes, scales, spacing, "nearest")
+    source = {"source": {"image": "../../"}}
+    write_group(path / "labels" / MASK, {"ome": {"version": VERSION, "multiscales": scaled, "image-label": source}})
+    write_group(path / "labels", {"ome": {"version": VERSION, "labels": [MASK]}})
+    return drawn.digests(), int(max(drawn.high))
 
 
 def _describe(image: Image, spacing: Spacing, label_kind: LabelKind | None, label_max: int, attributes: dict[str, Any]) -> dict[str, Any]:
@@ -123,6 +162,20 @@ def _describe(image: Image, spacing: Spacing, label_kind: LabelKind | None, labe
         "label_max": label_max,
         "attributes": attributes,
     }
+
+
+@dataclass(frozen=True)
+class _InMemory:
+    """An array as a source of pixels."""
+
+    array: NDArray[Any]
+    parallel = False
+
+    def read(self, box: Box) -> NDArray[Any]:
+        return self.array[box]
+
+    def fill(self, box: Box, out: NDArray[Any]) -> None:
+        out[...] = self.array[box]
 
 
 def content_digest(
@@ -298,5 +351,7 @@ def _summarise(array: ArrayReader, axes: str) -> PixelSummary:
     summary = PixelSummary(axes, array.shape, array.dtype)
     shard = layout(axes, array.shape, array.dtype.itemsize).shard
     for box in tiles(array.shape, together(axes, array.shape, shard, array.dtype.itemsize)):
-        summary.add(tuple(s.start for s in box), array.read(box))
+        block = array.read(box)
+        inner = tuple(range(slab_axis(axes), block.ndim))
+        summary.add(tuple(s.start for s in box), block, block.min(axis=inner), block.max(axis=inner))
     return summary

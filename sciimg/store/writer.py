@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from sciimg.files import hold, sync_directory, write_json
 from sciimg.io.image import Image
 from sciimg.records import Digest, Lineage
 from sciimg.store.catalogue import RESERVED, read_rows, write_catalogue
+from sciimg.store.stream import Progress
 from sciimg.store.volume import Volume, write_volume
 from sciimg.types import LabelKind
 
@@ -42,29 +43,51 @@ class CollectionWriter:
         Whether the images are synthetic; every image carries the mark.
     study : Digest or None
         The study under which the images are made.
+    settings : Digest or None
+        Of everything else that decides what becomes of a source; what an attempt with other settings left is not taken over.
+    extend : bool
+        Add to the collection at ``path`` where there is one. Each image is renamed into it when it is whole, the catalogue follows at
+        the end; :meth:`source_of` tells what is there already.
+    patience_s : float
+        How long to wait for another process that writes the same collection.
 
     Raises
     ------
     InputError
-        Kind ``exists`` when ``path`` is there already.
+        Kind ``exists`` when ``path`` is there already and is not to be, or cannot be, extended.
     BusyError
         When another process, which is named, writes the same collection.
     """
 
-    def __init__(self, path: Path, *, synthetic: bool, study: Digest | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        synthetic: bool,
+        study: Digest | None = None,
+        settings: Digest | None = None,
+        extend: bool = False,
+        patience_s: float = 1.0,
+    ) -> None:
         self.path = path
         self.synthetic = synthetic
         self.study = study
+        self._settings, self._extend, self._patience_s = settings, extend, patience_s
+        self._extending = False
+        self._present: dict[Digest, str] = {}
         self._partial = path.with_name(f".{path.name}.partial")
         self._rejected: dict[str, list[dict[str, str]]] = {}
         self._kept: set[str] = set()
         self._lock = ExitStack()
 
     def __enter__(self) -> Self:
-        self._lock.enter_context(hold(self.path.with_name(f".{self.path.name}.lock"), patience_s=1.0, remove=True))
+        self._lock.enter_context(hold(self.path.with_name(f".{self.path.name}.lock"), patience_s=self._patience_s, remove=True))
         try:
-            self._refuse_taken()
-            self._begin()
+            if self._extend and self.path.exists():
+                self._open()
+            else:
+                self._refuse_taken()
+                self._begin()
         except BaseException:
             self._lock.close()
             raise
@@ -75,12 +98,24 @@ class CollectionWriter:
             if error is None:
                 self._finish()
 
-    def has(self, id: str, *, sha256: Digest | None = None) -> bool:
+    @property
+    def ids(self) -> frozenset[str]:
+        """The images that are in the collection or were added."""
+        return frozenset(self._kept)
+
+    def source_of(self, sha256: Callable[[], Digest]) -> str | None:
+        """Return the id of the image of a collection that is extended which comes from this source; None where there is none."""
+        return self._present.get(sha256()) if self._present else None
+
+    def has(self, id: str, *, sha256: Digest | Callable[[], Digest] | None = None) -> bool:
         """Whether this image is here already, whole (and, with ``sha256``, from the same source); an outdated one is removed."""
         place = self._place(id)
+        if self._extending:
+            return id in self._kept and sha256 is None  # by its source, an image is asked for with source_of
         if not place.exists():
             return False
-        if sha256 is not None and Volume(place).attributes.get("sha256") != sha256:
+        expected = sha256() if callable(sha256) else sha256
+        if expected is not None and Volume(place).attributes.get("sha256") != expected:
             shutil.rmtree(place)
             self._kept.discard(id)
             return False
@@ -98,6 +133,7 @@ class CollectionWriter:
         label_kind: LabelKind | None = None,
         lineage: Lineage | None = None,
         extra: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
     ) -> Digest:
         """Write one image; return its content digest.
 
@@ -116,6 +152,8 @@ class CollectionWriter:
             Of a synthetic image.
         extra : mapping, optional
             More columns; JSON lists and objects become JSON text there and stay what they are in the image's attributes.
+        progress : callable, optional
+            As in :func:`sciimg.store.write_volume`.
 
         Raises
         ------
@@ -124,31 +162,32 @@ class CollectionWriter:
         """
         more = {**(extra or {}), **(conditions or {})}
         self._check(id, more)
-        about = {
-            **(extra or {}),
-            "id": id,
-            "group": group,
-            "source": image.source,
-            "sha256": image.sha256,
-            "synthetic": self.synthetic,
-            "study": self.study,
-            "lineage": None if lineage is None else lineage.as_json(),
-            "conditions": dict(conditions or {}),
-        }
+
+        def about() -> dict[str, Any]:
+            own = {"id": id, "group": group, "source": image.source, "sha256": image.sha256, "synthetic": self.synthetic}
+            told = {"study": self.study, "lineage": None if lineage is None else lineage.as_json(), "conditions": dict(conditions or {})}
+            plain: dict[str, Any] = _plain({**(extra or {}), **own, **told})
+            return plain
+
         place = self._place(id)
         if place.exists():  # left by an earlier attempt and not asked for
             shutil.rmtree(place)
-        digest = write_volume(place, image, labels=labels, label_kind=label_kind, attributes=_plain(about))
+        digest = write_volume(place, image, labels=labels, label_kind=label_kind, attributes=about, progress=progress)
         self._kept.add(id)
         return digest
 
     def reject(self, source: str, problems: Sequence[Problem]) -> None:
         """Record an input that was left out, and why."""
-        self._rejected.setdefault(source, []).extend(p.as_dict() for p in problems)
+        told = self._rejected.setdefault(source, [])
+        told += [p for problem in problems if (p := problem.as_dict()) not in told]
 
     def discard(self) -> None:
-        """Remove what was written so far; raise an error in the ``with`` block after it, and nothing is left."""
-        shutil.rmtree(self._partial)
+        """Remove what was written so far; raise an error in the ``with`` block after it, and nothing of it is left."""
+        if not self._extending:
+            shutil.rmtree(self._partial)
+            return
+        for id in self._kept - set(self._present.values()):
+            shutil.rmtree(self._place(id))
 
     def _place(self, id: str) -> Path:
         return self._partial / IMAGES / f"{id}.zarr"
@@ -173,16 +212,26 @@ class CollectionWriter:
             raise InputError(Problem(str(self.path), "exists", message))
 
     def _begin(self) -> None:
-        """Make the partial folder, or take over that of an attempt for the same study without what it left half done."""
-        mark = {"synthetic": self.synthetic, "study": self.study}
+        """Make the partial folder, or take over that of an attempt for the same study."""
+        mark = {"synthetic": self.synthetic, "study": self.study, "settings": self._settings}
         begun = self._partial / ABOUT
         if self._partial.exists() and not (begun.exists() and _same(begun, mark)):
             shutil.rmtree(self._partial)
         (self._partial / IMAGES).mkdir(parents=True, exist_ok=True)
-        for half in (self._partial / IMAGES).glob(".*"):
-            shutil.rmtree(half)
         if not begun.exists():
             write_json(begun, mark)
+
+    def _open(self) -> None:
+        """Work in the collection itself. Its images, not its catalogue, say what it holds: a killed writer may have added some."""
+        begun = self.path / ABOUT
+        if not (begun.exists() and _same(begun, {"synthetic": self.synthetic, "study": self.study})):
+            self._refuse_taken()
+        self._extending, self._partial = True, self.path
+        rows = read_rows(self.path / IMAGES)
+        self._kept = {str(row["id"]) for row in rows}
+        self._present = {str(row["sha256"]): str(row["id"]) for row in rows}
+        for entry in json.loads(begun.read_bytes())["rejected"]:
+            self._rejected[entry["source"]] = entry["problems"]
 
     def _finish(self) -> None:
         for place in (self._partial / IMAGES).iterdir():
@@ -197,6 +246,8 @@ class CollectionWriter:
             "rejected": [{"source": source, "problems": problems} for source, problems in sorted(self._rejected.items())],
         }
         write_json(self._partial / ABOUT, about)
+        if self._extending:
+            return
         self._partial.rename(self.path)
         sync_directory(self.path.parent)
 

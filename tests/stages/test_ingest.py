@@ -330,11 +330,11 @@ def test_an_interrupted_ingest_goes_on_and_ends_as_an_undisturbed_one(study, tmp
     loaded = study()
     real, done = ingest._add, []
 
-    def killed(writer, item, resume):
+    def killed(writer, item, *rest):
         if len(done) == 3:
             raise KeyboardInterrupt
         done.append(item.id)
-        return real(writer, item, resume)
+        return real(writer, item, *rest)
 
     monkeypatch.setattr(ingest, "_add", killed)
     with pytest.raises(KeyboardInterrupt):

@@ -29,6 +29,22 @@ def test_the_independent_validator_accepts_image_and_labels(tmp_path: Path, axes
     assert Labels.from_zarr(zarr.open_group(tmp_path / "a.zarr/labels", mode="r")).label_paths == ["mask"]
 
 
+def test_the_independent_validator_accepts_anatomical_directions(tmp_path: Path) -> None:
+    from ome_zarr_models.v05.image import Image as Model
+
+    affine = np.array([[-0.5, 0.1, 0, 3], [0.1, 0.5, 0, 4], [0, 0, 2, 5], [0, 0, 0, 1.0]])
+    image = Image.from_array(np.zeros((3, 4, 5), np.int16), "zyx", Spacing((2.0, 0.51, 0.51), "millimeter"), affine=affine)
+    write_volume(tmp_path / "a.zarr", image, attributes={})
+    Model.from_zarr(zarr.open_group(tmp_path / "a.zarr", mode="r"))
+    volume = Volume(tmp_path / "a.zarr")
+    assert [a["orientation"]["value"] for a in volume.ome["multiscales"][0]["axes"]] == [
+        "inferior-to-superior",
+        "posterior-to-anterior",
+        "right-to-left",
+    ]
+    assert np.array_equal(volume.affine, affine)
+
+
 def test_units_and_half_pixels(tmp_path: Path) -> None:
     """Coarse sample i covers fine samples 2i and 2i + 1; its centre lies half a fine sample after that of 2i."""
     write_volume(tmp_path / "a.zarr", image_of(np.zeros((3, 4, 600, 600), np.uint8), "czyx", (2.0, 0.5, 0.5)), attributes={})
