@@ -139,8 +139,11 @@ BUDGET = {
 def read_back(images: NDArray[np.generic], labels: NDArray[np.int32]) -> float:
     """Correlation of the first channel with what the mask says, the mean over samples: a mask that is ignored gives 0."""
     smooth = ndimage.gaussian_filter(images[:, 0].astype(float), (0, *(1.0,) * (images.ndim - 2)))
-    pairs = [(s.ravel(), m.ravel()) for s, m in zip(smooth, labels > 0 if images.ndim == 4 else labels, strict=True) if np.ptp(m)]
-    return float(np.mean([np.corrcoef(s, m)[0, 1] if np.ptp(s) else 0.0 for s, m in pairs]))
+    pairs = []
+    for image, label in zip(smooth, labels, strict=True):
+        told = (label > 0).astype(int).ravel() if images.ndim == 4 else label[label > 0]  # where air is is the same in every block
+        pairs.append((image.ravel() if images.ndim == 4 else image[label > 0], told))
+    return float(np.mean([np.corrcoef(s, m)[0, 1] if np.ptp(s) else 0.0 for s, m in pairs if np.ptp(m)]))
 
 
 def nearest(images: NDArray[np.generic], training: NDArray[np.generic]) -> NDArray[np.float64]:
