@@ -176,6 +176,8 @@ def _add(writer: CollectionWriter, item: Item, resume: bool) -> bool:
     extra = dict(item.extra)
     if image.problems:
         extra["problems"] = [p.as_dict() for p in image.problems]
+    if removed := item.removed():
+        extra["removed"] = dict(removed)
     if labels is not None:
         extra["labels"] = dict(labels.parameters)
     writer.add(
