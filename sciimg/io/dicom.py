@@ -80,7 +80,7 @@ def _refuse_burned_in(frames: Sequence[Frame], wishes: Wishes, path: Path) -> No
     """Pixels that carry a name cannot be cleaned by dropping tags (PS3.15, E.3.1)."""
     if not wishes.burned_in and any(f.acquisition.get("BurnedInAnnotation") == "YES" for f in frames):
         message = (
-            "Pixels must not show who the patient is; BurnedInAnnotation says YES. Remove the text from the pixels and correct the element, or, "
+            "Pixels must not name the patient; BurnedInAnnotation says YES. Remove the text from the pixels and correct the element, or "
             "if it names nobody, set `burned_in: accepted` for the source in a study."
         )
         raise refuse(path, "burned-in", message)

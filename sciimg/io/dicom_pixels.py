@@ -36,7 +36,7 @@ def stored_pixels(path: Path, compressed: bool, index: int = 0, count: int = 1) 
         if compressed and not get_decoder(syntax).is_available:
             raise refuse(path, "compression", f"The compression {syntax.name} cannot be read. Convert the file to explicit little-endian.")
         if count > 1:
-            from pydicom.pixels import pixel_array
+            from pydicom.pixels.utils import pixel_array
 
             frame: NDArray[Any] = pixel_array(header, index=index)  # never the other frames
             return frame
