@@ -3,6 +3,7 @@
 De-identification: only the elements named in :mod:`sciimg.io.dicom_header` are ever parsed, and only acquisition parameters are kept.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,11 @@ def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
     ------
     InputError
         Kinds ``corrupt``, ``truncated``, ``mixed-series``, ``slice-gap``, ``duplicate-slices``, ``missing-slices``, ``no-position``,
-        ``multi-frame``, ``no-pixels``, ``dtype``, ``unknown-spacing``, ``spacing-contradiction``.
+        ``multi-frame``, ``burned-in``, ``no-pixels``, ``dtype``, ``unknown-spacing``, ``spacing-contradiction``.
     """
     files = members(path) if path.is_dir() else [path]
     frames = [frame for file in files for frame in frames_of(file)]
+    _refuse_burned_in(frames, wishes, path)
     stack, geometry, notes = arrange(frames, path)
     first = stack[0][0]
     axes = ("t" if len(stack) > 1 else "") + ("c" if first.samples > 1 else "") + ("z" if len(stack[0]) > 1 else "") + "yx"
@@ -68,10 +70,30 @@ def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
         source=path.name,
         hash=lambda: digest_series(path) if path.is_dir() else digest_file(path),
         affine=geometry.affine,
-        acquisition=first.acquisition,
+        acquisition=_acquisition(stack),
         problems=(*notes, *more, *_note_inverted(first, path)),
         memory_limit=wishes.memory_limit,
     )
+
+
+def _refuse_burned_in(frames: Sequence[Frame], wishes: Wishes, path: Path) -> None:
+    """Pixels that carry a name cannot be cleaned by dropping tags (PS3.15, E.3.1)."""
+    if not wishes.burned_in and any(f.acquisition.get("BurnedInAnnotation") == "YES" for f in frames):
+        message = (
+            "Pixels must not name the patient; BurnedInAnnotation says YES. Remove the text from the pixels and correct the element, or "
+            "if it names nobody, set `burned_in: accepted` for the source in a study."
+        )
+        raise refuse(path, "burned-in", message)
+
+
+def _acquisition(stack: list[list[Frame]]) -> dict[str, Any]:
+    """Return what holds for the whole stack; b-values, which change along t, as a list in the order of t."""
+    found = dict(stack[0][0].acquisition)
+    weights = [row[0].acquisition.get("DiffusionBValue") for row in stack]
+    if len(set(map(str, weights))) > 1:
+        found.pop("DiffusionBValue", None)
+        found["DiffusionBValues"] = weights
+    return found
 
 
 def _loader(stack: list[list[Frame]], axes: str) -> Load:
@@ -90,7 +112,7 @@ def _loader(stack: list[list[Frame]], axes: str) -> Load:
 
 def _plane(frame: Frame, final: np.dtype[Any]) -> NDArray[Any]:
     """Return the pixels of one frame, cyx, in the units of the series."""
-    stored = stored_pixels(frame.path, frame.compressed)
+    stored = stored_pixels(frame.path, frame.compressed, frame.index, frame.count)
     if stored.dtype.kind not in "iu":
         raise refuse(frame.path, "dtype", f"Pixels must be integers; these are {stored.dtype}.")
     colours = np.moveaxis(stored, -1, 0) if frame.samples > 1 else stored[np.newaxis]

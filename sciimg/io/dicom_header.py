@@ -5,7 +5,7 @@ other than the two that describe a mosaic) never enter the program, so that they
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ ACQUISITION = (
     "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "EchoTrainLength", "EchoNumbers", "NumberOfAverages",
     "PixelBandwidth", "PercentSampling", "PercentPhaseFieldOfView", "InPlanePhaseEncodingDirection", "AcquisitionMatrix",
     "SliceThickness", "SpacingBetweenSlices", "NumberOfTemporalPositions", "TemporalResolution", "DiffusionBValue", "VariableFlipAngleFlag",
+    "ReceiveCoilName", "TransmitCoilName", "BurnedInAnnotation",
     "KVP", "XRayTubeCurrent", "ExposureTime", "ConvolutionKernel", "ReconstructionDiameter", "SyntheticData",
     "BitsStored",
 )  # fmt: skip
@@ -31,9 +32,28 @@ _GEOMETRY = (
     "Rows", "Columns", "PixelSpacing", "ImagerPixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "ImageType",
     "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation",
     "RescaleSlope", "RescaleIntercept", "InstanceNumber", "AcquisitionNumber", "TemporalPositionIdentifier",
-    "SeriesInstanceUID", "SOPInstanceUID",
+    "SeriesInstanceUID", "SOPInstanceUID", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 )  # fmt: skip
+# Functional group → what is read of it, and the classic keyword of what has another name in enhanced objects.
+_MACROS = {
+    "PlanePositionSequence": ("ImagePositionPatient",),
+    "PlaneOrientationSequence": ("ImageOrientationPatient",),
+    "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"),
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
+    "FrameContentSequence": ("TemporalPositionIndex",),
+    "MRImageFrameTypeSequence": ("FrameType",),
+    "CTImageFrameTypeSequence": ("FrameType",),
+    "MREchoSequence": ("EffectiveEchoTime",),
+    "MRTimingAndRelatedParametersSequence": ("RepetitionTime", "FlipAngle", "EchoTrainLength"),
+    "MRDiffusionSequence": ("DiffusionBValue",),
+    "MRReceiveCoilSequence": ("ReceiveCoilName",),
+    "MRTransmitCoilSequence": ("TransmitCoilName",),
+}
+_CLASSIC = {"EffectiveEchoTime": "EchoTime"}
 _IMAGES_IN_MOSAIC, _CSA_IMAGE_HEADER = (0x0019, 0x100A), (0x0029, 0x1010)  # Siemens private elements
+# Used to put frames in order and into place, then forgotten.
+_PASSING = frozenset({"SeriesInstanceUID", "SOPInstanceUID", "InstanceNumber", "AcquisitionNumber", "TemporalPositionIdentifier"})
+KEPT = frozenset({*ACQUISITION, *_GEOMETRY, *(key for keys in _MACROS.values() for key in keys), "TransferSyntaxUID"}) - _PASSING
 
 
 @dataclass(frozen=True)
@@ -60,6 +80,8 @@ class Frame:
     intercept: float = 0.0
     photometric: str = "MONOCHROME2"
     compressed: bool = False
+    index: int = 0  # of the frame in its file
+    count: int = 1  # frames in its file
 
     @property
     def format_key(self) -> tuple[Any, ...]:
@@ -73,7 +95,7 @@ class Frame:
 
 
 def frames_of(path: Path) -> list[Frame]:
-    """Return the slices of one DICOM file: one, or the tiles of a Siemens mosaic.
+    """Return the slices of one DICOM file: one, the tiles of a Siemens mosaic, or the frames of an enhanced object.
 
     Raises
     ------
@@ -89,11 +111,20 @@ def frames_of(path: Path) -> list[Frame]:
         tiles = int(header[_IMAGES_IN_MOSAIC].value) if _IMAGES_IN_MOSAIC in header and "MOSAIC" in (header.get("ImageType") or ()) else 0
         count = int(header.get("NumberOfFrames") or 1)
         normal = _mosaic_normal(header, frame) if tiles else None
-    if count > 1:
-        raise refuse(path, "multi-frame", "Enhanced multi-frame DICOM is not read. Convert it to NIfTI (dcm2niix) or to classic DICOM.")
+        groups = list(header.get("PerFrameFunctionalGroupsSequence") or ())
+        if not groups and count == 1:
+            frames = [frame]
+        elif len(groups) != count:
+            message = f"Every one of its {count} frames must say where it lies; {len(groups)} do. Convert it to NIfTI (dcm2niix)."
+            raise refuse(path, "multi-frame", message)
+        else:
+            shared = list(header.get("SharedFunctionalGroupsSequence") or ())[:1]
+            frames = [enhanced(frame, [*shared, own], number, count) for number, own in enumerate(groups)]
     _refuse_unreadable(frame)
-    _refuse_short(frame)
-    return [frame] if normal is None else _tiles(frame, tiles, normal)
+    _refuse_short(replace(frame, count=count))
+    if normal is None:
+        return frames
+    return _tiles(frame, tiles, normal)
 
 
 def _acquisition(header: Any) -> dict[str, Any]:
@@ -132,6 +163,44 @@ def _frame(path: Path, header: Any) -> Frame:
     )
 
 
+def enhanced(whole: Frame, groups: Sequence[Any], number: int, count: int) -> Frame:
+    """Return one frame of an enhanced object (PS3.3, C.7.6.16): what its own functional groups say goes before what all frames share.
+
+    Parameters
+    ----------
+    whole : Frame
+        What the top of the header says.
+    groups : sequence of Dataset
+        The shared functional groups, where there are any, then those of this frame.
+    number, count : int
+        Index of the frame and how many the file holds.
+    """
+    said: dict[str, Any] = {}
+    for group in groups:
+        for macro in _MACROS:
+            for item in list(group.get(macro) or ())[:1]:
+                said.update({key: _lenient(item, key) for key in _MACROS[macro] if item.get(key) is not None})
+    acquisition = dict(whole.acquisition)
+    acquisition |= {_CLASSIC.get(key, key): _plain(value) for key, value in said.items() if _CLASSIC.get(key, key) in ACQUISITION}
+    spacing = said.get("PixelSpacing")
+    kind = tuple(str(part) for part in said.get("FrameType") or () if part in _KINDS)
+    return replace(
+        whole,
+        instance=f"{whole.instance}/{number}",
+        # In time first, then by how strong diffusion weighting is, then as stored: the same order as for classic files.
+        time_key=(int(said.get("TemporalPositionIndex") or 0), round(float(said.get("DiffusionBValue") or 0)), number),
+        kind=kind or whole.kind,
+        acquisition=acquisition,
+        position=_vector(said.get("ImagePositionPatient"), 3) if "ImagePositionPatient" in said else whole.position,
+        orientation=_vector(said.get("ImageOrientationPatient"), 6) if "ImageOrientationPatient" in said else whole.orientation,
+        pixel_mm=(float(spacing[0]), float(spacing[1])) if spacing else whole.pixel_mm,
+        slope=float(said.get("RescaleSlope", whole.slope)),
+        intercept=float(said.get("RescaleIntercept", whole.intercept)),
+        index=number,
+        count=count,
+    )
+
+
 def _refuse_unreadable(frame: Frame) -> None:
     if frame.bits not in (8, 16, 32):
         raise refuse(frame.path, "dtype", f"Pixels must have 8, 16 or 32 bits; these have {frame.bits} (an overlay, a mask?). Convert it.")
@@ -141,7 +210,7 @@ def _refuse_unreadable(frame: Frame) -> None:
 
 def _refuse_short(frame: Frame) -> None:
     samples = 2 if frame.photometric == "YBR_FULL_422" else frame.samples  # two pixels share their colour
-    declared = frame.rows * frame.columns * samples * frame.bits // 8
+    declared = frame.count * frame.rows * frame.columns * samples * frame.bits // 8
     there = frame.path.stat().st_size
     if there < declared and not frame.compressed:
         message = f"The header declares {declared} bytes of pixels; the file has {there} in all. Get a fresh copy."

@@ -17,8 +17,8 @@ _CODECS = {
 }
 
 
-def stored_pixels(path: Path, compressed: bool) -> NDArray[Any]:
-    """Return the pixels as stored, rows x columns [x samples].
+def stored_pixels(path: Path, compressed: bool, index: int = 0, count: int = 1) -> NDArray[Any]:
+    """Return the pixels of frame ``index`` of ``count`` as stored, rows x columns [x samples].
 
     Raises
     ------
@@ -32,19 +32,24 @@ def stored_pixels(path: Path, compressed: bool) -> NDArray[Any]:
         header = pydicom.dcmread(path)
         syntax = header.file_meta.TransferSyntaxUID
         if compressed and str(syntax) in _CODECS:
-            return _by_imagecodecs(header, _CODECS[str(syntax)])
+            return _by_imagecodecs(header, _CODECS[str(syntax)], index, count)
         if compressed and not get_decoder(syntax).is_available:
             raise refuse(path, "compression", f"The compression {syntax.name} cannot be read. Convert the file to explicit little-endian.")
+        if count > 1:
+            from pydicom.pixels.utils import pixel_array
+
+            frame: NDArray[Any] = pixel_array(header, index=index)  # never the other frames
+            return frame
         pixels: NDArray[Any] = header.pixel_array
         return pixels
 
 
-def _by_imagecodecs(header: Any, name: str) -> NDArray[Any]:
+def _by_imagecodecs(header: Any, name: str, index: int, count: int) -> NDArray[Any]:
     import imagecodecs
     from pydicom.encaps import get_frame
 
     decode: Callable[[bytes], NDArray[Any]] = getattr(imagecodecs, name)
-    pixels = decode(get_frame(header.PixelData, 0, number_of_frames=1))
+    pixels = decode(get_frame(header.PixelData, index, number_of_frames=count))
     signed = bool(header.get("PixelRepresentation") or 0)
     stored = pixels.view(pixels.dtype.str.replace("u", "i")) if signed else pixels
     if signed and header.BitsStored < 8 * stored.itemsize:  # sign-extend

@@ -52,6 +52,7 @@ def open_image(
     override: bool = False,
     axes: str | None = None,
     memory_limit: int = MEMORY_LIMIT,
+    burned_in: bool = False,
 ) -> Image:
     """Open an image without reading its pixels.
 
@@ -68,6 +69,8 @@ def open_image(
         For files that hold a stack without naming its axes, e.g. ``"tyx"``.
     memory_limit : int
         Largest piece in bytes that may be in memory at once.
+    burned_in : bool
+        Accept DICOM pixels that are declared to show annotations.
 
     Raises
     ------
@@ -76,7 +79,7 @@ def open_image(
     """
     path = Path(path)
     found = _format_of(path)
-    image: Image = found.module.open(path, Wishes(spacing, override, axes, memory_limit))
+    image: Image = found.module.open(path, Wishes(spacing, override, axes, memory_limit, burned_in))
     image = replace(image, source=printable(image.source), problems=tuple(_printable(p) for p in image.problems))
     suffix = extension(path)
     if path.is_dir() or suffix in found.module.EXTENSIONS:

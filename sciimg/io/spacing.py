@@ -42,12 +42,15 @@ class Wishes:
         The axes, for files that hold a stack without naming them.
     memory_limit : int
         Bytes that one piece may take.
+    burned_in : bool
+        Accept pixels that are declared to show annotations.
     """
 
     spacing: Spacing | None = None
     override: bool = False
     axes: str | None = None
     memory_limit: int = MEMORY_LIMIT
+    burned_in: bool = False
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,9 @@ class Source(Model):
     unit: Unit | None = None
     axes: str | None = Field(default=None, description="What the axes are where files hold a stack without naming them, e.g. tyx.")
     channels: tuple[str, ...] | None = Field(default=None, description="Names of the channels after preparation.")
+    burned_in: Literal["refused", "accepted"] = Field(
+        default="refused", description="What becomes of DICOM pixels declared to show annotations; accept them only where they name nobody."
+    )
     prepare: tuple[Preparation, ...] = ()
     labels: Labels | None = None
     table: Table | None = None

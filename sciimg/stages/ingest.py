@@ -219,6 +219,8 @@ def _add(writer: CollectionWriter, item: Item, number: int, progress: Progress) 
     extra = dict(item.extra)
     if image.problems:
         extra["problems"] = [p.as_dict() for p in image.problems]
+    if removed := item.removed():
+        extra["removed"] = dict(removed)
     if labels is not None:
         extra["labels"] = dict(labels.parameters)
     id = item.id if item.id not in writer.ids else f"{item.id}-{image.sha256.removeprefix('sha256:')[:8]}"

@@ -14,6 +14,7 @@ from sciimg.io.image import Image
 from sciimg.io.labels import PIXELS
 from sciimg.io.names import slug, stem
 from sciimg.io.open import digest_source, open_image
+from sciimg.io.removed import removed_from
 from sciimg.io.spacing import Wishes
 from sciimg.io.tables import Value
 from sciimg.records import Digest
@@ -43,6 +44,7 @@ class Item:
     conditions: Mapping[str, Value] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
     weight: int = 1  # bytes of the source, for the progress line
+    removed: Callable[[], Mapping[str, int]] = dict  # names of what the file says and the image does not keep
 
 
 def find(sources: Iterable[Path]) -> tuple[list[Path], Rejected]:
@@ -85,7 +87,7 @@ def file_item(path: Path, id: str, wishes: Wishes, label: Path | None = None, ki
             image = image.with_problems(Problem(str(label), "label-kind-not-stated", message))
         return image, LabelImage(pixels, taken, {"kind": "files", "file": label.name})
 
-    return Item(str(path), id, id, partial(digest_source, path), make, weight=weigh(path))
+    return Item(str(path), id, id, partial(digest_source, path), make, weight=weigh(path), removed=partial(removed_from, path))
 
 
 def weigh(path: Path) -> int:

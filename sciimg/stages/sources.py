@@ -15,6 +15,7 @@ from sciimg.io.image import Image
 from sciimg.io.labels import PIXELS, Index
 from sciimg.io.names import stem, unique_ids
 from sciimg.io.open import digest_source, open_image
+from sciimg.io.removed import removed_from
 from sciimg.io.spacing import AGREE
 from sciimg.io.tables import Rows, Value, read_table
 from sciimg.protocol import LoadedStudy, Study
@@ -23,7 +24,7 @@ from sciimg.stages.items import Item, Made, Rejected, every_problem, weigh
 from sciimg.store.catalogue import RESERVED
 from sciimg.types import Channel, Spacing
 
-_OWN = RESERVED | {"labels", "problems", "dataset"}  # columns that ingest and the store fill themselves
+_OWN = RESERVED | {"labels", "problems", "dataset", "removed"}  # columns that ingest and the store fill themselves
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def study_items(loaded: LoadedStudy) -> tuple[list[Item], Rejected]:
                 {_column(name): value for name, value in candidate.values.items()},
                 {"dataset": candidate.found.source.name},
                 weigh(candidate.path),
+                partial(removed_from, candidate.path),
             )
         )
     return items, rejected
@@ -118,7 +120,9 @@ def _candidates(found: Found, folder: Path, rejected: Rejected) -> Iterator[Cand
             if problems:
                 raise InputError(problems)
             with every_problem(path):
-                image = open_image(path, spacing=_given(found.source), axes=found.source.axes)
+                image = open_image(
+                    path, spacing=_given(found.source), axes=found.source.axes, burned_in=found.source.burned_in == "accepted"
+                )
             yield Candidate(found, path, shown, key, image)
         except InputError as error:
             rejected.append((shown, _as_shown(error.problems, path, shown)))

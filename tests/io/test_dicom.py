@@ -135,6 +135,65 @@ def test_many_frames_in_one_file_are_not_read(tmp_path):
     assert kinds(tmp_path / "a.dcm") == ["multi-frame"]
 
 
+def write_enhanced(path, volume, b_values=(0.0,), slopes=None, **elements):
+    """Frames last place first, so that the order in the file is not the order in space; ``volume`` is (t, z, y, x)."""
+    from pydicom.dataset import Dataset
+
+    def group(**macros):
+        whole = Dataset()
+        for macro, values in macros.items():
+            item = Dataset()
+            for key, value in values.items():
+                setattr(item, key, value)
+            setattr(whole, macro, [item])
+        return whole
+
+    groups, frames = [], []
+    for z in reversed(range(volume.shape[1])):
+        for t, b in enumerate(b_values):
+            rescale = {"RescaleSlope": slopes[z] if slopes else 1.0, "RescaleIntercept": 0.0}
+            macros = {"PlanePositionSequence": {"ImagePositionPatient": [1.0, 2.0, 3.0 * z]}, "PixelValueTransformationSequence": rescale}
+            groups.append(group(**macros, MRDiffusionSequence={"DiffusionBValue": b}, MREchoSequence={"EffectiveEchoTime": 88.0}))
+            frames.append(volume[t, z])
+    shared = group(
+        PlaneOrientationSequence={"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]},
+        PixelMeasuresSequence={"PixelSpacing": [0.7, 0.5], "SliceThickness": 3.0},
+    )
+    elements |= {"NumberOfFrames": len(frames), "PixelData": np.stack(frames).tobytes(), "EchoTime": None, "PixelSpacing": None}
+    elements |= {"SharedFunctionalGroupsSequence": [shared], "PerFrameFunctionalGroupsSequence": groups}
+    elements |= {"ImagePositionPatient": None, "ImageOrientationPatient": None}
+    write_slice(path, volume[0, 0], (0, 0, 0), **elements)
+
+
+def test_an_enhanced_object_is_put_in_order_by_place_and_weighting(tmp_path):
+    volume = np.stack([VOLUME, VOLUME[::-1]])
+    write_enhanced(tmp_path / "e.dcm", volume, b_values=(0.0, 1000.0))
+    image = open_image(tmp_path / "e.dcm")
+    assert image.axes == "tzyx"
+    np.testing.assert_array_equal(image.read(), volume)
+    assert image.spacing.values == (3.0, 0.7, 0.5)
+    assert image.acquisition["DiffusionBValues"] == [0, 1000]
+    assert image.acquisition["EchoTime"] == 88
+    np.testing.assert_allclose(image.affine @ [0, 0, 2, 1], [-1, -2, 6, 1])
+
+
+def test_frames_of_an_enhanced_object_have_their_own_slope(tmp_path):
+    slopes = [1.0, 2.0, 0.5, 1.0, 3.0, 0.25]
+    write_enhanced(tmp_path / "e.dcm", VOLUME[np.newaxis], slopes=slopes)
+    np.testing.assert_allclose(open_image(tmp_path / "e.dcm").read(), VOLUME * np.array(slopes)[:, None, None])
+
+
+def test_an_enhanced_object_that_was_cut_short(tmp_path):
+    write_enhanced(tmp_path / "e.dcm", VOLUME[np.newaxis], Rows=512, Columns=512)
+    assert kinds(tmp_path / "e.dcm") == ["truncated"]
+
+
+def test_text_burned_into_pixels_is_refused_unless_accepted(tmp_path):
+    write_slice(tmp_path / "a.dcm", VOLUME[0], (0, 0, 0), BurnedInAnnotation="YES")
+    assert kinds(tmp_path / "a.dcm") == ["burned-in"]
+    np.testing.assert_array_equal(open_image(tmp_path / "a.dcm", burned_in=True).read(), VOLUME[0])
+
+
 def test_a_report_has_no_pixels(tmp_path):
     write_slice(tmp_path / "a.dcm", VOLUME[0], (0, 0, 0), Rows=None, Columns=None)
     assert kinds(tmp_path / "a.dcm") == ["no-pixels"]
