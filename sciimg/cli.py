@@ -1,7 +1,9 @@
 """The command line: parse, call, print. No logic lives here; rooms are imported when a command needs them."""
 
+import errno
 import functools
 import json
+import signal
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sciimg.errors import InputError, Problem, SciimgError
+from sciimg.errors import InputError, Problem, SciimgError, StorageError, printable
 
 app = typer.Typer(
     name="sciimg",
@@ -29,6 +31,7 @@ for _name, _sub in (("data", data_app), ("recipes", recipes_app), ("metrics", me
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's YAML file.")]
+_INTERNAL = 70  # EX_SOFTWARE of sysexits.h: a mistake of ours is neither a refusal nor bad input
 Reply = tuple[Any, str, int]  # JSON value, text for people, exit code
 
 
@@ -48,9 +51,11 @@ def command(group: typer.Typer, name: str) -> Callable[[Callable[..., Reply]], C
             except KeyboardInterrupt:
                 typer.echo("Interrupted. Run the same command again to continue.", err=True)
                 raise typer.Exit(130) from None
+            except OSError as error:
+                fail(_refused_by_system(error), as_json=as_json, debug=debug, cause=error)
             except Exception as error:
                 unexpected = Problem("sciimg", "internal-error", f"{type(error).__name__}: {error}. Please report it, with --debug.")
-                fail(InputError(unexpected), as_json=as_json, debug=debug, code=1, cause=error)
+                fail(InputError(unexpected), as_json=as_json, debug=debug, code=_INTERNAL, cause=error)
             else:
                 typer.echo(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) if as_json else text)
                 raise typer.Exit(code)
@@ -67,12 +72,27 @@ def fail(error: SciimgError, *, as_json: bool, debug: bool, code: int | None = N
         traceback.print_exception(cause or error)
     if as_json:
         typer.echo(json.dumps({"problems": [p.as_dict() for p in error.problems]}, indent=1, ensure_ascii=False))
-    typer.echo("\n".join(f"Error  {p.where}\n       {p.message} [{p.kind}]" for p in error.problems), err=True)
+    typer.echo("\n".join(f"Error  {printable(p.where)}\n       {printable(p.message)} [{p.kind}]" for p in error.problems), err=True)
     raise typer.Exit(error.exit_code if code is None else code)
+
+
+def _refused_by_system(error: OSError) -> SciimgError:
+    """Return what to say when the file system refuses: a full disk can be made room on, anything else is a wrong place."""
+    where = str(error.filename or "file system")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        message = f"There must be room for the output; there is none ({error.strerror}). Make room and run the same command again."
+        return StorageError(Problem(where, "disk-full", message))
+    message = f"The path must be one that can be read or written; the system says: {error.strerror or error}. Check it and the permissions."
+    return InputError(Problem(where, "file-system", message))
+
+
+def _terminated(signal_number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def main() -> None:
     """Entry point of the ``sciimg`` command."""
+    signal.signal(signal.SIGTERM, _terminated)  # a scheduler's request to end is an interruption like any other
     app()
 
 
@@ -83,7 +103,7 @@ def main() -> None:
 def run(
     study: StudyFile,
     workdir: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
-    engine: Annotated[str, typer.Option(help="local, dask or slurm.")] = "local",
+    engine: Annotated[str, typer.Option(help="local or dask.")] = "local",
     slots: Annotated[int, typer.Option(min=0, help="Heavy stages at the same time; does not change results. 0: one a core.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
     json_: Json = False,
@@ -93,7 +113,7 @@ def run(
     from sciimg.stages.launch import describe_plan, launch
 
     if dry_run:
-        value = describe_plan(study, workdir)
+        value = describe_plan(study, workdir, engine)
         return value, "\n".join(f"{s['stage']:<20} {'done' if s['done'] else 'to do'}" for s in value["stages"]), 0
     outcome = launch(study, workdir, engine=engine, slots=slots)
     reasons = "\n".join(f"  - {r}" for r in outcome["reasons"])
@@ -132,7 +152,7 @@ def ingest(
     said = parse_spacing(spacing, unit)
     value = ingest_files(src, out, spacing=said, override=override_spacing, axes=axes, label_kind=label_kind, on_error=on_error)
     lines = [f"{i['id']}  {i['axes']} {i['shape']} {i['dtype']}  {i['spacing']} {i['unit']}" for i in value["images"]]
-    lines += [f"Rejected  {r['source']}: {p['message']} [{p['kind']}]" for r in value["rejected"] for p in r["problems"]]
+    lines += [printable(f"Rejected  {r['source']}: {p['message']} [{p['kind']}]") for r in value["rejected"] for p in r["problems"]]
     return value, "\n".join([*lines, f"{len(value['images'])} images in {out}"]), 3 if value["rejected"] else 0
 
 
@@ -385,7 +405,7 @@ def audit(
     from sciimg.stages.sign import audit_command
 
     value, steps = audit_command(release, trust)
-    problems = [f"Fault  {p['where']}: {p['message']} [{p['kind']}]" for p in value["problems"]]
+    problems = [printable(f"Fault  {p['where']}: {p['message']} [{p['kind']}]") for p in value["problems"]]
     verdict = f"{'Verified' if value['verified'] else 'NOT VERIFIED'}: decision {value['decision']}"
     return value, "\n".join([*steps, *problems, verdict]), 0 if value["verified"] else 1
 

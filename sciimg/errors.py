@@ -30,6 +30,11 @@ class Problem:
         return asdict(self)
 
 
+def printable(text: str) -> str:
+    """Return a text that any file and terminal can hold: bytes that are no UTF-8, and control characters, become escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
+
+
 class SciimgError(Exception):
     """Base of every error that a user may meet. Carries all problems; never shown as a traceback by the command line."""
 

@@ -1,9 +1,11 @@
 """Bytes that leave are written beside their place and renamed into it, so that a reader never meets half a file."""
 
+import errno
 import fcntl
 import os
 import shutil
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,22 @@ from typing import Any, TextIO
 
 from sciimg.errors import BusyError, Problem
 from sciimg.records import pretty_json
+
+
+def read_plain(path: Path) -> bytes:
+    """Return the bytes of a regular file from a stranger.
+
+    Raises
+    ------
+    OSError
+        At once, where a link would be followed, a pipe waited for, or a device or folder read.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    with os.fdopen(handle, "rb") as stream:
+        return stream.read()
 
 
 def sync_directory(path: Path) -> None:

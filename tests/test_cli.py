@@ -222,3 +222,36 @@ def test_data_list() -> None:
     code, value = reply("data", "list")
     assert code == 0
     assert {"tissue", "brain"} <= {d["name"] for d in value["data"]}  # type: ignore[attr-defined]
+
+
+def test_a_dry_run_refuses_what_a_run_would_refuse_at_once(tmp_path: Path) -> None:
+    study = ROOT / "protocols" / "smoke.yaml"
+    assert reply("run", study, "--workdir", tmp_path, "--dry-run", "--engine", "kube")[0] == 2
+    elsewhere = tmp_path / "study.yaml"
+    elsewhere.write_text(study.read_text().replace("package:skimage/data/ihc.png", "/nowhere/images"))
+    code, value = reply("run", elsewhere, "--workdir", tmp_path, "--dry-run")
+    assert code == 2 and [p["kind"] for p in value["problems"]] == ["missing"]
+
+
+def test_sets_that_cannot_be_compared_are_undefined_and_no_crash(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    tifffile.imwrite(tmp_path / "one" / "a.tif", np.full((32, 32), 7, np.uint8))
+    code, value = reply("metrics", "set", tmp_path / "one", tmp_path / "one", "--metric", "kid")
+    assert code == 0 and {m["status"] for m in value["metrics"]} == {"undefined"} and all(m["reason"] for m in value["metrics"])
+
+
+def test_a_data_range_that_is_none(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.arange(1024, dtype=np.uint8).reshape(32, 32))
+    assert reply("metrics", "pair", tmp_path / "a.tif", tmp_path / "a.tif", "--data-range", "nan")[0] == 2
+
+
+def test_a_name_cannot_forge_a_line() -> None:
+    result = CliRunner().invoke(app, ["info", "nothing\nVerified: decision accepted"])
+    assert result.exit_code == 2 and "\nVerified" not in result.output and "nothing\\nVerified" in result.output
+
+
+@pytest.mark.parametrize("out", ["/proc/nope/c", "/dev/null/c", "x" * 480])
+def test_a_place_that_cannot_be_written_is_bad_usage(tmp_path: Path, out: str) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.arange(1024, dtype=np.uint8).reshape(32, 32))
+    code, value = reply("ingest", tmp_path / "a.tif", "--unit", "pixel", "--out", out)
+    assert code == 2 and [p["kind"] for p in value["problems"]] == ["file-system"]

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sciimg.errors import InputError, Problem
-from sciimg.io.names import printable
+from sciimg.errors import InputError, Problem, printable
 
 
 def refuse(where: str | Path, kind: str, message: str) -> InputError:

@@ -23,11 +23,6 @@ def stem(path: Path) -> str:
     return name[: -len(double)] if double and len(name) > len(double) else path.stem
 
 
-def printable(text: str) -> str:
-    """Return a text that any file and terminal can hold: bytes that are no UTF-8, and control characters, become escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
-
-
 def slug(text: str) -> str:
     """Return lower-case ASCII letters, digits, dots, underscores and hyphens for a text; never empty, never beginning with a dot.
 

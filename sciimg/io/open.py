@@ -5,12 +5,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from sciimg.errors import InputError, Problem
+from sciimg.errors import InputError, Problem, printable
 from sciimg.io import dicom, gz, metaimage, minc, mrc, nifti, npy, nrrd, parrec, png, tiff
 from sciimg.io.beside import digest_files
 from sciimg.io.faults import refuse
 from sciimg.io.image import MEMORY_LIMIT, Image
-from sciimg.io.names import printable
 from sciimg.io.spacing import Wishes
 from sciimg.io.tiff_ome import COMPANION
 from sciimg.records import Digest

@@ -26,6 +26,7 @@ from pydantic import ValidationError
 
 from sciimg.decision import collect, decide
 from sciimg.errors import AuditError, Problem, SciimgError
+from sciimg.files import read_plain
 from sciimg.protocol import Study, parse_study
 from sciimg.provenance.attest import DATASET_BUNDLE, FOLDER, REPORTS, Attestation, read_attestation
 from sciimg.provenance.dsse import Bundle, read_bundle
@@ -35,8 +36,7 @@ from sciimg.provenance.policy import TrustPolicy, own_policy
 from sciimg.records import Decision, Digest, digest_file
 
 DATASET = "dataset"
-LEDGER = "stage.json"  # the run's own note about the stage; timings, signed by nobody
-_KNOWN = {DATASET, DATASET_BUNDLE, FOLDER, "signer.pub", *REPORTS, LEDGER}
+_KNOWN = {DATASET, DATASET_BUNDLE, FOLDER, "signer.pub", *REPORTS}
 T = TypeVar("T")
 _REQUIRED = (DATASET, DATASET_BUNDLE, FOLDER)
 
@@ -100,6 +100,9 @@ def audit(release: Path, policy: TrustPolicy | None = None, *, now: datetime.dat
             continue
         except SciimgError as error:
             said, problems = "", list(error.problems)
+        except OSError as error:
+            message = f"Every file of a release can be read ({error.strerror or error}). Get the release again from its source."
+            said, problems = "", [Problem(str(error.filename or case.release), "unreadable", message)]
         result.problems += problems
         mark = f"FAULT ({len(problems)})" if problems else "ok"
         result.steps.append(f"{number}  {mark:<11}  {title}{': ' + said if said else ''}.")
@@ -187,8 +190,14 @@ def _signature(case: _Case, result: Audit) -> Outcome:
 def _convenience_key(case: _Case, bundle: Bundle) -> list[Problem]:
     """Return what is wrong with ``signer.pub``: nobody is to trust it, but nobody is to be misled by it either."""
     path = case.release / "signer.pub"
-    if not path.exists() or PublicKey.from_pem(path.read_bytes(), path.name).id == bundle.key_id:
+    if not path.exists():
         return []
+    pem = read_plain(path)
+    key = PublicKey.from_pem(pem, path.name)
+    if key.id == bundle.key_id and pem == key.pem:
+        return []
+    if key.id == bundle.key_id:
+        return [Problem(path.name, "added", "It holds more than the key that signed this dataset. Get the release again from its source.")]
     message = "It is not the key that signed this dataset. Never take a key from a release; the trust policy says whom to believe."
     return [Problem(path.name, "other-key", message)]
 
@@ -232,7 +241,7 @@ def _attestations(case: _Case, result: Audit) -> Outcome:
         except SciimgError as error:
             problems += error.problems
             continue
-        faults = _about_this(attestation, bundle, study, key.person)
+        faults = [*_about_this(attestation, bundle, study, key.person), *_in_its_place(path, attestation, case.attestations)]
         problems += faults
         if not faults:
             case.attestations.append(attestation)
@@ -243,6 +252,17 @@ def _attestations(case: _Case, result: Audit) -> Outcome:
         message = f"The trust policy asks for {case.policy.threshold} persons to sign the decision; {len(persons)} did. Refuse the release."
         problems.append(Problem(FOLDER, "too-few-signers", message))
     return f"{len(persons)} of {case.policy.threshold} needed ({', '.join(sorted(persons)) or 'nobody'})", problems
+
+
+def _in_its_place(path: Path, attestation: Attestation, others: list[Attestation]) -> list[Problem]:
+    """Return what is wrong with the file: called by another role than it has, or a second copy that would look like another signer."""
+    role, signer, where = attestation.role, attestation.bundle.key_id, attestation.bundle.where
+    if path.name not in (f"{role}.sigstore.json", f"{role}-{signer[:8]}.sigstore.json"):
+        message = f"A {role} is called {role}.sigstore.json or {role}-{signer[:8]}.sigstore.json. Get the release again from its source."
+        return [Problem(where, "renamed", message)]
+    if any((o.role, o.bundle.key_id) == (role, signer) for o in others):
+        return [Problem(where, "signed-twice", f"This key has signed as {role} in another file. Get the release again from its source.")]
+    return []
 
 
 def _about_this(attestation: Attestation, bundle: Bundle, study: Study, person: str) -> list[Problem]:

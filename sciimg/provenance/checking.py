@@ -24,6 +24,7 @@ jq -r '.predicate.resources[].name' "$tmp/payload" | LC_ALL=C sort > "$tmp/signe
 (cd dataset && find . -type f | sed 's|^\\./||' | LC_ALL=C sort) > "$tmp/found"
 cmp "$tmp/signed" "$tmp/found"
 test -z "$(find dataset ! -type f ! -type d)"
+test -z "$(find dataset -type d -empty)"
 
 # 4. The decision, signed about this very statement and by the same key
 jq -r .dsseEnvelope.payload attestations/decision.sigstore.json | base64 -d > "$tmp/decision"
@@ -64,11 +65,14 @@ It checks bytes, names, signatures and reports, and derives the decision again f
 {OUTSIDER}
 ```
 
+This covers the files in `dataset/` and nothing beside it: not the decision, not the reports, not `signer.pub`.
+
 ## With openssl, jq and sha256sum alone
 
 ```sh
 {RECIPE}```
 
 The last line ends in the digest that the report cites. Any difference ends the commands with an error before it.
-Line 4 fails if another person than `KEY`'s signed the decision; check that attestation with their key.
+Step 4 fails if another person than `KEY`'s signed the decision; check that attestation with their key.
+Further attestations, and `signer.pub`, are looked at by `sciimg audit` alone.
 """

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sciimg.errors import AuditError, Problem
+from sciimg.files import read_plain
 from sciimg.provenance.keys import Key, PublicKey
 from sciimg.records import Digest, canonical_json
 
@@ -91,7 +92,7 @@ def read_bundle(path: Path, where: str) -> Bundle:
         If it is missing, malformed, or could be read in two ways.
     """
     try:
-        data = path.read_bytes()
+        data = read_plain(path)
     except OSError as error:
         raise AuditError(
             Problem(where, "bundle-missing", f"A signature bundle belongs here ({error.strerror}). Get the whole release.")
@@ -109,6 +110,8 @@ def parse_bundle(data: bytes, where: str) -> Bundle:
     assert isinstance(material, dict)
     assert isinstance(envelope, dict)
     _only(material, {"publicKey", "tlogEntries", "timestampVerificationData"}, where)
+    unused = not material.get("tlogEntries") and not material.get("timestampVerificationData")
+    _require(unused, where, "it has no log entries or timestamps, which nobody would check")
     _only(envelope, {"payload", "payloadType", "signatures"}, where)
     _require(envelope.get("payloadType") == PAYLOAD_TYPE, where, f"its payloadType is {PAYLOAD_TYPE}; got {envelope.get('payloadType')!r}")
     signature, key_id = _one_signature(envelope, material, where)
@@ -125,6 +128,7 @@ def _one_signature(envelope: dict[str, Any], material: dict[str, Any], where: st
     first, public = signatures[0], material.get("publicKey")
     _require(isinstance(first, dict) and isinstance(public, dict), where, "its signature names a public key")
     assert isinstance(public, dict)
+    _only(public, {"hint"}, where)
     _only(first, {"sig", "keyid"}, where)
     key_id = public.get("hint")
     _require(isinstance(key_id, str) and key_id == (first.get("keyid") or key_id), where, "its hint and keyid name one key")

@@ -37,9 +37,7 @@ def launch(study: Path, workdir: Path, *, engine: str = "local", slots: int = 0)
     SciimgError
         With every problem that the flow or its stages named.
     """
-    if engine not in ENGINES:
-        message = f"--engine is one of {', '.join(ENGINES)} in this version; got {engine!r}."
-        raise InputError(Problem("--engine", "unknown-engine", message))
+    check_engine(engine)
     check_recipes(study)
     run = Run.begin(study, workdir)
     with hold(run.path / ".run.lock"), tempfile.TemporaryDirectory() as folder:
@@ -65,6 +63,13 @@ def launch(study: Path, workdir: Path, *, engine: str = "local", slots: int = 0)
     return outcome
 
 
+def check_engine(engine: str) -> None:
+    """Refuse an engine that this version does not have."""
+    if engine not in ENGINES:
+        message = f"--engine is one of {', '.join(ENGINES)} in this version; got {engine!r}."
+        raise InputError(Problem("--engine", "unknown-engine", message))
+
+
 def check_recipes(study: Path) -> None:
     """Refuse recipes and options that do not exist before anything is written; the contract cannot know them.
 
@@ -87,15 +92,28 @@ def check_recipes(study: Path) -> None:
         raise InputError(problems)
 
 
-def describe_plan(study: Path, workdir: Path) -> dict[str, Any]:
-    """Return what a run would do: its folder, its stages and which of them are done."""
+def describe_plan(study: Path, workdir: Path, engine: str = "local") -> dict[str, Any]:
+    """Return what a run would do: its folder, its stages and which of them are done. What a run would refuse at once is refused here."""
+    from sciimg.io.expand import expand
     from sciimg.protocol import load_study
 
+    check_engine(engine)
     check_recipes(study)
     loaded = load_study(study)
+    problems: list[Problem] = []
+    for source in loaded.study.sources:
+        try:
+            expand(source.uri, loaded.folder)
+        except InputError as error:
+            problems += [Problem(f"{study}: sources.{source.name}", p.kind, p.message) for p in error.problems]
+    if problems:
+        raise InputError(problems)
     digest = loaded.study.digest
     folder = workdir / f"{loaded.study.name}-{digest.removeprefix('sha256:')[:8]}"
     run = Run(folder)
     begun = (folder / "run.json").exists()
-    stages = [{"stage": s.name, "needs": list(s.needs), "done": begun and s.is_done(run)} for s in plan(loaded.study).values()]
+    done: dict[str, bool] = {}
+    for stage in plan(loaded.study).values():  # in order, so that what a stage needs is known before it
+        done[stage.name] = begun and all(done[n] for n in stage.needs) and stage.is_done(run)
+    stages = [{"stage": s.name, "needs": list(s.needs), "done": done[s.name]} for s in plan(loaded.study).values()]
     return {"study": loaded.study.name, "digest": digest, "run": str(folder), "stages": stages}

@@ -1,10 +1,12 @@
 """Metrics of any two images or sets, for the command line."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sciimg.errors import InputError, Problem
+from sciimg.records import Metric
 from sciimg.types import PatchSet
 
 _GROUPS = {"prdc": ("precision", "recall", "density", "coverage")}
@@ -23,6 +25,8 @@ def pair(reference: Path, test: Path, *, metrics: Sequence[str], data_range: flo
 
     metrics = _spelt(metrics)
     _known(metrics, PAIR_METRICS)
+    if data_range is not None and not (math.isfinite(data_range) and data_range > 0):
+        raise InputError(Problem("--data-range", "bad-value", f"The data range is a number above 0, e.g. 255; got {data_range}."))
     first, second = load_patchset(reference), load_patchset(test)
     if len(first) > 1 or len(second) > 1:
         first, second = _matched(first, second, reference, test)
@@ -43,15 +47,22 @@ def compare_sets(real: Path, synthetic: Path, *, train: Path | None, metrics: Se
     from sciimg.validation.features.wavelets import scattering
     from sciimg.validation.folders import load_patchset
     from sciimg.validation.memorisation import Training, copies
+    from sciimg.validation.outcome import UndefinedError
 
     names = [name for metric in _spelt(metrics) for name in _GROUPS.get(metric, (metric,))]
     _known(names, {**SET_METRICS, **DERIVED}, extra=tuple(_GROUPS))
     first, second = load_patchset(real), load_patchset(synthetic)
     known = None if train is None else load_patchset(train)
     reference = known or first
-    spaces = [fit_space("scattering", scattering, reference), fit_space("texture", texture, reference)]
-    wanted = {f"{name}_{space.name}" for name in names for space in spaces}
-    found = [m for m in set_metrics(first, second, spaces) if m.name in wanted or m.name.startswith("control_")]
+    found: list[Metric] = []
+    for space, embed in (("scattering", scattering), ("texture", texture)):
+        wanted = {f"{name}_{space}" for name in names}
+        try:
+            measured = set_metrics(first, second, [fit_space(space, embed, reference)])
+        except UndefinedError as error:  # reference images that do not differ from one another make no space
+            found += [Metric.undefined(name, str(error), higher_is_better=None, n_real=len(first)) for name in sorted(wanted)]
+            continue
+        found += [m for m in measured if m.name in wanted or m.name.startswith("control_")]
     if known is not None:
         training = Training(list(known.images), known.images.shape[2:])
         found += copies(training, known, first, second, key=("metrics",))[0]

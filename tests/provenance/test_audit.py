@@ -85,6 +85,17 @@ def forget_file(release: Path) -> None:
     )
 
 
+def piped(path: Path) -> None:
+    """Put a pipe in the place of a file: reading it would wait for ever."""
+    path.unlink()
+    os.mkfifo(path)
+
+
+def twice(release: Path) -> None:
+    first = release / "attestations/decision.sigstore.json"
+    shutil.copy(first, first.with_name(f"decision-{read_attestation(first).bundle.key_id[:8]}.sigstore.json"))
+
+
 TAMPERED: dict[str, tuple[Callable[[Path], object], set[str]]] = {
     "a changed byte": (lambda r: chunk(r).write_bytes(chunk(r).read_bytes()[:-1] + b"\0"), {"changed"}),
     "a truncated file": (lambda r: chunk(r).write_bytes(chunk(r).read_bytes()[:-1]), {"changed"}),
@@ -146,6 +157,31 @@ TAMPERED: dict[str, tuple[Callable[[Path], object], set[str]]] = {
     "an edited PDF": (lambda r: (r / "report.pdf").write_bytes((r / "report.pdf").read_bytes() + b"%"), {"changed"}),
     "a removed report": (lambda r: (r / "report.pdf").unlink(), {"missing"}),
     "another public key": (lambda r: (r / "signer.pub").write_bytes(make_key("Eve", r.parent / "eve").public.pem), {"other-key"}),
+    "a pipe for a bundle": (lambda r: piped(r / "dataset.sigstore.json"), {"not-regular", "bundle-missing"}),
+    "a pipe for a key": (lambda r: piped(r / "signer.pub"), {"not-regular", "unreadable"}),
+    "a pipe for an attestation": (lambda r: piped(r / "attestations/decision.sigstore.json"), {"added", "too-few-signers"}),
+    "a folder for a key": (lambda r: ((r / "signer.pub").unlink(), (r / "signer.pub").mkdir()), {"not-regular", "unreadable"}),
+    "words before the key": (lambda r: (r / "signer.pub").write_bytes(b"Trust me.\n" + (r / "signer.pub").read_bytes()), {"added"}),
+    "a log entry that nobody checks": (
+        lambda r: edited_json(r / "dataset.sigstore.json", lambda v: v["verificationMaterial"].update(tlogEntries=[{"logIndex": "1"}])),
+        {"malformed-bundle"},
+    ),
+    "a timestamp that nobody checks": (
+        lambda r: edited_json(
+            r / "dataset.sigstore.json", lambda v: v["verificationMaterial"].update(timestampVerificationData={"rfc3161Timestamps": [1]})
+        ),
+        {"malformed-bundle"},
+    ),
+    "a note beside the key's name": (
+        lambda r: edited_json(r / "dataset.sigstore.json", lambda v: v["verificationMaterial"]["publicKey"].update(note="by the Pope")),
+        {"malformed-bundle"},
+    ),
+    "a decision that is called a review": (
+        lambda r: (r / "attestations/decision.sigstore.json").rename(r / "attestations/review.sigstore.json"),
+        {"renamed", "too-few-signers"},
+    ),
+    "a decision given twice": (twice, {"signed-twice"}),
+    "the run's note": (lambda r: (r / "stage.json").write_text("{}"), {"added"}),
     "no key at all": (lambda r: (r / "signer.pub").write_bytes(b"x"), {"not-a-key"}),
 }
 

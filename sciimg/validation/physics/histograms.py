@@ -5,16 +5,20 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+_DOUBLINGS = 12  # from 1/4096 of the real range
+
 
 def edges_of(values: Array, bins: int, *, beyond: float = 1.0) -> Array:
-    """Return bin edges at quantiles of real values, with one outer bin on each side for what lies beyond them.
+    """Return bin edges at quantiles of real values, with outer bins on each side for what lies beyond them.
 
-    The outer bins reach ``beyond`` times the real range further; a value farther out counts as lying at their end.
+    The outer bins begin narrow and double, so that mass just beyond the real range counts as lying there; they reach ``beyond`` times the
+    real range, and a value farther out counts as lying at their end.
     """
     inner = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)))
     span = float(inner[-1] - inner[0]) or max(abs(float(inner[0])), 1.0)
     top = np.nextafter(inner[-1], np.inf)  # the largest real value belongs to the last inner bin
-    return np.unique(np.concatenate([[inner[0] - beyond * span], inner[:-1], [top, inner[-1] + beyond * span]]))
+    outward = beyond * span * 0.5 ** np.arange(_DOUBLINGS, -1, -1)
+    return np.unique(np.concatenate([inner[0] - outward, inner[:-1], [top], inner[-1] + outward]))
 
 
 def counts(values: Array, edges: Array, weights: Array | None = None) -> Array:
