@@ -62,6 +62,9 @@ def describe(path: Path) -> dict[str, Any]:
     return _image(path)
 
 
+_LISTS = ("shape", "spacing", "channels")  # written as JSON in the catalogue
+
+
 def _collection(path: Path) -> dict[str, Any]:
     from sciimg.store import Collection
 
@@ -76,7 +79,7 @@ def _collection(path: Path) -> dict[str, Any]:
         "synthetic": collection.synthetic,
         "study": collection.study,
         "digest": collection.digest,
-        "shapes": [dict(row) for row in core.head(20).to_dict("records")],
+        "shapes": [{k: json.loads(v) if k in _LISTS else v for k, v in row.items()} for row in core.head(20).to_dict("records")],
         "labels": sorted(table["label_kind"].dropna().unique()),
         "columns": list(table.columns),
         "rejected": collection.rejected,
