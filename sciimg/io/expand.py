@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from glob import has_magic
 from pathlib import Path
 
-from sciimg.io import dicom
+from sciimg.io import dicom, omezarr
 from sciimg.io.faults import refuse
 from sciimg.io.open import EXTENSIONS, extension, recognise
 from sciimg.io.tiff_ome import one_a_set
@@ -81,8 +81,13 @@ _DISTRIBUTIONS = {"skimage": "scikit-image"}
 
 
 def is_zarr(path: Path) -> bool:
-    """Whether a folder is a Zarr group or a collection of ours, which the store reads."""
-    return any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zattrs", "collection.json"))
+    """Whether a folder is a Zarr group or array, or a collection of ours."""
+    return (path / "collection.json").exists() or omezarr.holds(path)
+
+
+def is_stored(path: Path) -> bool:
+    """Whether a folder is a collection of ours or an OME-Zarr 0.5 image, which the store reads with what it knows of them."""
+    return (path / "collection.json").exists() or ((path / "zarr.json").exists() and b'"multiscales"' in (path / "zarr.json").read_bytes())
 
 
 def _matches(text: str, folder: Path) -> list[Path]:

@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from sciimg.errors import InputError, Problem, printable
-from sciimg.io import dicom, gz, metaimage, minc, mrc, nifti, npy, nrrd, parrec, png, tiff
+from sciimg.io import dicom, gz, metaimage, minc, mrc, nifti, npy, nrrd, omezarr, parrec, png, tiff
 from sciimg.io.beside import digest_files
 from sciimg.io.faults import refuse
 from sciimg.io.image import MEMORY_LIMIT, Image
@@ -38,6 +38,7 @@ FORMATS: tuple[Format, ...] = (
     Format("MRC", mrc),
     Format("MINC", minc),
     Format("PAR/REC", parrec),
+    Format("OME-Zarr", omezarr),
     Format("MetaImage", metaimage),  # last: its only mark is a line of its header
 )
 EXTENSIONS: frozenset[str] = frozenset(e for f in FORMATS for e in f.module.EXTENSIONS)
@@ -99,8 +100,10 @@ def recognise(path: Path) -> Format | None:
 
 
 def digest_source(path: Path) -> Digest:
-    """Return the SHA-256 of what an image is made of: a file, a DICOM series, a set of OME-TIFFs, a header and its data."""
-    return dicom.digest_series(path) if path.is_dir() else digest_files(files_of(path))
+    """Return the SHA-256 of what an image is made of: a file, a DICOM series, an OME-Zarr, a set of OME-TIFFs, a header and its data."""
+    if path.is_dir():
+        return omezarr.digest_folder(path) if omezarr.holds(path) else dicom.digest_series(path)
+    return digest_files(files_of(path))
 
 
 def files_of(path: Path) -> list[Path]:
@@ -127,7 +130,10 @@ def _format_of(path: Path) -> Format:
     if path.is_dir():
         if dicom.members(path):
             return next(f for f in FORMATS if f.module is dicom)
-        raise refuse(path, "folder", "An image is a file, or a folder with one DICOM series; this folder holds no DICOM files.")
+        if omezarr.holds(path):
+            return next(f for f in FORMATS if f.module is omezarr)
+        message = "An image is a file, an OME-Zarr, or a folder with one DICOM series; this folder is none. Ingest a folder of images."
+        raise refuse(path, "folder", message)
     if not path.exists():
         raise refuse(path, "missing", "The file must exist; there is none of this name. Check the path.")
     if not path.is_file():

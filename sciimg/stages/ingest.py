@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from sciimg.errors import BusyError, InputError, Problem, StorageError
 from sciimg.files import write_json
-from sciimg.io.expand import is_zarr
+from sciimg.io.expand import is_stored
 from sciimg.io.faults import refuse
 from sciimg.io.labels import PIXELS
 from sciimg.io.names import unique_ids
@@ -74,12 +74,12 @@ def ingest_files(
     found, rejected = find(sources)
     label_of = pairs(found)
     labels = set(label_of.values())
-    files = [path for path in found if not is_zarr(path) and path not in labels]
+    files = [path for path in found if not is_stored(path) and path not in labels]
     wishes = Wishes(spacing, override, axes)
     ids = unique_ids(files, digest_source)
     items = [file_item(path, id, wishes, label_of.get(path), kind) for path, id in zip(files, ids, strict=True)]
     for path in found:
-        if is_zarr(path):
+        if is_stored(path):
             items += stored_items(path, rejected, {i.id for i in items})
     how = [spacing and [*spacing.values, spacing.unit], override, axes, kind, {str(k): str(v) for k, v in label_of.items()}]
     _write(items, rejected, out, settings=digest_of(how), stop=on_error == "stop")
