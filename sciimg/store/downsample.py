@@ -68,10 +68,14 @@ def _mean(windows: list[NDArray[Any]]) -> NDArray[Any]:
     count, dtype = len(windows), windows[0].dtype
     bits = count.bit_length() - 1
     if dtype.kind == "f":
-        total = windows[0].astype(np.float64)
-        for window in windows[1:]:
-            total += window
-        return (total / count).astype(dtype)
+        mean = windows[0].astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for window in windows[1:]:
+                mean += window
+        mean /= count
+        if dtype.itemsize == 8 and not (finite := np.isfinite(mean)).all():  # sums beyond the range of doubles, whose mean lies within
+            mean = np.where(finite, mean, sum(window / count for window in windows))
+        return mean.astype(dtype)
     if dtype.itemsize == 8:
         return _mean_of_widest(windows, bits)
     unsigned = np.dtype(_SUM_DTYPE[dtype.itemsize])

@@ -49,6 +49,13 @@ def test_the_mean_of_floats_is_summed_in_double_precision() -> None:
     assert halve_mean(image, (2, 2))[0, 0] == np.float32((2**25 + 3) / 4)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_largest_floats_do_not_overflow(dtype: type) -> None:
+    top = np.finfo(dtype).max
+    image = np.array([[top, top, top, top], [top, top, -top, -top]], dtype)
+    assert halve_mean(image, (2, 2)).tolist() == [[top, 0.0]]
+
+
 def test_labels_are_never_mixed() -> None:
     labels = np.arange(30, dtype=np.int32).reshape(5, 6)
     coarse = halve_nearest(labels, (2, 2))

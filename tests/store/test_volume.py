@@ -47,18 +47,6 @@ def test_any_array_comes_back_exactly(given_array: tuple[str, Any], data: st.Dat
         assert np.asarray(zarr.open_array(path / "0", mode="r")[...]).tobytes() == pixels.tobytes()
 
 
-@pytest.fixture
-def small_pieces(monkeypatch: pytest.MonkeyPatch) -> int:
-    """Chunks, shards and slabs so small that an image of a few thousand pixels meets every border."""
-    monkeypatch.setattr(layout, "SLAB_BYTES", 2048)
-    monkeypatch.setattr(layout, "_ONE_CHUNK_BYTES", 64)
-    monkeypatch.setattr(layout, "_ONE_SHARD_BYTES", 128)
-    monkeypatch.setattr(layout, "_LARGEST_LEVEL", {2: 4, 3: 4})
-    monkeypatch.setattr(layout, "_SHARD_EDGE", {2: 16, 3: 16})
-    monkeypatch.setattr(layout, "_chunk_edges", lambda axes, shape, dims: {"z": 4, "y": 8, "x": 8})
-    return 2048
-
-
 @pytest.mark.parametrize("shape", [(3, 13, 21, 18), (1, 8, 16, 16), (2, 1, 40, 7), (5, 30, 5, 5)])
 def test_one_pass_in_bounded_memory_gives_levels_that_follow_from_the_pixels(
     tmp_path: Path, small_pieces: int, shape: tuple[int, ...]
