@@ -4,6 +4,7 @@ De-identification: only the elements named in :mod:`sciimg.io.dicom_header` are 
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from sciimg.errors import Problem
 from sciimg.io.dicom_header import Frame, frames_of
-from sciimg.io.dicom_pixels import stored_pixels
+from sciimg.io.dicom_pixels import StoredFrames
 from sciimg.io.dicom_series import Geometry, arrange
 from sciimg.io.faults import refuse
 from sciimg.io.image import Box, Image, Load, accepted_dtype, default_channels
@@ -98,21 +99,30 @@ def _acquisition(stack: list[list[Frame]]) -> dict[str, Any]:
 
 def _loader(stack: list[list[Frame]], axes: str) -> Load:
     final = _final_dtype(stack)
+    opened: dict[Path, StoredFrames] = {}  # files of several frames, whose headers are long
 
     def load(box: Box) -> NDArray[Any]:
         part = dict(zip(axes, box, strict=True))
         times = stack[part.get("t", slice(0, 1))]
-        planes = [[_plane(frame, final)[:, part["y"], part["x"]] for frame in row[part.get("z", slice(0, 1))]] for row in times]
-        whole = np.moveaxis(np.asarray(planes), 2, 1)  # t, c, z, y, x
-        whole = whole[:, part.get("c", slice(None))]
+
+        @lru_cache(maxsize=1)  # the tiles of a mosaic follow one another
+        def stored(path: Path, compressed: bool, index: int, count: int) -> NDArray[Any]:
+            if count == 1:
+                return StoredFrames(path, compressed, count)[index]
+            return opened.setdefault(path, StoredFrames(path, compressed, count))[index]
+
+        def plane(frame: Frame) -> NDArray[Any]:
+            return _in_units(frame, stored(frame.path, frame.compressed, frame.index, frame.count), final)[:, part["y"], part["x"]]
+
+        whole = np.asarray([[plane(frame) for frame in row[part.get("z", slice(0, 1))]] for row in times])
+        whole = np.moveaxis(whole, 2, 1)[:, part.get("c", slice(None))]  # t, c, z, y, x
         return whole.reshape([s.stop - s.start for s in box])
 
     return load
 
 
-def _plane(frame: Frame, final: np.dtype[Any]) -> NDArray[Any]:
+def _in_units(frame: Frame, stored: NDArray[Any], final: np.dtype[Any]) -> NDArray[Any]:
     """Return the pixels of one frame, cyx, in the units of the series."""
-    stored = stored_pixels(frame.path, frame.compressed, frame.index, frame.count)
     if stored.dtype.kind not in "iu":
         raise refuse(frame.path, "dtype", f"Pixels must be integers; these are {stored.dtype}.")
     colours = np.moveaxis(stored, -1, 0) if frame.samples > 1 else stored[np.newaxis]
