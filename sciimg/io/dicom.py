@@ -51,10 +51,10 @@ def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
     ------
     InputError
         Kinds ``corrupt``, ``truncated``, ``mixed-series``, ``slice-gap``, ``duplicate-slices``, ``missing-slices``, ``no-position``,
-        ``multi-frame``, ``burned-in``, ``no-pixels``, ``dtype``, ``unknown-spacing``, ``spacing-contradiction``.
+        ``multi-frame``, ``too-large``, ``burned-in``, ``no-pixels``, ``dtype``, ``unknown-spacing``, ``spacing-contradiction``.
     """
     files = members(path) if path.is_dir() else [path]
-    frames = [frame for file in files for frame in frames_of(file)]
+    frames = [frame for file in files for frame in frames_of(file, wishes.memory_limit)]
     _refuse_burned_in(frames, wishes, path)
     stack, geometry, notes = arrange(frames, path)
     first = stack[0][0]

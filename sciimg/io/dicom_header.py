@@ -5,6 +5,7 @@ other than the two that describe a mosaic) never enter the program, so that they
 """
 
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,6 +52,7 @@ _MACROS = {
 }
 _CLASSIC = {"EffectiveEchoTime": "EchoTime"}
 _IMAGES_IN_MOSAIC, _CSA_IMAGE_HEADER = (0x0019, 0x100A), (0x0029, 0x1010)  # Siemens private elements
+_META_AT = 144  # bytes: preamble, "DICM", and the element that says how long the others of the file meta information are (PS3.10, 7.1)
 # Used to put frames in order and into place, then forgotten.
 _PASSING = frozenset({"SeriesInstanceUID", "SOPInstanceUID", "InstanceNumber", "AcquisitionNumber", "TemporalPositionIdentifier"})
 KEPT = frozenset({*ACQUISITION, *_GEOMETRY, *(key for keys in _MACROS.values() for key in keys), "TransferSyntaxUID"}) - _PASSING
@@ -94,15 +96,17 @@ class Frame:
         return float(value) if isinstance(value, int | float) else 0.0
 
 
-def frames_of(path: Path) -> list[Frame]:
+def frames_of(path: Path, memory_limit: int) -> list[Frame]:
     """Return the slices of one DICOM file: one, the tiles of a Siemens mosaic, or the frames of an enhanced object.
 
     Raises
     ------
     InputError
-        Kinds ``corrupt``, ``no-pixels``, ``multi-frame``, ``truncated``.
+        Kinds ``corrupt``, ``no-pixels``, ``multi-frame``, ``truncated``, ``too-large``.
     """
     import pydicom
+
+    _refuse_bomb(path, memory_limit)
 
     tags: list[Any] = [*ACQUISITION, *_GEOMETRY, _IMAGES_IN_MOSAIC, _CSA_IMAGE_HEADER]
     with decoding(path, what="The DICOM header cannot be read"):
@@ -125,6 +129,24 @@ def frames_of(path: Path) -> list[Frame]:
     if normal is None:
         return frames
     return _tiles(frame, tiles, normal)
+
+
+def _refuse_bomb(path: Path, memory_limit: int) -> None:
+    """A deflated file (PS3.5, A.5) is inflated as a whole, however large it becomes, before anything of it can be read."""
+    from pydicom.filereader import read_file_meta_info
+
+    with decoding(path, what="The DICOM header cannot be read"):
+        meta = read_file_meta_info(path)
+        if not meta.TransferSyntaxUID.is_deflated:
+            return
+        size, inflate = 0, zlib.decompressobj(-zlib.MAX_WBITS)
+        with path.open("rb") as stream:
+            stream.seek(_META_AT + meta.FileMetaInformationGroupLength)
+            while not inflate.eof and (data := inflate.unconsumed_tail or stream.read(2**16)):
+                size += len(inflate.decompress(data, 2**20))
+                if size > memory_limit:
+                    message = f"Inflated, a file must stay within {memory_limit / 2**30:.1f} GiB; this one is larger. Save it uncompressed."
+                    raise refuse(path, "too-large", message)
 
 
 def _acquisition(header: Any) -> dict[str, Any]:
