@@ -137,6 +137,8 @@ class Image:
         size = math.prod(shape) * self.dtype.itemsize
         if size > self.memory_limit:
             raise too_large(self.source, shape, size, self.memory_limit)
+        if not size:  # nothing is asked for, and loaders need not know how to give it
+            return np.empty(shape, self.dtype)
         pixels = np.ascontiguousarray(self.load(whole), dtype=self.dtype)
         if pixels.shape != shape:
             raise refuse(self.source, "truncated", f"The file declares {shape} samples here and gives {pixels.shape}.")
