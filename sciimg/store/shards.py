@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
@@ -131,13 +132,15 @@ class ArrayWriter:
 
 
 def make_folders(path: Path) -> None:
-    """Make a folder and what is missing above it; unlike ``Path.mkdir``, from the top down, in one call to the system each."""
-    missing = []
-    while not path.exists():
-        missing.append(path)
-        path = path.parent
-    for folder in reversed(missing):
-        folder.mkdir(exist_ok=True)
+    """Make a folder and what is missing above it; a folder whose parent is there costs one call to the system."""
+    try:
+        os.mkdir(path)  # noqa: PTH102 - half the time of Path.mkdir, and there are four a small image
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        make_folders(path.parent)
+        with suppress(FileExistsError):
+            os.mkdir(path)  # noqa: PTH102
 
 
 def _write_new(file: Path, pieces: Sequence[bytes], *, beside: bool) -> None:

@@ -20,6 +20,7 @@ from sciimg.store.layout import Level, Shape, layouts, slab_axis, tiles, togethe
 from sciimg.store.shards import THREADED_BYTES, ArrayReader, ArrayWriter, Box, in_order
 
 _PIECE_BYTES = 4 * 2**20  # two planes of 1024 x 1024 uint16: small enough for the cache, large enough for a task
+_FEW = 2**17  # 16-bit pixels are sorted faster than 65536 counts are summed: 17 against 216 µs for 64 x 64, 156 against 338 for 256 x 256
 _SAMPLED_PIXELS = 2**20  # a channel: enough for percentiles of a display window
 
 
@@ -88,12 +89,17 @@ class PixelSummary:
 
 
 def _percentiles(values: NDArray[Any]) -> tuple[float, float]:
-    """Return percentiles 0.1 and 99.9; for the usual pixels by counting, which is several times faster than sorting."""
+    """Return percentiles 0.1 and 99.9; for the usual pixels by counting, where that is faster than sorting."""
     if values.dtype.kind != "u" or values.itemsize > 2:
         start, end = np.percentile(values, (0.1, 99.9))
         return float(start), float(end)
-    below = np.cumsum(np.bincount(values))
     places = np.array([0.001, 0.999]) * (values.size - 1)
+    if values.itemsize == 2 and values.size <= _FEW:
+        ordered = np.sort(values)
+        low, high = (ordered[np.minimum(np.floor(places).astype(int) + i, values.size - 1)].astype(int) for i in (0, 1))
+        start, end = low + (high - low) * (places % 1)
+        return float(start), float(end)
+    below = np.cumsum(np.bincount(values))
     low, high = (np.searchsorted(below, np.floor(places) + i, side="right") for i in (0, 1))
     start, end = low + (np.minimum(high, len(below) - 1) - low) * (places % 1)
     return float(start), float(end)
