@@ -114,9 +114,12 @@ def _loader(stack: list[list[Frame]], axes: str) -> Load:
         def plane(frame: Frame) -> NDArray[Any]:
             return _in_units(frame, stored(frame.path, frame.compressed, frame.index, frame.count), final)[:, part["y"], part["x"]]
 
-        whole = np.asarray([[plane(frame) for frame in row[part.get("z", slice(0, 1))]] for row in times])
-        whole = np.moveaxis(whole, 2, 1)[:, part.get("c", slice(None))]  # t, c, z, y, x
-        return whole.reshape([s.stop - s.start for s in box])
+        size = {a: s.stop - s.start for a, s in part.items()}
+        whole = np.empty((len(times), stack[0][0].samples, size.get("z", 1), size["y"], size["x"]), final)
+        for t, row in enumerate(times):
+            for z, frame in enumerate(row[part.get("z", slice(0, 1))]):
+                whole[t, :, z] = plane(frame)
+        return whole[:, part.get("c", slice(None))].reshape(list(size.values()))
 
     return load
 
@@ -132,7 +135,11 @@ def _in_units(frame: Frame, stored: NDArray[Any], final: np.dtype[Any]) -> NDArr
         raise refuse(frame.path, "corrupt", f"{(frame.rows, frame.columns)} pixels are declared; {stored.shape} are there.")
     if (frame.slope, frame.intercept) == (1.0, 0.0):
         return pixels.astype(final)
-    return (pixels.astype(np.float64) * frame.slope + frame.intercept).astype(final)
+    real = pixels.astype(np.float64) * frame.slope + frame.intercept
+    if final.kind != "f" and not np.iinfo(final).min <= real.min() <= real.max() <= np.iinfo(final).max:
+        message = f"Pixels must fit into the {frame.bits_stored} bits that BitsStored declares; these do not. Correct the element."
+        raise refuse(frame.path, "corrupt", message)
+    return real.astype(final)
 
 
 def _final_dtype(stack: list[list[Frame]]) -> np.dtype[Any]:
@@ -145,10 +152,10 @@ def _final_dtype(stack: list[list[Frame]]) -> np.dtype[Any]:
     # BitsStored is often 12 of 16, so that a CT stays within 16 bits.
     lowest = (-(2 ** (first.bits_stored - 1)) if first.signed else 0) + min(f.intercept for f in frames)
     highest = 2 ** (first.bits_stored - first.signed) - 1 + max(f.intercept for f in frames)
-    for dtype in (stored, np.dtype(np.uint16), np.dtype(np.int16)):
+    for dtype in (stored, np.dtype(np.uint16), np.dtype(np.int16), np.dtype(np.int32)):
         if np.iinfo(dtype).min <= lowest and highest <= np.iinfo(dtype).max:
             return dtype
-    return np.dtype(np.int32)
+    return np.dtype(np.int64)
 
 
 def _stated(geometry: Geometry) -> Stated:

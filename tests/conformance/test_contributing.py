@@ -21,7 +21,8 @@ PAGE = Path(__file__).parents[2] / "CONTRIBUTING.md"
 
 @pytest.fixture(scope="module")
 def blocks() -> list[str]:
-    found = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    found = re.findall(r"^```(?:python|diff)\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    found = [re.sub(r"^\+ +", "", block, flags=re.MULTILINE) for block in found]
     assert len(found) == 3, "a module, its entry in FORMATS, and its rows"
     return found
 

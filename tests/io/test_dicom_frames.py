@@ -286,3 +286,27 @@ def test_a_deflated_file_that_grows_without_end_is_refused(tmp_path: Path) -> No
     with pytest.raises(InputError) as caught:
         open_image(tmp_path / "e.dcm", memory_limit=2**22)
     assert [p.kind for p in caught.value.problems] == ["too-large"]
+
+
+@pytest.mark.parametrize(("dtype", "intercept"), [("u1", -1024), ("i1", 100), ("u2", -1024), ("i2", -1), ("u4", -1), ("i4", 1)])
+def test_an_intercept_never_wraps_round(tmp_path: Path, dtype: str, intercept: int) -> None:
+    info = np.iinfo(dtype)
+    volume = np.array([[[info.min, info.max, 0]], [[1, info.max, info.min]]], dtype)
+    for z, plane in enumerate(volume):
+        write_slice(tmp_path / f"{z}", plane, (0, 0, z), number=z, RescaleSlope=1, RescaleIntercept=intercept)
+    np.testing.assert_array_equal(open_image(tmp_path).read(), volume.astype(np.int64) + intercept)
+
+
+def test_pixels_beyond_the_bits_that_are_declared(tmp_path: Path) -> None:
+    """Twelve bits less 1024 fit into int16, and these pixels do not. In plain files further bits are overlays (PS3.5, 8.1.1)."""
+    volume = np.array([[0, 4095] * 8, [40000, 3] * 8], np.uint16)
+    write_slice(tmp_path / "a", volume, (0, 0, 0), BitsStored=12, HighBit=11, RescaleSlope=1, RescaleIntercept=-1024)
+    np.testing.assert_array_equal(open_image(tmp_path / "a").read(), (volume & 0xFFF).astype(int) - 1024)
+    header = pydicom.dcmread(tmp_path / "a")
+    header.file_meta.TransferSyntaxUID = JPEG_LS
+    header.PixelData = encapsulate([encode(volume, JPEG_LS, header)])
+    header["PixelData"].VR, header["PixelData"].is_undefined_length = "OB", True
+    header.save_as(tmp_path / "a")
+    with pytest.raises(InputError, match="BitsStored") as caught:
+        open_image(tmp_path / "a").read()
+    assert [p.kind for p in caught.value.problems] == ["corrupt"]
