@@ -222,13 +222,22 @@ def _arrays(file: Content, path: Path) -> list[_Found]:
                 continue
             seen.add(address)
             if len(seen) > _MOST_OBJECTS:
-                raise refuse(path, "which-dataset", f"The file holds more than {_MOST_OBJECTS} objects. Save the image into a file of its own.")
+                raise refuse(
+                    path, "which-dataset", f"The file holds more than {_MOST_OBJECTS} objects. Save the image into a file of its own."
+                )
             if isinstance(thing, h5py.Group):
                 todo.append((name, thing))
             elif isinstance(thing, h5py.Dataset) and thing.shape is not None and len(thing.shape) >= 2:
                 described = any(a in thing.attrs for a in ("axistags", "element_size_um", "DIMENSION_LABELS"))
-                found.append(_Found(name, tuple(thing.shape), thing.dtype.kind in "uifb", described))
-    return sorted(found)
+                found.append(_Found(name, tuple(thing.shape), _numeric(thing), described))
+    return sorted(found, key=lambda a: a.name)
+
+
+def _numeric(array: Content) -> bool:
+    try:
+        return array.dtype.kind in "uifb"
+    except (TypeError, ValueError):  # a type that NumPy has no word for
+        return False
 
 
 def _chosen(arrays: list[_Found], label: bool, path: Path) -> str:
@@ -240,8 +249,9 @@ def _chosen(arrays: list[_Found], label: bool, path: Path) -> str:
     preferred = labels if label else [a for a in candidates if a not in labels]
     left = preferred or candidates
     named = next((same for n in NAMES if (same := [a for a in left if a.last == n])), [])
-    described = [a for a in left if a.described]
-    one = next((few[0] for few in (left, named, described if not named else []) if len(few) == 1), None)
+    described = [a for a in left if a.described] if not named else []
+    ways = (left,) if label else (left, named, described)  # what is named as an image is no label, though no label is there
+    one = next((few[0] for few in ways if len(few) == 1), None)
     if one is None:
         shown = ", ".join(str(a) for a in left[:_SHOWN]) + (f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else "")
         meant = ("label", LABEL_NAMES) if label else ("image", NAMES)
