@@ -6,7 +6,7 @@ hand out fill values for them. Of the attributes only axes and sizes are looked 
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sciimg.errors import Problem
+from sciimg.errors import InputError, Problem
 from sciimg.io.faults import decoding, refuse, refusing
 from sciimg.io.image import Box, Image, accepted_dtype, check_axes, default_channels, too_large
 from sciimg.io.personal import note_personal
@@ -27,10 +27,13 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 NAMES = ("raw", "image", "images", "data", "volume", "exported_data")  # of the image, the first that is there; the last is ilastik's
 LABEL_NAMES = ("label", "labels", "segmentation", "seg", "mask", "masks", "gt", "ground_truth", "instances")
 _SIZES, _UNITS = ("voxel_size", "resolution", "spacing", "pixel_size"), ("unit", "units")
+_MATLAB = "MATLAB_class"
+_SAID = (_MATLAB, "axistags", "DIMENSION_LABELS", "element_size_um", *_SIZES, *_UNITS)
 _LETTER = {**{a: a for a in AXES}, "time": "t", "channel": "c", "channels": "c", "depth": "z", "height": "y", "width": "x"}
 _PERSONAL = ("user", "operator", "author", "experimenter", "patient", "subject", "creator", "owner")
 _LARGEST_BLOCK = 2**26  # a user block goes before the signature; its length is 0 or a power of two from 512 up
 _MOST_OBJECTS = 100_000
+_LONGEST_ATTRIBUTE = 2**20  # values
 _SHOWN = 12
 Content = Any  # h5py's File, Group and Dataset, which carry no types
 
@@ -72,17 +75,24 @@ def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
     Raises
     ------
     InputError
-        Kinds ``corrupt``, ``truncated``, ``locked``, ``extra-missing``, ``no-dataset``, ``which-dataset``, ``external-link``,
-        ``external-data``, ``missing-chunks``, ``unknown-filter``, ``too-large``, ``complex``, ``dtype``, ``unknown-axes``, ``axes``,
+        Kinds ``corrupt``, ``truncated``, ``locked``, ``extra-missing``, ``layout``, ``no-dataset``, ``which-dataset``,
+        ``external-link``, ``external-data``, ``missing-chunks``, ``unknown-filter``, ``too-large``, ``complex``, ``dtype``, ``unknown-axes``, ``axes``,
         ``unknown-spacing``, ``spacing-contradiction``.
     """
     with decoding(path, what="The HDF5 file cannot be read"), opened(path, "hdf5", "HDF5") as file:
+        for group in ("minc-2.0", "DataSetInfo"):  # behind a user block, where their own readers do not look
+            if member(file, group, path) is not None:
+                message = (
+                    f"There is a group {group!r} of another format, but its reader cannot find all it needs. Export without user block."
+                )
+                raise refuse(path, "layout", message)
         name = _chosen(_arrays(file, path), wishes.label, path)
         array = file[name]
         final = accepted_dtype(array.dtype, str(path))
         check_stored(array, path, wishes.memory_limit)
         shape = tuple(int(n) for n in array.shape)
-        said = dict(_attributes(file)) | dict(_attributes(array))
+        said = attributes(file, _SAID) | attributes(array, _SAID)
+        personal = sorted({str(k) for k in (*file.attrs, *array.attrs) if any(p in str(k).lower() for p in _PERSONAL)})
     letters, axis_notes = _letters(said, shape, wishes, path)
     axes = "".join(a for a in AXES if a in letters)
     check_axes(axes, str(path))
@@ -103,7 +113,7 @@ def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
         channels=default_channels(shape[letters.index("c")] if "c" in letters else 1),
         source=path.name,
         hash=lambda: digest_file(path),
-        problems=(*axis_notes, *notes, *note_personal(path, sorted(k for k in said if any(p in k.lower() for p in _PERSONAL)))),
+        problems=(*axis_notes, *notes, *note_personal(path, personal)),
         memory_limit=wishes.memory_limit,
     )
 
@@ -194,6 +204,29 @@ def check_stored(array: Content, path: Path, limit: int) -> None:
         raise refuse(path, "missing-chunks", "Every voxel must have been written; parts of this volume never were. Write it again.")
 
 
+def holds(path: Path, *names: str) -> bool:
+    """Whether a file can be opened and all of the names are hard links at its root."""
+    try:
+        with refusing(path), opened(path, "hdf5", "HDF5") as file:
+            return all(member(file, name, path) is not None for name in names)
+    except InputError:  # said when the file is opened by its reader
+        return False
+
+
+def attributes(thing: Content, wanted: Iterable[str] | None = None) -> dict[str, Any]:
+    """Return attributes (of ``wanted``, those that are there); what is of an unknown type, or too large to be any of ours, is left out."""
+    found: dict[str, Any] = {}
+    for key in thing.attrs if wanted is None else wanted:
+        if key not in thing.attrs:
+            continue
+        try:
+            if math.prod(thing.attrs.get_id(key).shape or ()) <= _LONGEST_ATTRIBUTE:
+                found[str(key)] = thing.attrs[key]
+        except (OSError, TypeError, ValueError):
+            continue
+    return found
+
+
 def text(value: Any) -> str:
     """Return an attribute as text: bytes, a string, or an array of single characters as Imaris writes them."""
     if isinstance(value, np.ndarray):
@@ -265,19 +298,14 @@ def _chosen(arrays: list[_Found], label: bool, path: Path) -> str:
     return one.name
 
 
-def _attributes(thing: Content) -> Iterator[tuple[str, Any]]:
-    for key in thing.attrs:
-        try:
-            yield str(key), thing.attrs[key]
-        except (OSError, TypeError, ValueError):  # of a type that h5py does not know: none of ours
-            continue
-
-
 def _letters(said: Mapping[str, Any], shape: tuple[int, ...], wishes: Wishes, path: Path) -> tuple[str, tuple[Problem, ...]]:
     """Return a letter for each dimension as stored: the user's, the file's, or by rank (noted where it is a guess)."""
     words = _axis_words(said, path)
     taken = wishes.axes or "".join(_LETTER.get(w.strip().lower(), "?") for w in words)
     notes: tuple[Problem, ...] = ()
+    if not taken and _MATLAB in said:
+        message = f"MATLAB stores the last dimension first, so that the axes of {shape} cannot be known. Set `axes`: 'xy', or often 'zxy'."
+        raise refuse(path, "unknown-axes", message)
     if not taken and len(shape) in (2, 3):
         taken = "zyx"[-len(shape) :]
         if len(shape) == 3 and len(_numbers(said.get("element_size_um"))) != 3:

@@ -9,15 +9,16 @@ Imaris 5.5 file format, https://imaris.oxinst.com/support/imaris-file-format
 
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sciimg.errors import InputError, Problem
+from sciimg.errors import Problem
 from sciimg.io.faults import decoding, refuse, refusing
-from sciimg.io.hdf5 import SIGNATURE, Content, check_stored, member, opened, text
+from sciimg.io.hdf5 import SIGNATURE, Content, attributes, check_stored, holds, member, opened, text
 from sciimg.io.image import Box, Image, accepted_dtype, default_channels
 from sciimg.io.personal import note_personal
 from sciimg.io.spacing import Stated, Wishes, settle
@@ -33,14 +34,10 @@ Texts = Mapping[str, str]
 
 
 def sniff(head: bytes, path: Path) -> bool:
-    """Whether an HDF5 file has the two groups of Imaris; without h5py, whether one of their names stands near the start."""
+    """Whether an HDF5 file has the two groups of Imaris; else whether their names stand near the start."""
     if not head.startswith(SIGNATURE):
         return False
-    try:
-        with refusing(path), opened(path, "hdf5", "Imaris") as file:
-            return "DataSet" in file and "DataSetInfo" in file
-    except InputError:  # said when the file is opened
-        return b"DataSetInfo" in head
+    return holds(path, "DataSet", "DataSetInfo") or (b"DataSetInfo" in head and b"ImarisDataSet" in head)
 
 
 def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
@@ -111,7 +108,7 @@ def _required(group: Content, name: str, path: Path) -> Content:
 
 
 def _texts(group: Content) -> dict[str, str]:
-    return {str(key): text(group.attrs[key]) for key in group.attrs}
+    return {key: text(value) for key, value in attributes(group).items()}
 
 
 def _numbered(group: Content, kind: str) -> int:
@@ -183,7 +180,7 @@ def _time_step(clock: Texts, points: int) -> float | None:
     """Return the time between points where all are equally far apart (to one percent); of the dates only differences are used."""
     try:
         moments = [datetime.fromisoformat(clock[f"TimePoint{i}"]) for i in range(1, points + 1)]
-        steps = [(b - a).total_seconds() for a, b in zip(moments, moments[1:], strict=False)]
+        steps = [(b - a).total_seconds() for a, b in pairwise(moments)]
     except (KeyError, ValueError, TypeError):
         return None
     mean = sum(steps) / len(steps) if steps else 0.0

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sciimg.errors import Problem
 from sciimg.io.faults import decoding, refuse
-from sciimg.io.hdf5 import SIGNATURE, check_stored, opened
+from sciimg.io.hdf5 import SIGNATURE, check_stored, holds, opened
 from sciimg.io.image import MEMORY_LIMIT, Box, Image, Load, accepted_dtype, default_channels, too_large
 from sciimg.io.orientation import in_mm_by_custom, placed
 from sciimg.io.spacing import Stated, Wishes, convert, in_known_unit, settle
@@ -35,7 +35,9 @@ Content = Any  # nibabel's Minc1File or Minc2File, which carry no types
 
 def sniff(head: bytes, path: Path) -> bool:
     """Whether the first bytes are those of a netCDF file with a MINC dimension, or of an HDF5 file with MINC 2's group."""
-    return (head.startswith(_NETCDF) and b"space" in head) or (head.startswith(SIGNATURE) and _GROUP in head)
+    return (head.startswith(_NETCDF) and b"space" in head) or (
+        head.startswith(SIGNATURE) and (_GROUP in head or holds(path, _GROUP.decode()))
+    )
 
 
 def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb

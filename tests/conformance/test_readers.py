@@ -268,7 +268,7 @@ def hdf5(array: np.ndarray, name: str = "raw", attributes: dict | None = None, b
 
 
 def imaris(array: np.ndarray, names: tuple[str, ...], extent: tuple[float, float, float]) -> Callable[[Path], None]:
-    """``array`` is tczyx, ``extent`` in µm along x, y, z; arrays padded to whole chunks and attributes in characters, as Imaris has them."""
+    """``array`` is tczyx, ``extent`` in µm along x, y, z. As Imaris has it: arrays padded to whole chunks, attributes in characters."""
 
     def write(path: Path) -> None:
         h5py = pytest.importorskip("h5py")
@@ -459,14 +459,14 @@ ROWS = [
     Row("minc: 2, rescaled slices", "a.mnc", minc2(I16, TURNED, scaled=True), minc_values(I16), "zyx", MM, affine=TURNED, exact=False),
     Row("minc: 1, rescaled slices", "a.mnc", minc1(I16, TURNED), minc_values(I16), "zyx", MM, affine=TURNED, exact=False),
     Row("par/rec: rescaled slices", "a.PAR", parrec, parrec_values(), "tzyx", MM, affine=PAR_AFFINE, exact=False),
-    Row("hdf5: chunks, gzip, size", "a.h5", hdf5(I16, attributes={"element_size_um": [0.5, 0.2, 0.1]}, chunks=(2, 16, 16), compression="gzip"),
-        I16, "zyx", MICRO),
+    Row("hdf5: chunks, gzip, size", "a.h5", hdf5(I16, attributes={"element_size_um": [0.5, 0.2, 0.1]}, chunks=(2, 16, 16),
+        compression="gzip"), I16, "zyx", MICRO),
     Row("hdf5: big-endian, user block", "a.hdf5", hdf5(F32.astype(">f8"), "x/image", block=8192), F32.astype(np.float64), "zyx",
         notes=("axis-not-named",)),
     Row("hdf5: axistags, channels last", "a.h5", hdf5(U8.transpose(2, 0, 3, 1), "exported_data", {"axistags": VIGRA}, fletcher32=True,
         chunks=True), U8.transpose(1, 0, 2, 3), "czyx", channels=("channel-0", "channel-1", "channel-2")),
-    Row("hdf5: dimension labels, unit", "a.h5", hdf5(U16[:, :, 0], "s", {"DIMENSION_LABELS": list("tzyx"), "resolution": [500.0, 200.0, 100.0],
-        "unit": "nm"}), U16[:, :, 0], "tzyx", Spacing((500.0, 200.0, 100.0), "nanometer")),
+    Row("hdf5: dimension labels, unit", "a.h5", hdf5(U16[:, :, 0], "s", {"DIMENSION_LABELS": list("tzyx"),
+        "resolution": [500.0, 200.0, 100.0], "unit": "nm"}), U16[:, :, 0], "tzyx", Spacing((500.0, 200.0, 100.0), "nanometer")),
     Row("hdf5: bool", "a.h5", hdf5(U8[0, 0] > 99), (U8[0, 0] > 99).astype(np.uint8), "yx"),
     Row("hdf5: float16", "a.h5", hdf5(F32.astype(np.float16), compression="lzf"), F32.astype(np.float16).astype(np.float32), "zyx",
         notes=("axis-not-named",)),

@@ -7,7 +7,8 @@ import pytest
 
 from sciimg.errors import InputError
 from sciimg.io import open_image
-from sciimg.io.labels import labels_from_file
+from sciimg.io.labels import labels_from_file, make_labels
+from sciimg.protocol.models import LabelFiles
 from sciimg.types import Spacing
 
 h5py = pytest.importorskip("h5py")
@@ -62,6 +63,13 @@ def test_labels_beside_their_image(path):
     image = open_image(written(path, raw=VOLUME, label=labels), spacing=PIXEL)
     np.testing.assert_array_equal(image.read(), VOLUME)
     np.testing.assert_array_equal(labels_from_file(path, image), labels)
+
+
+def test_a_study_may_name_the_images_folder_for_its_labels(path):
+    labels = (VOLUME > 99).astype(np.uint16)
+    image = open_image(written(path, raw=VOLUME, label=labels), spacing=PIXEL)
+    plan = LabelFiles(kind="files", uri=".", labels="instances")
+    np.testing.assert_array_equal(make_labels(image, plan, name="a", folder=path.parent).pixels, labels)
 
 
 def test_an_image_is_not_taken_for_labels_beside_another(path):
@@ -188,6 +196,38 @@ def test_axes(path):
     with h5py.File(path, "r+") as file:
         file["raw"].attrs["axistags"] = '{"axes": [{"key": "q"}, {"key": "z"}, {"key": "y"}, {"key": "x"}]}'
     assert refusal(path).kind == "unknown-axes"
+
+
+def test_matlab_stores_the_last_dimension_first(path):
+    written(path, v=VOLUME.transpose(0, 2, 1))
+    with h5py.File(path, "r+") as file:
+        file["v"].attrs["MATLAB_class"] = np.bytes_("uint8")
+    problem = refusal(path)
+    assert problem.kind == "unknown-axes" and "MATLAB" in problem.message
+    np.testing.assert_array_equal(open_image(path, spacing=PIXEL, axes="zxy").read(), VOLUME)
+
+
+@pytest.mark.parametrize("group", ["minc-2.0", "DataSetInfo"])
+def test_a_special_layout_behind_a_user_block_is_not_read_as_plain(path, group):
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file[f"{group}/image"] = VOLUME
+    assert refusal(path).kind == "layout"
+
+
+def test_minc_is_recognised_wherever_its_group_is_named(path):
+    with h5py.File(path, "w", libver="latest") as file:
+        file.attrs["long"] = "x" * 30000
+        file["filler"] = np.ones(5000)
+        file["minc-2.0/image/0/image"] = VOLUME
+    assert refusal(path).kind == "external-data"  # MINC's reader misses the dimensions; as plain HDF5 it would have been read unscaled
+
+
+def test_an_attribute_of_absurd_length_is_left_out(path):
+    with h5py.File(path, "w", libver="latest") as file:
+        file["raw"] = VOLUME
+        file["raw"].attrs["element_size_um"] = np.ones(2**20 + 1)
+    with pytest.raises(InputError, match="unknown-spacing"):
+        open_image(path)
 
 
 def test_a_size_without_a_unit_is_no_size(path):
