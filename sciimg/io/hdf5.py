@@ -76,8 +76,8 @@ def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
     ------
     InputError
         Kinds ``corrupt``, ``truncated``, ``locked``, ``extra-missing``, ``layout``, ``no-dataset``, ``which-dataset``,
-        ``external-link``, ``external-data``, ``missing-chunks``, ``unknown-filter``, ``too-large``, ``complex``, ``dtype``, ``unknown-axes``, ``axes``,
-        ``unknown-spacing``, ``spacing-contradiction``.
+        ``external-link``, ``external-data``, ``missing-chunks``, ``unknown-filter``, ``too-large``, ``complex``, ``dtype``,
+        ``unknown-axes``, ``axes``, ``unknown-spacing``, ``spacing-contradiction``.
     """
     with decoding(path, what="The HDF5 file cannot be read"), opened(path, "hdf5", "HDF5") as file:
         for group in ("minc-2.0", "DataSetInfo"):  # behind a user block, where their own readers do not look
