@@ -33,6 +33,7 @@ _LETTER = {**{a: a for a in AXES}, "time": "t", "channel": "c", "channels": "c",
 _PERSONAL = ("user", "operator", "author", "experimenter", "patient", "subject", "creator", "owner")
 _LARGEST_BLOCK = 2**26  # a user block goes before the signature; its length is 0 or a power of two from 512 up
 _MOST_OBJECTS = 100_000
+_PACKING = 4096  # bytes by which headers and checksums of a filter may lengthen a chunk that cannot be packed
 _LONGEST_ATTRIBUTE = 2**20  # values
 _SHOWN = 12
 Content = Any  # h5py's File, Group and Dataset, which carry no types
@@ -198,8 +199,13 @@ def check_stored(array: Content, path: Path, limit: int) -> None:
             raise too_large(str(path), array.chunks, piece, limit)
         needed = math.prod(-(-n // c) for n, c in zip(array.shape, array.chunks, strict=True))
         absent = array.id.get_num_chunks() < needed
-        if array.id.get_storage_size() > there:
-            raise refuse(path, "truncated", f"The chunks should take more bytes than the {there} of the file. Get a fresh copy.")
+        stored: list[tuple[int, int]] = []
+        array.id.chunk_iter(lambda chunk: stored.append((chunk.byte_offset, chunk.size)))
+        if any(offset + length > there for offset, length in stored):
+            raise refuse(path, "truncated", f"A chunk should lie behind the {there} bytes of the file. Get a fresh copy.")
+        if (longest := max((length for _, length in stored), default=0)) > piece + piece // 8 + _PACKING:
+            message = f"A packed chunk takes no more than its {piece} bytes of voxels; one takes {longest}. It holds something else."
+            raise refuse(path, "corrupt", message)
     if absent:
         raise refuse(path, "missing-chunks", "Every voxel must have been written; parts of this volume never were. Write it again.")
 

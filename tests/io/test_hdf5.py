@@ -1,6 +1,7 @@
 """What is particular to HDF5: which array is meant, what lies elsewhere or nowhere, and what HDF5 itself would pass over."""
 
 import builtins
+import zlib
 
 import numpy as np
 import pytest
@@ -173,6 +174,13 @@ def test_a_chunk_beyond_the_memory_limit_is_not_unpacked(path):
         file.create_dataset("raw", data=np.zeros((64, 64, 64), np.uint8), chunks=(64, 64, 64), compression="gzip")
     with pytest.raises(InputError, match="too-large"):
         open_image(path, spacing=PIXEL, memory_limit=2**16)
+
+
+def test_a_chunk_that_unpacks_to_more_than_voxels_is_not_unpacked(path):
+    with h5py.File(path, "w") as file:
+        array = file.create_dataset("raw", VOLUME.shape, "u1", chunks=VOLUME.shape, compression="gzip")
+        array.id.write_direct_chunk((0, 0, 0), zlib.compress(bytes(2**23)))
+    assert refusal(path).kind == "corrupt"
 
 
 def test_a_file_that_is_being_written(path):
