@@ -13,7 +13,7 @@ from sciimg.io.tiff_ome import one_a_set
 
 PACKAGE = "package:"
 # Formats of microscopes and scanners that are named here so that a folder which holds them is not silently read without them.
-UNREADABLE = frozenset((".czi", ".lif", ".nd2", ".oib", ".oif", ".ims", ".h5", ".hdf5", ".mgz", ".npz", ".hdr", ".gif"))
+UNREADABLE = frozenset((".czi", ".lif", ".nd2", ".oib", ".oif", ".mgz", ".npz", ".hdr", ".gif"))
 
 
 def expand(uri: str | Path, folder: Path = Path()) -> list[Path]:

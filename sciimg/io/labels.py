@@ -79,7 +79,7 @@ def labels_from_file(path: Path, image: Image) -> Int:
     InputError
         Kinds ``mask-shape``, ``mask-misplaced``, ``mask-spacing``, ``mask-not-integer``, ``mask-negative``, and those of reading.
     """
-    label = open_image(path, spacing=PIXELS)
+    label = open_image(path, spacing=PIXELS, label=True)
     pixels = _one_plane(label)
     if pixels.shape != image.spatial_shape:
         message = (

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from sciimg.errors import Problem
 from sciimg.io.faults import decoding, refuse
-from sciimg.io.image import Box, Image, Load, accepted_dtype, default_channels, too_large
+from sciimg.io.hdf5 import SIGNATURE, check_stored, holds, opened
+from sciimg.io.image import MEMORY_LIMIT, Box, Image, Load, accepted_dtype, default_channels, too_large
 from sciimg.io.orientation import in_mm_by_custom, placed
 from sciimg.io.spacing import Stated, Wishes, convert, in_known_unit, settle
 from sciimg.records import digest_file
 
 EXTENSIONS = (".mnc", ".mnc2")
-_NETCDF, _HDF5, _GROUP = (b"CDF\x01", b"CDF\x02"), b"\x89HDF\r\n\x1a\n", b"minc-2.0"
+_NETCDF, _GROUP = (b"CDF\x01", b"CDF\x02"), b"minc-2.0"
 _COSINES = {"xspace": (1.0, 0.0, 0.0), "yspace": (0.0, 1.0, 0.0), "zspace": (0.0, 0.0, 1.0)}
 # Acquisition attributes that are numbers of the sequence: MINC's name → DICOM's keyword and factor (MINC has seconds, DICOM ms)
 _ACQUISITION = {
@@ -34,7 +35,9 @@ Content = Any  # nibabel's Minc1File or Minc2File, which carry no types
 
 def sniff(head: bytes, path: Path) -> bool:
     """Whether the first bytes are those of a netCDF file with a MINC dimension, or of an HDF5 file with MINC 2's group."""
-    return (head.startswith(_NETCDF) and b"space" in head) or (head.startswith(_HDF5) and _GROUP in head)
+    return (head.startswith(_NETCDF) and b"space" in head) or (
+        head.startswith(SIGNATURE) and (_GROUP in head or holds(path, _GROUP.decode()))
+    )
 
 
 def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
@@ -79,7 +82,7 @@ class _Volume:
 
 def _describe(path: Path, limit: int) -> _Volume:
     with path.open("rb") as stream:
-        second = stream.read(8) == _HDF5
+        second = stream.read(8) == SIGNATURE
     there = path.stat().st_size
     if not second and there > limit:
         raise too_large(str(path), (there,), there, limit)
@@ -120,14 +123,11 @@ def _first(path: Path) -> Iterator[tuple[Content, Any]]:
 
 @contextmanager
 def _second(path: Path) -> Iterator[tuple[Content, Any]]:
-    try:
-        import h5py
-    except ImportError as error:
-        message = "Reading MINC 2 needs h5py, which is not installed. Run `pip install 'sciimg[minc]'`, or convert the file to NIfTI."
-        raise refuse(path, "extra-missing", message) from error
     from nibabel.minc2 import Minc2File
 
-    with h5py.File(path, "r") as file:
+    with opened(path, "minc", "MINC 2") as file:
+        import h5py
+
         for name in ("minc-2.0", "minc-2.0/image", "minc-2.0/image/0", "minc-2.0/image/0/image", "minc-2.0/dimensions"):
             if not isinstance(file.get(name, getlink=True), h5py.HardLink):
                 raise refuse(
@@ -135,25 +135,12 @@ def _second(path: Path) -> Iterator[tuple[Content, Any]]:
                 )
         group = file["minc-2.0"]
         image = group["image/0/image"]
-        _check_stored(image, path)
+        check_stored(image, path, MEMORY_LIMIT)
         names = tuple(_text(image.attrs["dimorder"]).split(",")[: image.ndim])
         _check_dimensions(names, {n: _plain(group["dimensions"][n].attrs) for n in names if n in group["dimensions"]}, path)
         dimensions = tuple(_plain(group["dimensions"][n].attrs) for n in names)
         acquisition = _plain(group["info/acquisition"].attrs) if "info/acquisition" in group else {}
         yield Minc2File(file), (names, dimensions, acquisition)
-
-
-def _check_stored(image: Any, path: Path) -> None:
-    """Refuse voxels in other files, and chunks that were never written: HDF5 would hand out zeros for them."""
-    if image.is_virtual or image.external:
-        raise refuse(path, "external-data", "The voxels must lie in the file itself; they are elsewhere. Save the volume as one file.")
-    if image.chunks is None:
-        absent = image.id.get_offset() is None and image.size > 0
-    else:
-        needed = int(np.prod([-(-n // c) for n, c in zip(image.shape, image.chunks, strict=True)], dtype=object))
-        absent = image.id.get_num_chunks() < needed
-    if absent:
-        raise refuse(path, "missing-chunks", "Every voxel must have been written; parts of this volume never were. Write it again.")
 
 
 def _check_dimensions(names: tuple[str, ...], found: Mapping[str, Mapping[str, Any]], path: Path) -> None:
@@ -219,7 +206,7 @@ def _acquisition(volume: _Volume, letters: str) -> dict[str, Any]:
 
 def _loader(path: Path, order: tuple[int, ...], final: np.dtype[Any]) -> Load:
     with path.open("rb") as stream:
-        second = stream.read(8) == _HDF5
+        second = stream.read(8) == SIGNATURE
 
     @lru_cache(maxsize=1)
     def first() -> Content:

@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from sciimg.errors import InputError, Problem, printable
-from sciimg.io import dicom, gz, metaimage, minc, mrc, nifti, npy, nrrd, omezarr, parrec, png, tiff
+from sciimg.io import dicom, gz, hdf5, ims, metaimage, minc, mrc, nifti, npy, nrrd, omezarr, parrec, png, tiff
 from sciimg.io.beside import digest_files
 from sciimg.io.faults import refuse
 from sciimg.io.image import MEMORY_LIMIT, Image
@@ -37,6 +37,8 @@ FORMATS: tuple[Format, ...] = (
     Format("NRRD", nrrd),
     Format("MRC", mrc),
     Format("MINC", minc),
+    Format("Imaris", ims),  # MINC 2 and Imaris are HDF5 too
+    Format("HDF5", hdf5),
     Format("PAR/REC", parrec),
     Format("OME-Zarr", omezarr),
     Format("MetaImage", metaimage),  # last: its only mark is a line of its header
@@ -53,6 +55,7 @@ def open_image(
     axes: str | None = None,
     memory_limit: int = MEMORY_LIMIT,
     burned_in: bool = False,
+    label: bool = False,
 ) -> Image:
     """Open an image without reading its pixels.
 
@@ -71,6 +74,8 @@ def open_image(
         Largest piece in bytes that may be in memory at once.
     burned_in : bool
         Accept DICOM pixels that are declared to show annotations.
+    label : bool
+        Take the labels of a file that holds them beside its image (HDF5).
 
     Raises
     ------
@@ -79,7 +84,7 @@ def open_image(
     """
     path = Path(path)
     found = _format_of(path)
-    image: Image = found.module.open(path, Wishes(spacing, override, axes, memory_limit, burned_in))
+    image: Image = found.module.open(path, Wishes(spacing, override, axes, memory_limit, burned_in, label))
     image = replace(image, source=printable(image.source), problems=tuple(_printable(p) for p in image.problems))
     suffix = extension(path)
     if path.is_dir() or suffix in found.module.EXTENSIONS:

@@ -44,6 +44,8 @@ class Wishes:
         Bytes that one piece may take.
     burned_in : bool
         Accept pixels that are declared to show annotations.
+    label : bool
+        Labels are wanted, from files that hold them beside their image.
     """
 
     spacing: Spacing | None = None
@@ -51,6 +53,7 @@ class Wishes:
     axes: str | None = None
     memory_limit: int = MEMORY_LIMIT
     burned_in: bool = False
+    label: bool = False
 
 
 @dataclass(frozen=True)

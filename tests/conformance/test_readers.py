@@ -253,6 +253,59 @@ def minc_values(array: np.ndarray) -> np.ndarray:
     return (low + (array - float(info.min)) / (float(info.max) - info.min) * (high - low)).astype(np.float32)
 
 
+def hdf5(array: np.ndarray, name: str = "raw", attributes: dict | None = None, block: int = 0, **options) -> Callable[[Path], None]:
+    """One image with a table and labels beside it, which are not the image."""
+
+    def write(path: Path) -> None:
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(path, "w", userblock_size=block) as file:
+            image = file.create_dataset(name, data=array, **options)
+            image.attrs.update(attributes or {})
+            file["label"] = np.zeros(array.shape, np.uint8)
+            file["table"] = np.arange(12.0).reshape(6, 2)
+
+    return write
+
+
+def imaris(array: np.ndarray, names: tuple[str, ...], extent: tuple[float, float, float]) -> Callable[[Path], None]:
+    """``array`` is tczyx, ``extent`` in µm along x, y, z. As Imaris has it: arrays padded to whole chunks, attributes in characters."""
+
+    def write(path: Path) -> None:
+        h5py = pytest.importorskip("h5py")
+
+        def say(group, **texts):
+            for key, value in texts.items():
+                group.attrs[key] = np.frombuffer(str(value).encode(), "S1")
+
+        chunk = (4, 16, 16)
+        padded = tuple(-(-n // c) * c for n, c in zip(array.shape[2:], chunk, strict=True))
+        with h5py.File(path, "w") as file:
+            say(file, ImarisDataSet="ImarisDataSet", ImarisVersion="5.5.0", DataSetDirectoryName="DataSet")
+            info = file.create_group("DataSetInfo")
+            z, y, x = array.shape[2:]
+            say(
+                info.create_group("Image"),
+                X=x,
+                Y=y,
+                Z=z,
+                Unit="um",
+                Name="(name not specified)",
+                **{f"ExtMin{i}": -3.5 for i in range(3)},
+                **{f"ExtMax{i}": extent[i] - 3.5 for i in range(3)},
+            )
+            say(info.create_group("TimeInfo"), DatasetTimePoints=len(array), FileTimePoints=len(array))
+            for i, name in enumerate(names):
+                say(info.create_group(f"Channel {i}"), Name=name, Color="1.000 0.000 0.000")
+            for t, c in np.ndindex(array.shape[:2]):
+                whole = np.full(padded, 7, array.dtype)
+                whole[:z, :y, :x] = array[t, c]
+                for level in range(2):
+                    place = f"DataSet/ResolutionLevel {level}/TimePoint {t}/Channel {c}/Data"
+                    file.create_dataset(place, data=whole[:, :: level + 1, :: level + 1], chunks=chunk, compression="gzip", shuffle=True)
+
+    return write
+
+
 PAR_SLOPE = np.array([[0.5, 0.5, 2.0, 2.0], [1.5, 0.25, 0.75, 1.0]])  # t, z: the rescale differs from slice to slice
 
 
@@ -297,6 +350,7 @@ SPACE = {
     "space directions": (np.diag([-1, -1, 1]) @ TURNED[:3, :3]).T, "space units": ["mm"] * 3,
 }  # fmt: skip
 SERIES_AFFINE = np.array([[-0.5, 0, 0, 10], [0, -0.7, 0, 20], [0, 0, 2.0, 5], [0, 0, 0, 1.0]])
+VIGRA = '{"axes": [{"key": "y", "typeFlags": 2, "resolution": 0}, {"key": "z"}, {"key": "x"}, {"key": "c"}]}'
 RGB = ("red", "green", "blue")
 DYES = ("DAPI", "GFP", "RFP")
 NAMED = {"Channel": {"Name": ["DAPI", "GFP", "RFP"]}, "PhysicalSizeX": 0.1, "PhysicalSizeY": 0.2, "PhysicalSizeZ": 500.0}
@@ -405,6 +459,20 @@ ROWS = [
     Row("minc: 2, rescaled slices", "a.mnc", minc2(I16, TURNED, scaled=True), minc_values(I16), "zyx", MM, affine=TURNED, exact=False),
     Row("minc: 1, rescaled slices", "a.mnc", minc1(I16, TURNED), minc_values(I16), "zyx", MM, affine=TURNED, exact=False),
     Row("par/rec: rescaled slices", "a.PAR", parrec, parrec_values(), "tzyx", MM, affine=PAR_AFFINE, exact=False),
+    Row("hdf5: chunks, gzip, size", "a.h5", hdf5(I16, attributes={"element_size_um": [0.5, 0.2, 0.1]}, chunks=(2, 16, 16),
+        compression="gzip"), I16, "zyx", MICRO),
+    Row("hdf5: big-endian, user block", "a.hdf5", hdf5(F32.astype(">f8"), "x/image", block=8192), F32.astype(np.float64), "zyx",
+        notes=("axis-not-named",)),
+    Row("hdf5: axistags, channels last", "a.h5", hdf5(U8.transpose(2, 0, 3, 1), "exported_data", {"axistags": VIGRA}, fletcher32=True,
+        chunks=True), U8.transpose(1, 0, 2, 3), "czyx", channels=("channel-0", "channel-1", "channel-2")),
+    Row("hdf5: dimension labels, unit", "a.h5", hdf5(U16[:, :, 0], "s", {"DIMENSION_LABELS": list("tzyx"),
+        "resolution": [500.0, 200.0, 100.0], "unit": "nm"}), U16[:, :, 0], "tzyx", Spacing((500.0, 200.0, 100.0), "nanometer")),
+    Row("hdf5: bool", "a.h5", hdf5(U8[0, 0] > 99), (U8[0, 0] > 99).astype(np.uint8), "yx"),
+    Row("hdf5: float16", "a.h5", hdf5(F32.astype(np.float16), compression="lzf"), F32.astype(np.float16).astype(np.float32), "zyx",
+        notes=("axis-not-named",)),
+    Row("imaris: times and channels", "a.ims", imaris(U16.transpose(0, 2, 1, 3, 4), DYES, (3.2, 4.8, 2.0)), U16.transpose(0, 2, 1, 3, 4),
+        "tczyx", MICRO, channels=DYES),
+    Row("imaris: one volume, float32", "a.ims", imaris(F32[None, None], ("DAPI",), (3.2, 4.8, 2.5)), F32, "zyx", MICRO, channels=("DAPI",)),
     Row("npy: big-endian", "a.npy", lambda p: np.save(p, U16[0, 0, 0].astype(">u2")), U16[0, 0, 0], "yx"),
 ]  # fmt: skip
 

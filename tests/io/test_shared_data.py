@@ -130,6 +130,8 @@ ROWS = [
     Row("bad/pair/images/*.nii.gz", 1, "zyx", ("uint8",), ISO),
     Row("bad/pair/labels/*.nii.gz", 1, "zyx", ("uint8",), ISO, notes=("unit-not-stated",)),
     Row("confocal3d_labels/*.ome.tif", 1, "zyx", ("uint16",), (0.28371836501901143, 0.12678642066720086, 0.12678642066720086), UM),
+    Row("confocal3d_labels/1135*.h5", 1, "zyx", ("uint8",), (0.28371836501901143, 0.12678642066720086, 0.12678642066720086), UM),
+    Row("confocal3d_labels/sample*.h5", 1, "zyx", ("uint8",), (0.235, 0.15, 0.15), UM),
     Row("dicom_mr/nih_epi/20180918GE_mr_0004", 1, "tzyx", ("int16",), (5.0, 3.75, 3.75), check=False),
     Row("dicom_mr/nih_epi/20180918Si_mr_000?", 2, "tzyx", ("uint16",), (12.0, 3.0, 3.0), check=False),
     Row("dicom_mr/pydicom_small", 1, refused="mixed-series"),
@@ -174,7 +176,6 @@ ROWS = [
 ]
 # Other reader: a format that is still to come is refused by name. Delete its line here, and add a row above, when its reader is there.
 OTHER_READER = [
-    ("confocal3d_labels/*.h5", 2),
     ("vendor_formats/czi/*.czi", 2),
     ("vendor_formats/lif/*.lif", 1),
 ]
@@ -211,6 +212,12 @@ def _compare(path, image, pixels):
         np.testing.assert_allclose(image.affine, theirs.affine, atol=1e-3)
         assert nibabel.aff2axcodes(image.affine) == nibabel.aff2axcodes(theirs.affine)
         assert image.spacing.values == pytest.approx(theirs.header.get_zooms()[2::-1], rel=1e-5)
+    elif name.endswith(".h5"):
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(path) as theirs:
+            np.testing.assert_array_equal(pixels, theirs["raw"][...])
+            np.testing.assert_array_equal(labels_from_file(path, image), theirs["label"][...])
+            assert image.spacing.values == pytest.approx(theirs["raw"].attrs["element_size_um"])
     elif name.endswith(".tif"):
         np.testing.assert_array_equal(pixels, tifffile.imread(path))
     else:
