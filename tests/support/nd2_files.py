@@ -17,7 +17,7 @@ def write_nd2(
     path: Path, frames: np.ndarray, loops: Sequence[tuple[str, int]] = (), *, calibration: float = 0.0, z_step: float = 0.0,
     period_ms: float = 0.0, names: Sequence[str] = (), compress: bool = False, author: str = "", pad: int = 0,
     attributes: Mapping[str, Any] | None = None, metadata: Mapping[str, Any] | None = None, without: Sequence[int] = (), samples: int = 1,
-    change: Callable[[dict[bytes, tuple[int, int]]], None] | None = None,
+    change: Callable[[dict[bytes, tuple[int, int]]], None] | None = None, extra: Mapping[bytes, bytes] | None = None,
 ) -> None:  # fmt: skip
     """Write frames, shape (n, y, x, c), recorded along ``loops`` (t, z, p or k with their lengths, outermost first).
 
@@ -48,6 +48,7 @@ def write_nd2(
         b"ImageMetadataSeqLV|0!": _tree({"SLxPictureMetadata": picture}),
         b"ImageTextInfoLV!": _tree({"SLxImageTextInfo": {"TextInfoItem_4": author}}),
     }
+    chunks |= extra or {}
     if loops:
         chunks[b"ImageMetadataLV!"] = _tree({"SLxExperiment": _experiment(list(loops), z_step, period_ms)})
     for i, frame in enumerate(frames):
