@@ -174,7 +174,7 @@ def _images(parent: Element, above: str) -> Iterator[tuple[str, Element]]:
 def _size(element: Element) -> str:
     try:
         dimensions, planes = _described(element)
-    except (KeyError, ValueError):
+    except (LookupError, TypeError, ValueError):
         return "not readable"
     return " ".join([*(f"{d.axis}={d.count}" for d in dimensions), f"c={len(planes)}"])
 
@@ -193,7 +193,7 @@ def _described(element: Element) -> tuple[list[_Dimension], list[_Plane]]:
     for channel in children(element, *description, "Channels", "ChannelDescription"):
         bits, kind = int(channel.attrib["Resolution"]), int(channel.attrib["DataType"])
         size = next((s for s in (1, 2, 4, 8) if bits <= 8 * s), 0)
-        said = {(k.text or ""): v.text or "" for p in children(channel, "ChannelProperty") for k, v in [(p[0], p[1])]}
+        said = {p.findtext("Key"): p.findtext("Value") or "" for p in children(channel, "ChannelProperty")}
         dtype = np.dtype(f"<{'uf'[kind]}{size}")
         planes.append(_Plane(dtype, bits, int(channel.get("ChannelTag") or 0), int(channel.attrib["BytesInc"]), said.get("DyeName", "")))
     if {p.tag for p in planes} == set(_COLOURS) and len(planes) == len(_COLOURS):
@@ -212,19 +212,25 @@ def _dtype(planes: Sequence[_Plane], path: Path) -> np.dtype[Any]:
 def _axes(dimensions: Sequence[_Dimension], path: Path) -> tuple[dict[str, _Dimension], tuple[Problem, ...]]:
     """Return axis → dimension. Of a section x-z the rows are y from now on: noted."""
     if strange := [f"{d.axis} ({d.count})" for d in dimensions if d.axis not in AXES and d.count != 1]:
-        message = f"Axes may be t, c, z, y, x; the image also has {', '.join(strange)}. Split it (stage positions: merge the tiles) in LAS X."
+        message = (
+            f"Axes may be t, c, z, y, x; the image also has {', '.join(strange)}. Split it (stage positions: merge the tiles) in LAS X."
+        )
         raise refuse(path, "axes", message)
     listed = [d for d in dimensions if d.axis in AXES and (d.count != 1 or d.axis in "yx")]
     along = {d.axis: d for d in listed}
     if len(along) < len(listed):
-        raise refuse(path, "axes", f"Every axis must be there once; listed are {', '.join(d.axis for d in listed)}. Export the image again.")
+        raise refuse(
+            path, "axes", f"Every axis must be there once; listed are {', '.join(d.axis for d in listed)}. Export the image again."
+        )
     notes: tuple[Problem, ...] = ()
     if "y" not in along and "z" in along:
         along["y"] = along.pop("z")
         message = "The image is a section x-z; its rows run along z and are taken as y. Do not mix it with images of the plane x-y."
         notes = (Problem(path.name, "section", message),)
     if not {"y", "x"} <= along.keys():
-        raise refuse(path, "axes", f"An image must have rows and columns; this one has the axes {', '.join(along) or 'none'}. Leave it out.")
+        raise refuse(
+            path, "axes", f"An image must have rows and columns; this one has the axes {', '.join(along) or 'none'}. Leave it out."
+        )
     return along, notes
 
 
@@ -235,6 +241,9 @@ def _start(
     memory = first(element, "Memory")
     label = (memory.get("MemoryBlockID") or "") if memory is not None else ""
     start, size = blocks.get(label, (0, 0))
+    if not size:
+        message = f"The image's numbers must be in a block {label!r} of the file; there is none, or it is empty. Get a fresh copy."
+        raise refuse(path, "truncated", message)
     counts = [d.count for d in dimensions]
     if min(counts) < 1 or min(d.step for d in dimensions) < 1 or min(p.offset for p in planes) < 0:
         raise refuse(path, "corrupt", f"Sizes and distances must be positive; the header says {counts} samples. Get a fresh copy.")
@@ -250,9 +259,7 @@ def _start(
     return start
 
 
-def _loader(
-    path: Path, start: int, axes: str, along: Mapping[str, _Dimension], planes: Sequence[_Plane], dtype: np.dtype[Any]
-) -> Load:
+def _loader(path: Path, start: int, axes: str, along: Mapping[str, _Dimension], planes: Sequence[_Plane], dtype: np.dtype[Any]) -> Load:
     letters = axes.replace("c", "")
     shape, steps = tuple(along[a].count for a in letters), tuple(along[a].step for a in letters)
 

@@ -33,7 +33,7 @@ _SIGNATURE, _MAP, _END = b"ND2 FILE SIGNATURE CHUNK NAME01!", b"ND2 FILEMAP SIGN
 _FRAME = b"ImageDataSeq|"
 _STAMP = 8  # bytes of a time stamp before the pixels of a frame
 _LOOPS = {"TimeLoop": "t", "NETimeLoop": "t", "ZStackLoop": "z", "XYPosLoop": "p"}
-_DTYPES = {8: np.dtype("<u1"), 16: np.dtype("<u2"), 32: np.dtype("<f4")}
+_DTYPES: Mapping[int, np.dtype[Any]] = {8: np.dtype("<u1"), 16: np.dtype("<u2"), 32: np.dtype("<f4")}
 _PERSONAL = ("author", "location", "sampleId")
 _LONGEST = 64 * 2**20
 
@@ -232,7 +232,9 @@ def _frames(
     total = max(math.prod(count for _, count in loops), said.announced)
     item = said.dtype.itemsize * said.channels
     if min(said.height, said.width, said.channels) < 1 or said.row < said.width * item:
-        message = f"Sizes must be positive and rows hold their pixels; the header says {said.height} x {said.width}, rows of {said.row} bytes."
+        message = (
+            f"Sizes must be positive and rows hold their pixels; the header says {said.height} x {said.width}, rows of {said.row} bytes."
+        )
         raise refuse(path, "corrupt", message)
     there = sum(name.startswith(_FRAME) for name in chunks)
     if total != math.prod(count for _, count in loops) or there < total:

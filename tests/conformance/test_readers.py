@@ -321,7 +321,12 @@ def nikon(array: np.ndarray, **options) -> Callable[[Path], None]:
     times, channels, depths, height, width = array.shape
     frames = array.transpose(0, 2, 3, 4, 1).reshape(times * depths, height, width, channels)
     loops = [(a, n) for a, n in (("t", times), ("z", depths)) if n > 1]
-    return lambda path: write_nd2(path, frames, loops, **options)
+
+    def write(path: Path) -> None:
+        pytest.importorskip("nd2")  # which reads the metadata
+        write_nd2(path, frames, loops, **options)
+
+    return write
 
 
 MM = Spacing((2.0, 0.7, 0.5), "millimeter")

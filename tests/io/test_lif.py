@@ -47,6 +47,9 @@ def test_several_images_are_listed(path):
     with pytest.raises(InputError, match=r"holds 3: project/Series000 \(x=30 y=20 z=4 t=2 c=3\); project/Series001") as caught:
         open_image(path)
     assert caught.value.problems[0].kind == "several-images"
+    write_lif(path, described[0], described[1].replace('DataType="0"', 'DataType="7"'), blocks={"MemBlock_0": VOLUME.tobytes()})
+    with pytest.raises(InputError, match=r"project/Series001 \(not readable\)"):
+        open_image(path)
     write_lif(path)
     assert kinds(path) == ["no-image"]
 

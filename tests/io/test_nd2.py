@@ -32,11 +32,10 @@ def path(tmp_path):
 def test_the_files_written_here_are_such_files_to_the_library(path, options, loops):
     import nd2
 
-    lengths = [n if a == "t" else n for a, n in loops]
     write_nd2(path, FRAMES, loops, calibration=0.1, z_step=0.5, **options)
     with nd2.ND2File(path) as theirs:
         expected, dims = theirs.asarray(), "".join(theirs.sizes).lower()
-        assert list(theirs.sizes.values())[:2] == lengths
+        assert list(theirs.sizes.values())[:2] == [n for _, n in loops]
         assert tuple(theirs.voxel_size()) == (0.1, 0.1, 0.5)
     image = open_image(path)
     np.testing.assert_array_equal(image.read(), expected.transpose([dims.index(a) for a in "tczyx"]))

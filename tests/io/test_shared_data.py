@@ -328,9 +328,7 @@ def test_fluorescence_and_colour_of_a_zeiss_microscope():
     assert "M1SRH" not in str(spindle)
 
 
-@pytest.mark.parametrize(
-    ("name", "axes", "note"), [("xzt", "tcyx", ("section",)), ("xzy", "czyx", ()), ("xz", "cyx", ("section",))]
-)
+@pytest.mark.parametrize(("name", "axes", "note"), [("xzt", "tcyx", ("section",)), ("xzy", "czyx", ()), ("xz", "cyx", ("section",))])
 def test_each_image_of_a_leica_microscope(tmp_path, name, axes, note):
     """The file with its header cut down to one image; the numbers stay where they are."""
     liffile = pytest.importorskip("liffile")

@@ -35,9 +35,10 @@ def element(
     steps = dict(zip(axes, array.strides, strict=True))
     counts = dict(zip(axes, array.shape, strict=True))
     said = spacing or {}
+    unit = {a: "" if a not in said else "s" if a == "t" else "m" for a in axes}
     dimensions = "".join(
         f'<DimensionDescription DimID="{_DIMENSIONS[a]}" NumberOfElements="{counts[a]}" Origin="0" '
-        f'Length="{said.get(a, 0.0) * (counts[a] - 1)!r}" Unit="{"" if a not in said else "s" if a == "t" else "m"}" BitInc="0" BytesInc="{steps[a]}"/>'
+        f'Length="{said.get(a, 0.0) * (counts[a] - 1)!r}" Unit="{unit[a]}" BitInc="0" BytesInc="{steps[a]}"/>'
         for a in sorted(counts, key=lambda a: steps[a])
         if a != "c"
     )

@@ -76,9 +76,10 @@ def _chunk(name: bytes, data: bytes) -> bytes:
 
 def _experiment(loops: list[tuple[str, int]], z_step: float, period_ms: float) -> dict[str, Any]:
     (axis, count), *inner = loops
+    points = range(count if axis == "p" else 0)
     kind, parameters = {
         "t": (1, {"uiCount": count, "dStart": 0.0, "dPeriod": period_ms, "dDuration": period_ms * count}),
-        "p": (2, {"Points": {f"i{i:010}": {"dPosX": 0.0, "dPosY": 0.0, "dPosName": f"at {i}"} for i in range(count)}}),
+        "p": (2, {"Points": {f"i{i:010}": {"dPosX": 0.0, "dPosY": 0.0, "dPosName": f"at {i}"} for i in points}}),
         "z": (4, {"uiCount": count, "dZStep": z_step, "dZLow": 0.0, "dZHigh": z_step * (count - 1), "iType": 0}),
         "k": (7, {"uiCount": count}),
     }[axis]
