@@ -9,6 +9,7 @@ ZEISS ZISRAW (CZI) File Format, design specification 1.2.2
 """
 
 import math
+import struct
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -102,6 +103,8 @@ def _grid(tiles: Sequence[Tile], path: Path) -> tuple[tuple[int, ...], tuple[int
     by_plane: dict[Plane, list[Tile]] = defaultdict(list)
     for tile in tiles:
         by_plane[tile.plane].append(tile)
+    if len({tile.position for tile in tiles}) < len(tiles):
+        raise refuse(path, "corrupt", "Every tile must have a place of its own in the file; some share one. Get a fresh copy of the file.")
     for plane, own in by_plane.items():
         if len({(tile.mosaic, tile.rectangle) for tile in own}) < len(own):
             place = ", ".join(f"{a}={n}" for a, n in zip("tcz", plane, strict=True))
@@ -231,6 +234,8 @@ def _pixels(path: Path, tile: Tile, dtype: np.dtype[Any], samples: int) -> NDArr
         data = stream.read(tile.size)
     with decoding(path, what=f"The tile at byte {tile.position} cannot be decoded"):
         if tile.compression == JPEG_XR:
+            if (coded := _jpeg_xr_size(data)) != shape[:2]:  # before the decoder makes room for it
+                raise ValueError(f"it holds {coded[0]} x {coded[1]} pixels, the directory says {shape[0]} x {shape[1]}")
             pixels = np.asarray(imagecodecs.jpegxr_decode(data))
             pixels = pixels if samples == 1 else pixels[..., _BGR[:samples]]  # the decoder gives red first
             if pixels.dtype != dtype:
@@ -244,6 +249,14 @@ def _pixels(path: Path, tile: Tile, dtype: np.dtype[Any], samples: int) -> NDArr
         if interleaved:
             plain = np.ascontiguousarray(plain.reshape(dtype.itemsize, -1).T).reshape(-1)
         return plain.view(dtype).reshape(shape)
+
+
+def _jpeg_xr_size(data: bytes) -> tuple[int, int]:
+    """Return height and width from the image header (ITU-T T.832, 8.3)."""
+    at = data.index(b"WMPHOTO\0")
+    short = data[at + 10] & 0x80
+    width, height = struct.unpack_from(">HH" if short else ">II", data, at + 12)
+    return height + 1, width + 1
 
 
 def _zstd_header(data: bytes) -> tuple[int, bool]:

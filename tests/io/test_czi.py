@@ -137,6 +137,12 @@ def test_a_tile_that_contradicts_the_directory(path):
     assert changed(entry + 32 + 8, struct.pack("<i", 15)) == ["corrupt"]  # width
     assert changed(tile + 40, struct.pack("<q", 100)) == ["truncated"]  # bytes of pixels
     assert changed(tile + 40, struct.pack("<q", 1 << 50)) == ["truncated"]
+    write_czi(path, [Tile(VOLUME[0, 0, 0]), Tile(VOLUME[0, 1, 0], {"C": 1})])
+    two = path.read_bytes()
+    places = [i - 8 for i in range(len(two)) if two.startswith(b"DV", i)]  # two entries in tiles, two in the directory
+    path.write_bytes(two[: places[3] + 14] + two[places[2] + 14 : places[2] + 22] + two[places[3] + 22 :])
+    assert kinds(path) == ["corrupt"]
+    assert "share one" in said(path)
     assert changed(tile, b"DELETED\0\0\0\0\0\0\0") == ["corrupt"]
 
 
@@ -162,8 +168,13 @@ def test_streams_that_hold_something_else(path):
         def encoded(self):
             return imagecodecs.zstd_encode(self.pixels.tobytes() * 3)
 
-    write_czi(path, [Longer(VOLUME[0, 0, 0], compression=ZSTD)])
-    assert kinds(path) == ["corrupt"]
+    class Wider(Tile):
+        def encoded(self):
+            return imagecodecs.jpegxr_encode(np.zeros((21, 31), np.uint16), level=1.0)
+
+    for tile in (Longer(VOLUME[0, 0, 0], compression=ZSTD), Wider(VOLUME[0, 0, 0], compression=JPEG_XR)):
+        write_czi(path, [tile])
+        assert kinds(path) == ["corrupt"]
 
 
 def test_what_the_header_says_of_the_picture(path):
