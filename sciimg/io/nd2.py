@@ -149,7 +149,8 @@ def _refuse_metadata(stream: BufferedReader, chunks: Mapping[bytes, tuple[int, i
     for name, (at, _) in chunks.items():
         if name.startswith(b"Image") and not name.startswith(_FRAME):
             data = _chunk(stream, at, size, name, path)
-            if data.startswith((b"<", b"\xef\xbb\xbf<")) and (b"<!DOCTYPE" in data.upper() or b"<!ENTITY" in data.upper()):
+            text = data.replace(b"\0", b"").upper() if data.startswith(b"<") else b""  # of either width of letters
+            if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
                 message = "XML in an image must not declare a document type or entities, which can grow without bound; this one does."
                 raise refuse(path, "xml-entities", message)
 

@@ -108,6 +108,15 @@ def test_pixels_that_are_not_read(path):
     assert kinds(path) == ["no-image"]
 
 
+@pytest.mark.parametrize(("kind", "dtype", "names"), [(8, "f4", "red green blue"), (9, "u1", "red green blue alpha")])
+def test_rare_colours(path, kind, dtype, names):
+    pixels = np.moveaxis(VOLUME[0, 0, : len(names.split())], 0, -1).astype(dtype)
+    write_czi(path, [Tile(pixels, kind=kind)])
+    image = open_image(path, spacing=PIXEL)
+    np.testing.assert_array_equal(image.read(), np.moveaxis(pixels, -1, 0))
+    assert image.channel_names == tuple(names.split())
+
+
 def test_a_file_that_ends_early_or_never_ended(path):
     write_czi(path, planes(VOLUME, "tczyx"), described(SIZES))
     data = path.read_bytes()

@@ -27,7 +27,7 @@ def path(tmp_path):
     return tmp_path / "a.nd2"
 
 
-@pytest.mark.parametrize("options", [{}, {"compress": True}, {"pad": 4}])
+@pytest.mark.parametrize("options", [{}, {"compress": True}, {"pad": 4}, {"version": 2}])
 @pytest.mark.parametrize("loops", [LOOPS, LOOPS[::-1]])
 def test_the_files_written_here_are_such_files_to_the_library(path, options, loops):
     import nd2
@@ -122,8 +122,10 @@ def test_a_size_that_is_not_calibrated_is_asked_for(path):
         open_image(path)
 
 
-def test_xml_with_entities(path):
-    write_nd2(path, FRAMES, LOOPS, extra={b"ImageEvents!": b'<!DOCTYPE a [<!ENTITY b "c">]><variant>&b;</variant>'})
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le"])
+def test_xml_with_entities(path, encoding):
+    bomb = '<!DOCTYPE a [<!ENTITY b "c">]><variant>&b;</variant>'.encode(encoding)
+    write_nd2(path, FRAMES, LOOPS, extra={b"ImageEvents!": bomb})
     assert kinds(path) == ["xml-entities"]
 
 

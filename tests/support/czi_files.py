@@ -11,11 +11,12 @@ import numpy as np
 GREY8, GREY16, GREY32F, BGR24, BGR48 = 0, 1, 2, 3, 4
 NONE, JPEG_XR, ZSTD, ZSTD_HEADED = 0, 4, 5, 6
 _KINDS = {("|u1", 2): GREY8, ("<u2", 2): GREY16, ("<f4", 2): GREY32F, ("|u1", 3): BGR24, ("<u2", 3): BGR48}
+_BGR = [2, 1, 0, 3]
 
 
 @dataclass
 class Tile:
-    """Pixels, shape (y, x) or (y, x, rgb), and where they begin: ``at`` of letters C, Z, T, S, M, Y, X ..."""
+    """Pixels, shape (y, x) or (y, x, rgb[a]), and where they begin: ``at`` of letters C, Z, T, S, M, Y, X ..."""
 
     pixels: np.ndarray
     at: Mapping[str, int] = field(default_factory=dict)
@@ -30,7 +31,7 @@ class Tile:
     def encoded(self) -> bytes:
         if self.compression == JPEG_XR:
             return imagecodecs.jpegxr_encode(np.ascontiguousarray(self.pixels), level=1.0)  # 1.0: lossless
-        pixels = self.pixels[..., ::-1] if self.pixels.ndim == 3 else self.pixels
+        pixels = self.pixels[..., _BGR[: self.pixels.shape[-1]]] if self.pixels.ndim == 3 else self.pixels
         plain = np.ascontiguousarray(pixels).tobytes()
         if self.compression == ZSTD:
             return imagecodecs.zstd_encode(plain)

@@ -1,4 +1,4 @@
-"""ND2 files of version 3 as Nikon's programs lay them out: named chunks, metadata as a tree of typed values, a map of the chunks."""
+"""ND2 files of versions 3 and 2 as Nikon's programs lay them out: named chunks, metadata as typed values or as XML, a map at the end."""
 
 import struct
 import zlib
@@ -18,6 +18,7 @@ def write_nd2(
     period_ms: float = 0.0, names: Sequence[str] = (), compress: bool = False, author: str = "", pad: int = 0,
     attributes: Mapping[str, Any] | None = None, metadata: Mapping[str, Any] | None = None, without: Sequence[int] = (), samples: int = 1,
     change: Callable[[dict[bytes, tuple[int, int]]], None] | None = None, extra: Mapping[bytes, bytes] | None = None,
+    version: int = 3,
 ) -> None:  # fmt: skip
     """Write frames, shape (n, y, x, c), recorded along ``loops`` (t, z, p or k with their lengths, outermost first).
 
@@ -43,14 +44,10 @@ def write_nd2(
         "bCalibrated": calibration > 0, "dCalibration": calibration, "dObjectiveMag": 60.0, "dObjectiveNA": 1.4, "dRefractIndex1": 1.515,
         "sPicturePlanes": {"uiCount": channels // samples, "sPlaneNew": planes}, **(metadata or {}),
     }  # fmt: skip
-    chunks: dict[bytes, bytes] = {
-        b"ImageAttributesLV!": _tree({"SLxImageAttributes": said}),
-        b"ImageMetadataSeqLV|0!": _tree({"SLxPictureMetadata": picture}),
-        b"ImageTextInfoLV!": _tree({"SLxImageTextInfo": {"TextInfoItem_4": author}}),
-    }
-    chunks |= extra or {}
+    trees = {"ImageAttributes": said, "ImageMetadataSeq|0": picture, "ImageTextInfo": {"TextInfoItem_4": author}}
     if loops:
-        chunks[b"ImageMetadataLV!"] = _tree({"SLxExperiment": _experiment(list(loops), z_step, period_ms)})
+        trees["ImageMetadata"] = _experiment(list(loops), z_step, period_ms)
+    chunks = dict(_metadata(name, tree, version) for name, tree in trees.items()) | dict(extra or {})
     for i, frame in enumerate(frames):
         if i not in without:
             rows = np.zeros((height, row), np.uint8)
@@ -58,7 +55,7 @@ def write_nd2(
             plain = rows.tobytes()
             chunks[b"ImageDataSeq|%d!" % i] = struct.pack("<d", 0.0) + (zlib.compress(plain) if compress else plain)
     with path.open("wb") as file:
-        file.write(struct.pack("<IIQ", MARK, 32, 64) + b"ND2 FILE SIGNATURE CHUNK NAME01!" + b"Ver3.0".ljust(64, b"\0"))
+        file.write(struct.pack("<IIQ", MARK, 32, 64) + b"ND2 FILE SIGNATURE CHUNK NAME01!" + (b"Ver%d.0" % version).ljust(64, b"\0"))
         places = {}
         for name, data in chunks.items():
             places[name] = (file.tell(), len(data))
@@ -72,6 +69,26 @@ def write_nd2(
 
 def _chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack("<IIQ", MARK, _NAME, len(data)) + name.ljust(_NAME, b"\0") + data
+
+
+def _metadata(name: str, tree: Mapping[str, Any], version: int) -> tuple[bytes, bytes]:
+    if version == 2:
+        return f"{name}!".encode(), b'<variant version="1.0"><no_name runtype="CLxListVariant">' + _xml(
+            tree
+        ).encode() + b"</no_name></variant>"
+    outer = {"ImageAttributes": "SLxImageAttributes", "ImageMetadata": "SLxExperiment", "ImageTextInfo": "SLxImageTextInfo"}
+    label = name.replace("|", "LV|") if "|" in name else f"{name}LV"
+    return f"{label}!".encode(), _tree({outer.get(name, "SLxPictureMetadata"): tree})
+
+
+def _xml(values: Mapping[str, Any]) -> str:
+    kinds = {bool: "bool", int: "lx_uint32", float: "double", str: "CLxStringW"}
+    return "".join(
+        f'<{name} runtype="CLxListVariant">{_xml(value)}</{name}>'
+        if isinstance(value, dict)
+        else f'<{name} runtype="{kinds[type(value)]}" value="{value}"/>'
+        for name, value in values.items()
+    )
 
 
 def _experiment(loops: list[tuple[str, int]], z_step: float, period_ms: float) -> dict[str, Any]:
