@@ -176,7 +176,9 @@ def _read(file: "ND2File") -> _Said:
     named: tuple[Channel, ...] = ()
     if listed:
         volume, microscope = listed[0].volume, listed[0].microscope
-        spacing = {a: float(v) for a, v, known in zip("xyz", volume.axesCalibration, volume.axesCalibrated, strict=True) if known}
+        spacing = dict.fromkeys("xy", _pixel_size(file))
+        if volume.axesCalibrated[2]:
+            spacing["z"] = float(volume.axesCalibration[2])
         found |= {
             "magnification": microscope.objectiveMagnification,
             "numerical_aperture": microscope.objectiveNumericalAperture,
@@ -194,6 +196,14 @@ def _read(file: "ND2File") -> _Said:
         int(about.heightPx), int(about.widthPx or 0), int(about.widthBytes or 0), channels, int(about.componentCount),
         int(about.bitsPerComponentInMemory), about.compressionType, int(about.sequenceCount), loops, spacing, named, kept, people,
     )  # fmt: skip
+
+
+def _pixel_size(file: "ND2File") -> float:
+    """Return the pixel size in µm, 0 where none is known; the library's own calibration says 1 then."""
+    name = "ImageMetadataSeqLV|0" if file.version >= (3, 0) else "ImageMetadataSeq|0"
+    found = file.unstructured_metadata(strip_prefix=False, include={name}).get(name, {})
+    found = found.get("SLxPictureMetadata", found)
+    return float(found.get("dCalibration", 0.0)) if found.get("bCalibrated") else 0.0
 
 
 def _refuse_kind(said: _Said, path: Path) -> None:

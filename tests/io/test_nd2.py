@@ -117,8 +117,12 @@ def test_what_the_header_says_of_the_picture(path):
 
 
 def test_a_size_that_is_not_calibrated_is_asked_for(path):
-    write_nd2(path, FRAMES, LOOPS, z_step=0.5)
-    with pytest.raises(InputError, match="unknown-spacing"):
+    for metadata in ({}, {"bCalibrated": True, "dCalibration": 0.0}, {"bCalibrated": False, "dCalibration": 1.0}):
+        write_nd2(path, FRAMES, LOOPS, z_step=0.5, metadata=metadata)
+        with pytest.raises(InputError, match="unknown-spacing"):
+            open_image(path)
+    write_nd2(path, FRAMES, LOOPS, calibration=0.1)  # planes of a stack, at no known distance
+    with pytest.raises(InputError, match=r"does not say it for z"):
         open_image(path)
 
 
