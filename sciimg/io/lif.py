@@ -157,7 +157,7 @@ def _only_image(root: Element, path: Path) -> Element:
         shown = "; ".join(f"{title} ({_size(element)})" for title, element in images[:_SHOWN]) + (" …" if len(images) > _SHOWN else "")
         message = (
             f"A file must hold one image; this one holds {len(images)}: {shown}. Which one is meant cannot be said here: export those that "
-            "you want as OME-TIFF, or save each as a LIF of its own (LAS X or Fiji)."
+            "you want as OME-TIFF (LAS X, Fiji), or save each as a LIF of its own (LAS X)."
         )
         raise refuse(path, "several-images", message)
     return images[0][1]
