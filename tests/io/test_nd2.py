@@ -80,6 +80,13 @@ def test_a_lossless_frame_that_is_damaged(path):
     data[frame + 200] ^= 1
     path.write_bytes(data)
     assert kinds(path) == ["corrupt"]
+    write_nd2(path, FRAMES, LOOPS, compress=True)
+    data = bytearray(path.read_bytes())
+    header = data.index(b"ImageDataSeq|0!") - 16
+    size = int.from_bytes(data[header + 8 : header + 16], "little")
+    data[header + 8 : header + 16] = (size - 2).to_bytes(8, "little")  # all pixels, and half of their checksum
+    path.write_bytes(data)
+    assert kinds(path) == ["corrupt"]
 
 
 def test_several_positions_and_other_axes(path):
