@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from sciimg.errors import InputError, Problem, printable
-from sciimg.io import dicom, gz, hdf5, ims, metaimage, minc, mrc, nifti, npy, nrrd, omezarr, parrec, png, tiff
+from sciimg.io import czi, dicom, gz, hdf5, ims, lif, metaimage, minc, mrc, nd2, nifti, npy, nrrd, omezarr, parrec, png, tiff
 from sciimg.io.beside import digest_files
 from sciimg.io.faults import refuse
 from sciimg.io.image import MEMORY_LIMIT, Image
@@ -41,6 +41,9 @@ FORMATS: tuple[Format, ...] = (
     Format("HDF5", hdf5),
     Format("PAR/REC", parrec),
     Format("OME-Zarr", omezarr),
+    Format("CZI", czi),
+    Format("LIF", lif),
+    Format("ND2", nd2),
     Format("MetaImage", metaimage),  # last: its only mark is a line of its header
 )
 EXTENSIONS: frozenset[str] = frozenset(e for f in FORMATS for e in f.module.EXTENSIONS)

@@ -14,9 +14,12 @@ import numpy as np
 import PIL.Image
 import pytest
 import tifffile
+from czi_files import JPEG_XR, ZSTD, ZSTD_HEADED, Tile, described, planes, write_czi
 from dicom_files import write_series, write_slice
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lif_files import element, write_lif
+from nd2_files import write_nd2
 
 from sciimg.errors import InputError
 from sciimg.io import Image, open_image
@@ -341,6 +344,44 @@ def parrec_values() -> np.ndarray:
     return (U16[:, :, 0] * PAR_SLOPE[:, :, None, None] + 10.0 * np.arange(4)[None, :, None, None]).astype(np.float32)
 
 
+def czi(array: np.ndarray, axes: str, compression: int = 0, **metres: float) -> Callable[[Path], None]:
+    """One tile a plane; ``array`` is in the order of ``axes``, rgb last."""
+    return lambda path: write_czi(path, planes(array, axes, compression), described(metres, DYES))
+
+
+def mosaic(path: Path) -> None:
+    """Four tiles a plane that overlap by 2 rows and 4 columns, of which later ones lie on top, and the coarser level of all."""
+    tiles = [
+        Tile(plane, {"C": c, "M": m, "Y": 100 + y, "X": -50 + x})
+        for c in range(3)
+        for m, (y, x) in enumerate([(0, 0), (0, 14), (11, 0), (11, 14)])
+        for plane in [np.full((13, 18), 9, np.uint16) if m == 0 else U16[0, 0, c, y : y + 13, x : x + 18].copy()]
+    ]
+    for tile in tiles[::4]:  # what only the first tile covers
+        c = tile.at["C"]
+        tile.pixels[:11, :14] = U16[0, 0, c, :11, :14]
+    coarse = Tile(U16[0, 0, 0, ::2, ::2], {"C": 0, "Y": 100, "X": -50}, stored=(24, 32))
+    write_czi(path, [coarse, *tiles[::-1]], described({"y": 2e-7, "x": 1e-7}, DYES))
+
+
+def lif(array: np.ndarray, axes: str, metres: dict[str, float] | None = None, version: int = 2, **options) -> Callable[[Path], None]:
+    """``metres`` has seconds for t."""
+    return lambda path: write_lif(path, element(array, axes, metres, **options), blocks={"MemBlock_1": array.tobytes()}, version=version)
+
+
+def nikon(array: np.ndarray, **options) -> Callable[[Path], None]:
+    """``array`` is tczyx; frames hold their channels pixel by pixel."""
+    times, channels, depths, height, width = array.shape
+    frames = array.transpose(0, 2, 3, 4, 1).reshape(times * depths, height, width, channels)
+    loops = [(a, n) for a, n in (("t", times), ("z", depths)) if n > 1]
+
+    def write(path: Path) -> None:
+        pytest.importorskip("nd2")  # which reads the metadata
+        write_nd2(path, frames, loops, **options)
+
+    return write
+
+
 MM = Spacing((2.0, 0.7, 0.5), "millimeter")
 # ap grows with y, fh with z, rl with x (L+ in the file, R+ in RAS); the middle of the volume is at 0
 PAR_AFFINE = np.array([[-0.5, 0, 0, 7.75], [0, -0.7, 0, 8.05], [0, 0, 2.0, -3.0], [0, 0, 0, 1.0]])  # centres: half of n - 1 steps
@@ -473,6 +514,29 @@ ROWS = [
     Row("imaris: times and channels", "a.ims", imaris(U16.transpose(0, 2, 1, 3, 4), DYES, (3.2, 4.8, 2.0)), U16.transpose(0, 2, 1, 3, 4),
         "tczyx", MICRO, channels=DYES),
     Row("imaris: one volume, float32", "a.ims", imaris(F32[None, None], ("DAPI",), (3.2, 4.8, 2.5)), F32, "zyx", MICRO, channels=("DAPI",)),
+    Row("czi: planes", "a.czi", czi(U16, "tzcyx", z=5e-7, y=2e-7, x=1e-7), U16.swapaxes(1, 2), "tczyx", MICRO, DYES),
+    Row("czi: Zstandard", "a.czi", czi(U8, "zcyx", ZSTD, z=5e-7, y=2e-7, x=1e-7), U8.swapaxes(0, 1), "czyx", MICRO, DYES),
+    Row("czi: Zstandard, bytes apart", "a.czi", czi(U16[0], "zcyx", ZSTD_HEADED, z=5e-7, y=2e-7, x=1e-7), U16[0].swapaxes(0, 1), "czyx",
+        MICRO, DYES),
+    Row("czi: JPEG XR", "a.czi", czi(U16[0, 0], "cyx", JPEG_XR, y=2e-7, x=1e-7), U16[0, 0], "cyx", Spacing((0.2, 0.1), "micrometer"),
+        DYES),
+    Row("czi: float, no size", "a.czi", lambda p: write_czi(p, [Tile(F32[0])]), F32[0], "yx"),
+    Row("czi: RGB", "a.czi", czi(U8[0].transpose(1, 2, 0), "yx"), U8[0], "cyx", channels=RGB),
+    Row("czi: RGB, JPEG XR", "a.czi", czi(U8[0].transpose(1, 2, 0), "yx", JPEG_XR), U8[0], "cyx", channels=RGB),
+    Row("czi: 16-bit RGB, Zstandard", "a.czi", czi(U16[0, 0].transpose(1, 2, 0), "yx", ZSTD), U16[0, 0], "cyx", channels=RGB),
+    Row("czi: mosaic with a pyramid", "a.czi", mosaic, U16[0, 0], "cyx", Spacing((0.2, 0.1), "micrometer"), DYES, notes=("mosaic",)),
+    Row("lif: planes", "a.lif", lif(U16, "tzcyx", {"t": 2.0, "z": 5e-7, "y": 2e-7, "x": 1e-7}, names=DYES), U16.swapaxes(1, 2), "tczyx",
+        MICRO, DYES),
+    Row("lif: version 1, float", "a.lif", lif(F32, "zyx", {"z": 5e-7, "y": 2e-7, "x": 1e-7}, version=1), F32, "zyx", MICRO),
+    Row("lif: colours pixel by pixel, blue first", "a.lif", lif(np.ascontiguousarray(U8[0].transpose(1, 2, 0)), "yxc", tags=(3, 2, 1)),
+        U8[0][::-1], "cyx", channels=RGB),
+    Row("lif: section x-z", "a.lif", lif(U8[0, 0], "zx", {"z": 2e-7, "x": 1e-7}), U8[0, 0], "yx", Spacing((0.2, 0.1), "micrometer"),
+        notes=("section",)),
+    Row("nd2: frames", "a.nd2", nikon(U16.swapaxes(1, 2), calibration=0.1, z_step=0.5, period_ms=2000.0, names=DYES), U16.swapaxes(1, 2),
+        "tczyx", Spacing((0.5, 0.1, 0.1), "micrometer"), DYES),
+    Row("nd2: lossless", "a.nd2", nikon(U8[None], calibration=0.1, z_step=0.5, compress=True), U8, "czyx",
+        Spacing((0.5, 0.1, 0.1), "micrometer"), tuple(f"channel-{i}" for i in range(4))),
+    Row("nd2: padded rows, no size", "a.nd2", nikon(F32[None, None, :1], pad=8), F32[0], "yx"),
     Row("npy: big-endian", "a.npy", lambda p: np.save(p, U16[0, 0, 0].astype(">u2")), U16[0, 0, 0], "yx"),
 ]  # fmt: skip
 
