@@ -131,6 +131,10 @@ class Source(Model):
     burned_in: Literal["refused", "accepted"] = Field(
         default="refused", description="What becomes of DICOM pixels declared to show annotations; accept them only where they name nobody."
     )
+    names: Literal["pseudonyms", "kept"] = Field(
+        default="pseudonyms",
+        description="Whether images are called after their content or keep the names of their files, for files that name nobody.",
+    )
     prepare: tuple[Preparation, ...] = ()
     labels: Labels | None = None
     table: Table | None = None

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import nibabel
@@ -14,7 +15,7 @@ import yaml
 from sciimg.errors import InputError
 from sciimg.protocol import load_study
 from sciimg.stages import ingest
-from sciimg.stages.ingest import ingest_files, ingest_study, parse_spacing
+from sciimg.stages.ingest import ingest_study, parse_spacing
 from sciimg.store import Collection
 from sciimg.types import Spacing
 
@@ -22,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared/data"
 PIXEL = Spacing((1.0,), "pixel")
 RNG = np.random.default_rng(4)
+ingest_files = partial(ingest.ingest_files, keep_names=True)  # names to speak of; test_deidentification.py has the default
 
 
 def grey(path, seed=0, size=(32, 32)):
@@ -224,6 +226,7 @@ def study(tmp_path):
             "modality": "fluorescence",
             "spacing": [1, 1],
             "unit": "pixel",
+            "names": "kept",
             "labels": {"kind": "files", "uri": "data/masks", "labels": "instances"},
             "table": {"uri": "data/table.csv", "key": "name"},
         }
@@ -239,7 +242,7 @@ def test_a_study_with_labels_and_a_table(study, tmp_path):
     loaded = study()
     value = ingest_study(loaded, tmp_path / "stage")
     assert [i["id"] for i in value["images"]] == [f"i{n}" for n in range(6)] and value["rejected"] == []
-    assert json.loads((tmp_path / "stage/rejected.json").read_text()) == {"rejected": []}
+    assert json.loads((tmp_path / "stage/rejected.json").read_text()) == {"rejected": [], "notes": []}
     collection = Collection(tmp_path / "stage/collection")
     table = collection.catalogue.set_index("id")
     assert table["group"].tolist() == ["s0", "s0", "s1", "s1", "s2", "s2"]
@@ -262,8 +265,9 @@ def test_doubtful_cells_of_a_table_are_said_and_leave_nobody_out(study, tmp_path
     loaded = study()
     path.write_text(path.read_text().replace("i5,s2,2.5,x", "i5,s2,2.5,X"))
     value = ingest_study(loaded, tmp_path / "stage")
-    assert len(value["images"]) == 6
-    assert [p["kind"] for r in value["rejected"] for p in r["problems"]] == ["spelling"]
+    assert len(value["images"]) == 6 and value["rejected"] == []
+    assert [p["kind"] for p in value["notes"]] == ["spelling"] and "'X' (line 7)" in value["notes"][0]["message"]
+    assert json.loads((tmp_path / "stage/rejected.json").read_text())["notes"] == value["notes"]
 
 
 def test_no_machine_path_reaches_the_collection(study, tmp_path):
