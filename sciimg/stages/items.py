@@ -184,7 +184,7 @@ def stored_items(path: Path, rejected: Rejected, taken: set[str], *, keep_names:
         try:
             volume = Volume(place)
         except InputError as error:
-            rejected.append(LeftOut(str(place), error.problems, veil))
+            rejected.append(LeftOut(str(place), error.problems, veil, digest=partial(digest_source, place)))
             continue
         about = volume.attributes
         own = about.get("id")

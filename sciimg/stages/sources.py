@@ -99,7 +99,7 @@ def study_items(loaded: LoadedStudy) -> Finds:
     for candidate in candidates:
         try:
             group = _group(candidate, loaded.study, called, len(found) > 1)
-            conditions = _conditions(candidate, loaded.study)
+            conditions = _conditions(candidate, loaded.study, called)
         except InputError as error:
             rejected.append(candidate.left_out(error.problems))
             continue
@@ -292,10 +292,10 @@ def _group(candidate: Candidate, study: Study, called: Mapping[tuple[str, Value]
     return f"{name}/{value}" if several else str(value)
 
 
-def _conditions(candidate: Candidate, study: Study) -> dict[str, Value]:
+def _conditions(candidate: Candidate, study: Study, called: Mapping[tuple[str, Value], str]) -> dict[str, Value]:
     """Return the cells of an image's row under the names they have in a catalogue.
 
-    Unless names are kept, a cell with the name of the image's file is left empty.
+    Unless names are kept, a cell with the name of the image's file is left empty; that of the split's unit has what the unit is called.
 
     Raises
     ------
@@ -310,6 +310,8 @@ def _conditions(candidate: Candidate, study: Study) -> dict[str, Value]:
     needed = {str(c.column) for c in study.conditions if not isinstance(c, MaskCondition)}
     if isinstance(study.split, SplitByColumn):
         needed.add(str(study.split.stratify))
+        if (unit := (candidate.found.source.name, candidate.values.get(study.split.column))) in called:
+            cells[study.split.column] = called[unit]
     if hidden := sorted(n for n in needed if n in cells and cells[n] is None and candidate.values[n] is not None):
         message = (
             f"A condition must not carry the name of its image's file; column {', '.join(hidden)} does. Write something else there, or say "
