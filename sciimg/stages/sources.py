@@ -304,7 +304,7 @@ def _conditions(candidate: Candidate, study: Study, called: Mapping[tuple[str, V
     """
     veil = candidate.veil
     cells = {
-        name: None if veil is not None and isinstance(value, str) and veil.names(value) else value
+        name: None if veil is not None and isinstance(value, str | int) and veil.names(str(value)) else value
         for name, value in candidate.values.items()
     }
     needed = {str(c.column) for c in study.conditions if not isinstance(c, MaskCondition)}

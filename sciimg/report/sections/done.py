@@ -41,6 +41,7 @@ def _data(evidence: Evidence) -> Section:
             "Modality": source.modality,
             "Preparation": steps or "none",
             "Labels": _preparation(source.labels.model_dump()) if source.labels else "none",
+            "Names of files": "kept" if source.names == "kept" else "not kept: images are called after their content",
         }
         blocks.append(Facts(rows=tuple(rows.items())))
     return Section(
