@@ -123,6 +123,14 @@ def ome(path):
     return path
 
 
+def beside(path, other):
+    """Let an OME-TIFF say that its plane lies in another file."""
+    place = f'<TiffData IFD="0"><UUID FileName="{other}">urn:uuid:0b1c2d3e-0000-4000-8000-000000000000</UUID></TiffData>'
+    text, count = re.subn(r"<TiffData[^>]*?/>|<TiffData[^>]*>.*?</TiffData>", place, tifffile.tiffcomment(path))
+    assert count == 1
+    tifffile.tiffcomment(path, text.encode())
+
+
 def nhdr(path):
     """A header and its data in a file of the same name."""
     header = {"content": "Qvistgaard", "Qvistgaard": "19630217", "space": "right-anterior-superior", "units": None}
@@ -186,6 +194,7 @@ BAD = {
     "x.mha": lambda path: path.write_text("NDims = 2\nDimSize = 19630217 Qvistgaard\nElementType = Qvistgaard\nElementDataFile = LOCAL\n"),
     "x.dcm": lambda path: path.write_bytes(dicom(path).read_bytes()[:-100]),
     "x.ome.tif": lambda path: path.write_bytes(ome(path).read_bytes().replace(b'SizeX="16"', b'SizeX="99"')),
+    "set.ome.tif": lambda path: beside(ome(path), "Qvistgaard other.ome.tif"),
     "x.zarr": lambda path: (path.mkdir(), (path / "zarr.json").write_text('{"multiscales": "Qvistgaard"}')),
     "x.npy": lambda path: path.write_bytes(b"\x93NUMPY\1\0\x46\0{'descr': 'Qvistgaard', 'fortran_order': False, 'shape': (3,)}" + b" " * 9),
 }
