@@ -91,19 +91,18 @@ def study_items(loaded: LoadedStudy) -> Finds:
     rejected: Rejected = []
     candidates = [c for f in found for c in _candidates(f, loaded.folder, rejected)]
     candidates = _like_most(candidates, loaded.study, rejected)
-    named = [c.path for c in candidates if c.found.keeps_names]
-    ids = dict(zip(named, unique_ids(named, digest_source), strict=True))
+    named = iter(unique_ids([c.path for c in candidates if c.found.keeps_names], digest_source))
+    ids = [next(named) if c.found.keeps_names else None for c in candidates]
     called = _group_names(candidates, loaded.study)
     standard: dict[str, Any] = {}  # what the first image is like after preparation; the others must be like it
     items = []
-    for candidate in candidates:
+    for candidate, id in zip(candidates, ids, strict=True):
         try:
             group = _group(candidate, loaded.study, called, len(found) > 1)
             conditions = _conditions(candidate, loaded.study, called)
         except InputError as error:
             rejected.append(candidate.left_out(error.problems))
             continue
-        id = ids.get(candidate.path) if candidate.found.keeps_names else None
         items.append(
             Item(
                 candidate.shown,

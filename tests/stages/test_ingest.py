@@ -1,5 +1,6 @@
 """Ingest: good inputs go in, bad ones are left out with reasons, nothing is half-written, and doing it again gives the same bytes."""
 
+import copy
 import json
 import shutil
 from functools import partial
@@ -251,6 +252,19 @@ def test_a_study_with_labels_and_a_table(study, tmp_path):
     assert collection.study == loaded.study.digest and not collection.synthetic
     mask = np.asarray(PIL.Image.open(tmp_path / "data/masks/i3.png"))
     np.testing.assert_array_equal(collection.volume("i3").read_labels(), mask)
+
+
+@pytest.mark.parametrize("names", [("kept", "kept"), ("pseudonyms", "kept"), ("pseudonyms", "pseudonyms")])
+def test_a_file_of_two_sources_is_two_images(study, tmp_path, names):
+    study({"table": None}, split={"column": "id"})
+    text = yaml.safe_load((tmp_path / "study.yaml").read_text())
+    (source,) = text["sources"]
+    text["sources"] = [copy.deepcopy(source) | {"name": f"set{n}", "names": kept} for n, kept in enumerate(names)]
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(text, sort_keys=False))
+    loaded = load_study(tmp_path / "study.yaml")
+    value = ingest_study(loaded, tmp_path / "stage")
+    assert len({i["id"] for i in value["images"]}) == 12 and value["rejected"] == []
+    assert sum(i["source"].startswith("data/") for i in value["images"]) == 6 * names.count("kept")
 
 
 def test_two_images_of_one_stem_do_not_share_a_mask(study, tmp_path):
