@@ -133,7 +133,7 @@ class Source(Model):
     )
     names: Literal["pseudonyms", "kept"] = Field(
         default="pseudonyms",
-        description="Whether images are called after their content or keep the names of their files, for files that name nobody.",
+        description="Whether images and units of the split are called after content, or keep their names, which name nobody.",
     )
     prepare: tuple[Preparation, ...] = ()
     labels: Labels | None = None

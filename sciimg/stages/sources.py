@@ -93,7 +93,7 @@ def study_items(loaded: LoadedStudy) -> Finds:
     candidates = _like_most(candidates, loaded.study, rejected)
     named = iter(unique_ids([c.path for c in candidates if c.found.keeps_names], digest_source))
     ids = [next(named) if c.found.keeps_names else None for c in candidates]
-    called = _group_names(candidates, loaded.study)
+    called = _unit_names(candidates, loaded.study)
     standard: dict[str, Any] = {}  # what the first image is like after preparation; the others must be like it
     items = []
     for candidate, id in zip(candidates, ids, strict=True):
@@ -262,21 +262,24 @@ def _refuse_unlike(image: Image, standard: dict[str, Any]) -> None:
             raise InputError(Problem(image.source, f"other-{what.replace(' ', '-')}", message))
 
 
-def _group_names(candidates: Sequence[Candidate], study: Study) -> dict[tuple[str, Value], str]:
-    """Return, for each unit that a file is named after, what all its images say instead: the pseudonym of the first of them."""
-    if not isinstance(study.split, SplitByColumn):
+def _unit_names(candidates: Sequence[Candidate], study: Study) -> dict[Value, str]:
+    """Return what each unit of the split is called where names are not kept: by the pseudonym of its first image, in all of its images.
+
+    A unit is often a person, and its name would go all the way into a release: every synthetic image says which unit its mask came from.
+    A unit of several sources stays one, and keeps its name where one of them does.
+    """
+    if not isinstance(study.split, SplitByColumn) or study.split.column == "id":
         return {}
-    units: dict[tuple[str, Value], list[Candidate]] = {}
+    called: dict[Value, str] = {}
+    public = {c.values.get(study.split.column) for c in candidates if c.found.keeps_names}
     for candidate in candidates:
-        units.setdefault((candidate.found.source.name, candidate.values.get(study.split.column)), []).append(candidate)
-    return {
-        (name, value): pseudonym(name, images[0].digest())
-        for (name, value), images in units.items()
-        if any(image.veil is not None and image.veil.names(str(value)) for image in images)
-    }
+        unit = candidate.values.get(study.split.column)
+        if unit is not None and unit not in public and unit not in called:
+            called[unit] = pseudonym(candidate.found.source.name, candidate.digest())
+    return called
 
 
-def _group(candidate: Candidate, study: Study, called: Mapping[tuple[str, Value], str], several: bool) -> str | None:
+def _group(candidate: Candidate, study: Study, called: Mapping[Value, str], several: bool) -> str | None:
     """Return the independent unit an image belongs to, None for itself; names of different sources stay apart."""
     split = study.split
     if not isinstance(split, SplitByColumn) or split.column == "id":
@@ -286,12 +289,11 @@ def _group(candidate: Candidate, study: Study, called: Mapping[tuple[str, Value]
         columns = ", ".join(candidate.values) or "none"
         message = f"Every image must belong to a {split.unit}; column {split.column!r} is empty or missing for it (columns: {columns})."
         raise InputError(Problem(candidate.shown, "no-group", message))
-    name = candidate.found.source.name
-    value = called.get((name, value), value)
-    return f"{name}/{value}" if several else str(value)
+    value = called.get(value, value)
+    return f"{candidate.found.source.name}/{value}" if several else str(value)
 
 
-def _conditions(candidate: Candidate, study: Study, called: Mapping[tuple[str, Value], str]) -> dict[str, Value]:
+def _conditions(candidate: Candidate, study: Study, called: Mapping[Value, str]) -> dict[str, Value]:
     """Return the cells of an image's row under the names they have in a catalogue.
 
     Unless names are kept, a cell with the name of the image's file is left empty; that of the split's unit has what the unit is called.
@@ -309,8 +311,8 @@ def _conditions(candidate: Candidate, study: Study, called: Mapping[tuple[str, V
     needed = {str(c.column) for c in study.conditions if not isinstance(c, MaskCondition)}
     if isinstance(study.split, SplitByColumn):
         needed.add(str(study.split.stratify))
-        if (unit := (candidate.found.source.name, candidate.values.get(study.split.column))) in called:
-            cells[study.split.column] = called[unit]
+        if study.split.column != "id" and (unit := candidate.values.get(study.split.column)) is not None:
+            cells[study.split.column] = called.get(unit, unit)
     if hidden := sorted(n for n in needed if n in cells and cells[n] is None and candidate.values[n] is not None):
         message = (
             f"A condition must not carry the name of its image's file; column {', '.join(hidden)} does. Write something else there, or say "

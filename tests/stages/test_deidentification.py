@@ -1,6 +1,7 @@
 """What is planted in a file, its name and its folder about a person is in no byte that is written; what was left out is listed by name."""
 
 import bz2
+import copy
 import gzip
 import json
 import re
@@ -30,7 +31,7 @@ from sciimg.provenance.keys import make_key
 from sciimg.provenance.release import publish
 from sciimg.report.build import report_of_run, write_report
 from sciimg.stages.info import rebuild, verify
-from sciimg.stages.ingest import ingest_files
+from sciimg.stages.ingest import ingest_files, ingest_study
 from sciimg.stages.ledger import Run, environment, folder_digest, perform
 from sciimg.stages.lookup import lookup_of, read_lookup
 from sciimg.stages.plan import plan
@@ -38,7 +39,7 @@ from sciimg.store import Collection
 from sciimg.types import Spacing
 
 ROOT = Path(__file__).parents[2]
-SECRETS = ("Qvistgaard", "19630217", "1963-02-17", "1963:02:17", "1.2.840.99999.7", "Sankt Elsewhere")
+SECRETS = ("Qvistgaard", "19630217", "1963-02-17", "1963:02:17", "1.2.840.99999.7", "Sankt Elsewhere", "MRN4711")
 NAME = "Qvistgaard^Ada_1963-02-17"
 PIXELS = np.random.default_rng(8).integers(0, 999, (12, 16), dtype=np.uint16)
 PIXEL = Spacing((1.0,), "pixel")
@@ -338,7 +339,7 @@ def study(named, tmp_path):
         labels[8:20, 8:20] = 1
         (named / "masks").mkdir(exist_ok=True)
         Image.fromarray(labels).save(named / f"masks/{NAME}_{n}.png")
-        subject = f"{NAME}_7" if n in (7, 8) else f"s{n}"  # one subject is called like a file, and has two
+        subject = f"{NAME}_7" if n in (7, 8) else f"MRN4711-{n}"  # one subject is called like a file, and has two
         lines.append(f"{NAME}_{n}.png,{subject},{n / 2},x,{NAME}_{n}.png")
     lines += [f"{NAME}_ghost.png,s9,1,X,y"]
     (named / f"images/{NAME}_0.png").write_bytes(b"")
@@ -369,8 +370,8 @@ def test_a_study_from_its_files_to_its_release(study, tmp_path):
     assert len(table) == 7 and all(re.fullmatch(r"set-[0-9a-f]{10}", i) for i in table["id"])
     assert table["scan"].isna().all() and set(table["kind"]) == {"x"}
     groups = table["group"].value_counts()
-    (shared,) = groups[groups == 2].index  # the subject that was called like a file is one subject still
-    assert shared in set(table["id"]) and set(groups.index) - {shared} == {f"s{n}" for n in range(2, 7)}
+    assert sorted(groups) == [1, 1, 1, 1, 1, 2] and set(groups.index) < set(table["id"])  # a subject of two images is one still
+    assert list(table["group"]) == list(table["subject"])
     rejected = json.loads((run.folder("ingest") / "rejected.json").read_text())
     assert sorted(p["kind"] for r in rejected["rejected"] for p in r["problems"]) == ["empty-file", "mask-missing", "row-without-image"]
     assert [n["kind"] for n in rejected["notes"]] == ["spelling"]
@@ -406,6 +407,18 @@ def test_a_study_from_its_files_to_its_release(study, tmp_path):
     )
     assert leaks(tmp_path / "release", but=("study.yaml",)) == []
     assert "PNG text Author" in (tmp_path / "release/dataset/DATASHEET.md").read_text()
+
+
+def test_a_subject_of_two_sources_is_one_subject(study, tmp_path):
+    text = yaml.safe_load(study.read_text())
+    for names in ("pseudonyms", "kept"):
+        text["sources"] = [copy.deepcopy(text["sources"][0]) | {"name": name} for name in ("one", "two")]
+        text["sources"][1] |= {"names": names}
+        study.write_text(yaml.safe_dump(text, sort_keys=False))
+        ingest_study(load_study(study), tmp_path / names)
+        table = Collection(tmp_path / names / "collection").catalogue
+        assert sorted(table.groupby("subject").size()) == [2, 2, 2, 2, 2, 4]
+        assert bool(leaks(tmp_path / names, but=("collection.names.csv",))) == (names == "kept")
 
 
 def test_a_condition_that_names_its_file_is_refused(study, tmp_path):
