@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sciimg.protocol.models import SplitByBlocks
+from sciimg.protocol.models import Source, SplitByBlocks, TissueMaps
 from sciimg.report.evidence import Evidence
 from sciimg.report.model import Block, Column, Facts, Missing, Notice, Plate, PlateRow, Prose, Section, Table
 from sciimg.report.plates import tinted_strip
@@ -40,13 +40,24 @@ def _data(evidence: Evidence) -> Section:
             "Licence": source.licence,
             "Modality": source.modality,
             "Preparation": steps or "none",
-            "Labels": _preparation(source.labels.model_dump()) if source.labels else "none",
+            "Labels": _labels(source),
             "Names of files": "kept" if source.names == "kept" else "not kept: images are called after their content",
         }
         blocks.append(Facts(rows=tuple(rows.items())))
     return Section(
         name="data", title="Data", blocks=(*blocks, *_images(evidence), *_rejected(evidence), *_notes(evidence), *_removed(evidence))
     )
+
+
+def _labels(source: Source) -> str:
+    """Return how labels come about, without the paths of their files."""
+    match source.labels:
+        case None:
+            return "none"
+        case TissueMaps() as maps:
+            return _preparation(maps.model_dump(exclude={"maps"}) | {"classes": ", ".join(maps.classes)})
+        case labels:
+            return _preparation(labels.model_dump(exclude={"uri"}))
 
 
 def _preparation(value: Mapping[str, Any]) -> str:
