@@ -143,6 +143,9 @@ def ingest(
     axes: Annotated[str | None, typer.Option(help="For stacks without named axes, e.g. tyx.")] = None,
     label_kind: Annotated[str | None, typer.Option(help="What label files beside images number: instances or classes.")] = None,
     on_error: Annotated[str, typer.Option(help="quarantine or stop.")] = "quarantine",
+    keep_names: Annotated[
+        bool, typer.Option("--keep-names", help="Call images after their files; only where no file is named after a person.")
+    ] = False,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
@@ -150,8 +153,12 @@ def ingest(
     from sciimg.stages.ingest import ingest_files, parse_spacing
 
     said = parse_spacing(spacing, unit)
-    value = ingest_files(src, out, spacing=said, override=override_spacing, axes=axes, label_kind=label_kind, on_error=on_error)
-    lines = [f"{i['id']}  {i['axes']} {i['shape']} {i['dtype']}  {i['spacing']} {i['unit']}" for i in value["images"]]
+    value = ingest_files(
+        src, out, spacing=said, override=override_spacing, axes=axes, label_kind=label_kind, on_error=on_error, keep_names=keep_names
+    )
+    lines = [
+        f"{i['id']}  {i['axes']} {i['shape']} {i['dtype']}  {i['spacing']} {i['unit']}  {printable(i['source'])}" for i in value["images"]
+    ]
     lines += [printable(f"Rejected  {r['source']}: {p['message']} [{p['kind']}]") for r in value["rejected"] for p in r["problems"]]
     return value, "\n".join([*lines, f"{len(value['images'])} images in {out}"]), 3 if value["rejected"] else 0
 

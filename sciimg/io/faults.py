@@ -41,5 +41,5 @@ def refusing(where: str | Path, kind: str = "corrupt", what: str = "The file can
     except InputError:
         raise
     except Exception as error:
-        said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise refuse(where, kind, f"{what}: {said}. Get a fresh copy of the file, or leave it out.") from error
+        said = " ".join(str(error).split())[:200].replace('"', "'") or type(error).__name__  # in quotes, as all that is not our words
+        raise refuse(where, kind, f'{what}: "{said}". Get a fresh copy of the file, or leave it out.') from error

@@ -154,7 +154,7 @@ def _ome_series(
             counts = {file: len(own.pages) for file, (own, _) in files.items()}
         for file, number in described.planes:
             if number >= counts[file]:
-                message = f"The OME-XML places a plane on page {number} of {file.name}, which has {counts[file]} pages. Get a fresh copy."
+                message = f"The OME-XML places a plane on page {number} of {file.name!r}, which has {counts[file]} pages. Get a fresh copy."
                 raise refuse(file, "plane-missing", message)
         keyframe = files[described.planes[0][0]][0].pages.first
         wanted = dict.fromkeys(described.planes)

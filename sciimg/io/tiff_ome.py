@@ -139,7 +139,7 @@ def companion_text(master: Path, asked: Path) -> str:
         return master.read_text(encoding="utf-8-sig")
     import tifffile
 
-    with decoding(asked, what=f"The metadata file {master.name} cannot be read"), tifffile.TiffFile(master) as tif:
+    with decoding(asked, what=f"The metadata file {master.name!r} cannot be read"), tifffile.TiffFile(master) as tif:
         return str(tif.ome_metadata)
 
 
@@ -259,7 +259,7 @@ class _Files:
         if named is not None and named.is_file():
             theirs = uuid_of(named)
             if uuid and theirs and theirs != uuid:
-                message = f"{named.name} must be the file that the set was saved with; its UUID is another. Was it replaced?"
+                message = f"{named.name!r} must be the file that the set was saved with; its UUID is another. Was it replaced?"
                 raise refuse(self.path, "uuid-mismatch", message)
             return named
         renamed = next((p for p in sorted(self.path.parent.iterdir()) if p.suffix.lower() in _TIFFS and uuid_of(p) == uuid), None)
@@ -299,6 +299,6 @@ def _beside(path: Path, file: str) -> Path:
 
 
 def _missing(path: Path, files: list[str]) -> Exception:
-    some = ", ".join(sorted(files)[:_SHOWN]) + (" …" if len(files) > _SHOWN else "")
+    some = ", ".join(map(repr, sorted(files)[:_SHOWN])) + (" …" if len(files) > _SHOWN else "")
     message = f"All files of a set must lie beside the one that is opened; {len(files)} are not there ({some}). Copy them here."
     return refuse(path, "file-missing", message)

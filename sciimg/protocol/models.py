@@ -131,6 +131,10 @@ class Source(Model):
     burned_in: Literal["refused", "accepted"] = Field(
         default="refused", description="What becomes of DICOM pixels declared to show annotations; accept them only where they name nobody."
     )
+    names: Literal["pseudonyms", "kept"] = Field(
+        default="pseudonyms",
+        description="Whether images and units of the split are called after content, or keep their names, which name nobody.",
+    )
     prepare: tuple[Preparation, ...] = ()
     labels: Labels | None = None
     table: Table | None = None

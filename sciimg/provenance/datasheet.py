@@ -33,6 +33,7 @@ def datasheet(facts: Facts) -> str:
         "Real images that the synthetic ones were learnt from, and that are not part of this dataset:",
         _bullets(_source(s) for s in study.sources),
         _split(facts),
+        _removed(facts),
         "## Uses",
         "Excluded:",
         _bullets(map(_line, study.excluded_uses)),
@@ -92,6 +93,15 @@ def _split(facts: Facts) -> str:
     if isinstance(split, SplitByBlocks):
         return f"Split by {split.unit}: strips along {split.axis} with a guard gap of {split.guard_px} pixels; {held}."
     return f"Split by {split.unit} (column `{split.column}`), whole groups in one part; {held}."
+
+
+def _removed(facts: Facts) -> str:
+    """Return what the real images' files said that no image keeps."""
+    if not facts.removed:
+        return ""
+    rows = [f"| {_cell(name)} | {images} |" for name, images in facts.removed.items()]
+    said = "Elements of the files' headers that were left behind at ingest, without the values, and how many images had them:"
+    return "\n".join([said, "", "| Element | Images |", "|---|---|", *rows])
 
 
 def _bullets(items: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
 """What a dataset's descriptions are written from: one frozen value, so that RO-Crate, Croissant and datasheet cannot disagree."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sciimg.protocol import Study
@@ -37,6 +37,10 @@ class Facts:
         Stage → digests of what it was given and of what it made.
     environment : mapping
         Interpreter, platform and library versions.
+    rejected : int
+        Number of inputs that were left out.
+    removed : mapping
+        Element of a header that was left behind at ingest → number of images whose files had it.
     """
 
     study: Study
@@ -48,6 +52,7 @@ class Facts:
     stages: Mapping[str, Mapping[str, Any]]
     environment: Mapping[str, str]
     rejected: int
+    removed: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def identity(self) -> str:

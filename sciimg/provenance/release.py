@@ -42,6 +42,8 @@ def publish(
     stages: Mapping[str, Mapping[str, Any]],
     environment: Mapping[str, str],
     rejected: Sequence[Mapping[str, Any]] = (),
+    notes: Sequence[Mapping[str, Any]] = (),
+    removed: Mapping[str, int] | None = None,
     render: Callable[[Path, Digest], None] | None = None,
     time: datetime.datetime | None = None,
 ) -> Digest:
@@ -73,6 +75,8 @@ def publish(
         stages=stages,
         environment=environment,
         rejected=rejected,
+        notes=notes,
+        removed=removed,
     )
     release = study.study.release
     payload = sign_folder(out / DATASET, key, out / DATASET_BUNDLE, f"{release.dataset_id}@{release.version}")
@@ -93,6 +97,8 @@ def assemble(
     stages: Mapping[str, Mapping[str, Any]],
     environment: Mapping[str, str],
     rejected: Sequence[Mapping[str, Any]] = (),
+    notes: Sequence[Mapping[str, Any]] = (),
+    removed: Mapping[str, int] | None = None,
 ) -> None:
     """Build ``out/dataset``, ready to be signed.
 
@@ -110,6 +116,10 @@ def assemble(
         Interpreter, platform and library versions.
     rejected : sequence
         Inputs that were left out: ``{"source", "problems"}``.
+    notes : sequence
+        What was noticed of whole tables, as problems.
+    removed : mapping
+        Element of a header that was left behind at ingest → number of images whose files had it.
 
     Raises
     ------
@@ -125,11 +135,12 @@ def assemble(
         for name, content in data.items():
             write_bytes(folder / "evidence" / f"{name}.json", content)
         if "ingest" not in data:
-            write_json(folder / "evidence" / "ingest.json", {"rejected": list(rejected)})
+            more = ({"notes": list(notes)} if notes else {}) | ({"removed": dict(removed)} if removed else {})
+            write_json(folder / "evidence" / "ingest.json", {"rejected": list(rejected), **more})
         write_json(folder / "evidence" / "decision.json", decision.as_json())
         kept = {name: _kept(entry) for name, entry in stages.items()}
         write_json(folder / "evidence" / "stages.json", {"environment": dict(environment), "stages": kept})
-        facts = _facts(folder, study, decision, kept, environment, len(rejected))
+        facts = _facts(folder, study, decision, kept, environment, len(rejected), removed or {})
         _describe(folder, facts)
 
 
@@ -203,11 +214,12 @@ def _facts(
     stages: Mapping[str, Mapping[str, Any]],
     environment: Mapping[str, str],
     rejected: int,
+    removed: Mapping[str, int],
 ) -> Facts:
     images = sorted((folder / "images").iterdir()) if (folder / "images").exists() else []
     size = sum(p.stat().st_size for image in images for p in image.rglob("*") if p.is_file())
     columns = _columns(folder / "catalogue.parquet") if images else {}
-    return Facts(study.study, decision, _files(folder), len(images), size, columns, stages, dict(environment), rejected)
+    return Facts(study.study, decision, _files(folder), len(images), size, columns, stages, dict(environment), rejected, removed)
 
 
 def _with_files(facts: Facts, folder: Path) -> Facts:

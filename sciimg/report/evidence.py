@@ -68,6 +68,7 @@ class Evidence:
     split_checks: tuple[Check, ...] = ()
     images: tuple[Mapping[str, Any], ...] = ()
     rejected: tuple[Mapping[str, Any], ...] = ()
+    notes: tuple[Mapping[str, Any], ...] = ()
     regions: tuple[Mapping[str, Any], ...] = ()
     review: ReviewScore | None = None
     release: Release | None = None
@@ -103,6 +104,7 @@ def read_run(run: Path, release: Path | None = None) -> Evidence:
     verify = reader.json(run / "verify/evidence.json", "closed-form tests of the machinery")
     decision = reader.json(run / "decide/decision.json", "decision")
     score = reader.json(run / "review/score.json", "")
+    ingested = reader.json(run / "ingest/rejected.json", "")
     return Evidence(
         study=study,
         decision=reader.parse("decision", lambda: Decision.model_validate(decision)) if decision else None,
@@ -112,7 +114,8 @@ def read_run(run: Path, release: Path | None = None) -> Evidence:
         checks=tuple(reader.checks(verify)),
         split_checks=tuple(reader.checks(split)),
         images=tuple(reader.table(run / "ingest/collection/catalogue.parquet", "catalogue of the real images")),
-        rejected=tuple(_rejected(run, reader)),
+        rejected=tuple(ingested.get("rejected", ())),
+        notes=tuple(ingested.get("notes", ())),
         regions=tuple(reader.table(run / "split/regions.parquet", "split")),
         review=reader.parse("score of the review", lambda: ReviewScore.model_validate(score)) if score else None,
         release=_release(release or run / "release/release", reader),
@@ -192,15 +195,6 @@ def _model(folder: Path, reader: _Reader, name: str) -> dict[str, Any]:
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}
-
-
-def _rejected(run: Path, reader: _Reader) -> list[Mapping[str, Any]]:
-    path = run / "ingest/rejected.json"
-    if not path.exists():
-        return []
-    value = reader.parse("list of rejected inputs", lambda: json.loads(path.read_text(encoding="utf-8")))
-    entries = value.get("rejected", []) if isinstance(value, dict) else value
-    return list(entries or [])
 
 
 def _release(folder: Path, reader: _Reader) -> Release | None:

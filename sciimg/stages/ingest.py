@@ -10,24 +10,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from sciimg.errors import BusyError, InputError, Problem, StorageError
+from sciimg.errors import BusyError, InputError, Problem, SciimgError, StorageError, printable
 from sciimg.files import write_json
 from sciimg.io.expand import is_stored
 from sciimg.io.faults import refuse
 from sciimg.io.labels import PIXELS
 from sciimg.io.names import unique_ids
 from sciimg.io.open import digest_source
+from sciimg.io.pseudonyms import pseudonym
 from sciimg.io.spacing import Wishes, in_known_unit
 from sciimg.protocol import LoadedStudy
 from sciimg.records import Digest, digest_of
-from sciimg.stages.items import Item, Rejected, file_item, find, pairs, stored_items
+from sciimg.stages.items import Item, LeftOut, Rejected, file_item, find, pairs, stored_items
+from sciimg.stages.lookup import Known, read_lookup, write_lookup
 from sciimg.stages.progress import Progress
 from sciimg.stages.sources import study_items
-from sciimg.store import Collection, CollectionWriter
+from sciimg.store import Collection, CollectionWriter, Volume
 from sciimg.types import LabelKind, Spacing
 
 COLLECTION = "collection"
 REJECTED = "rejected.json"
+OTHERWISE = "already-ingested-otherwise"
 
 
 def ingest_files(
@@ -39,6 +42,7 @@ def ingest_files(
     axes: str | None = None,
     label_kind: str | None = None,
     on_error: str = "quarantine",
+    keep_names: bool = False,
 ) -> dict[str, Any]:
     """Read files, folders, OME-Zarr images and collections into a new collection.
 
@@ -55,11 +59,14 @@ def ingest_files(
         What label files number; by default ``masks`` hold instances and ``labels`` classes, with a note.
     on_error : "quarantine" or "stop"
         Leave bad inputs out, or write nothing when there is one.
+    keep_names : bool
+        Call images after their files. Otherwise an image is called after its content, no name of a file or folder is written into the
+        collection, and a private look-up beside it says which file is which.
 
     Returns
     -------
     dict
-        ``{"images": [...], "rejected": [...]}`` of DESIGN.
+        ``{"images": [...], "rejected": [...]}`` of DESIGN, for the eyes of the user who typed the names: with them.
 
     Raises
     ------
@@ -71,23 +78,23 @@ def ingest_files(
     kind = next((k for k in get_args(LabelKind) if k == label_kind), None)
     if label_kind is not None and kind is None:
         raise refuse("--label-kind", "bad-value", f"It must be instances or classes; got {label_kind!r}.")
-    found, rejected = find(sources)
+    found, rejected = find(sources, keep_names=keep_names)
     label_of = pairs(found)
     labels = set(label_of.values())
     files = [path for path in found if not is_stored(path) and path not in labels]
     wishes = Wishes(spacing, override, axes)
-    ids = unique_ids(files, digest_source)
+    ids: Sequence[str | None] = unique_ids(files, digest_source) if keep_names else [None] * len(files)
     items = [file_item(path, id, wishes, label_of.get(path), kind) for path, id in zip(files, ids, strict=True)]
     for path in found:
         if is_stored(path):
-            items += stored_items(path, rejected, {i.id for i in items})
+            items += stored_items(path, rejected, {i.id for i in items if i.id}, keep_names=keep_names)
     how = [spacing and [*spacing.values, spacing.unit], override, axes, kind, {str(k): str(v) for k, v in label_of.items()}]
-    _write(items, rejected, out, settings=digest_of(how), stop=on_error == "stop")
-    return summary(out)
+    kept = _write(items, rejected, out, settings=digest_of([*how, keep_names]), stop=on_error == "stop")
+    return _as_typed(summary(out), kept, read_lookup(out))
 
 
 def ingest_study(loaded: LoadedStudy, out: Path) -> dict[str, Any]:
-    """Read the sources of a study into ``out/collection``; what was left out goes to ``out/rejected.json`` as well.
+    """Read the sources of a study into ``out/collection``; what was left out, and notes on tables, go to ``out/rejected.json`` as well.
 
     Parameters
     ----------
@@ -98,7 +105,7 @@ def ingest_study(loaded: LoadedStudy, out: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        As :func:`ingest_files`.
+        As :func:`ingest_files`, as it is kept: without names of files unless a source keeps them.
 
     Raises
     ------
@@ -107,22 +114,25 @@ def ingest_study(loaded: LoadedStudy, out: Path) -> dict[str, Any]:
     """
     place = out / COLLECTION
     if not place.exists():
-        items, rejected = study_items(loaded)
-        _write(items, rejected, place, study=loaded.study.digest)
+        finds = study_items(loaded)
+        _write(finds.items, finds.rejected, place, study=loaded.study.digest, notes=finds.notes)
     value = summary(place)
-    write_json(out / REJECTED, {"rejected": value["rejected"]})
+    write_json(out / REJECTED, {"rejected": value["rejected"], "notes": value["notes"]})
     return value
 
 
 def summary(path: Path) -> dict[str, Any]:
-    """Return the JSON of DESIGN for a finished collection; ``problems`` of an image are what was noticed and did no harm."""
+    """Return the JSON of DESIGN for a finished collection; ``problems`` of an image are what was noticed and did no harm.
+
+    ``notes`` are what was noticed of whole tables.
+    """
     collection = Collection(path)
     same = ("id", "source", "axes", "dtype", "unit", "sha256")
     images = [
         {key: row[key] for key in same} | {key: json.loads(row[key]) for key in ("shape", "spacing", "channels")} | _noticed(row)
         for row in collection.catalogue.to_dict("records")
     ]
-    return {"images": images, "rejected": collection.rejected}
+    return {"images": images, "rejected": collection.rejected, "notes": collection.notes}
 
 
 def parse_spacing(text: str | None, unit: str | None) -> Spacing | None:
@@ -158,30 +168,83 @@ def parse_spacing(text: str | None, unit: str | None) -> Spacing | None:
 
 
 def _write(
-    items: Sequence[Item], rejected: Rejected, out: Path, *, study: Digest | None = None, settings: Digest | None = None, stop: bool = False
-) -> None:
+    items: Sequence[Item],
+    rejected: Rejected,
+    out: Path,
+    *,
+    study: Digest | None = None,
+    settings: Digest | None = None,
+    stop: bool = False,
+    notes: Sequence[Problem] = (),
+) -> dict[str, LeftOut]:
     """Write what can be read; with nothing to keep, or ``stop`` and a rejection, leave nothing and raise every problem.
 
     Attempts that were interrupted are continued; only files of a user, which belong to no study, extend a finished collection.
+
+    Returns
+    -------
+    dict
+        What was left out, by the name under which that is kept.
     """
     with _patient(out, study, settings) as writer, _told_when_full(out):
         progress = Progress([item.weight for item in items])
-        kept = 0
+        known = []
         for number, item in enumerate(items):
             try:
-                _add(writer, item, number, progress)
-                kept += 1
+                id = _add(writer, item, number, progress)
+                known.append((item, id))
             except InputError as error:
-                rejected.append((item.shown, error.problems))
+                rejected.append(item.left_out(error.problems))
             progress.end(number)
             if stop and rejected:
                 break
         progress.close()
-        if rejected and (stop or not kept):
+        if rejected and (stop or not known):
             writer.discard()
-            raise InputError([p for _, problems in rejected for p in problems])
-        for shown, problems in rejected:
-            writer.reject(shown, problems)
+            raise InputError([p for left in rejected for p in left.problems])
+        kept = _called(rejected)
+        for alias, left in kept.items():
+            if all(p.kind != OTHERWISE for p in left.problems):  # it is in the collection, so that nothing is missing there
+                writer.reject(alias, left.problems if left.veil is None else [left.veil.problem(p, alias) for p in left.problems])
+        writer.note(notes)
+        rows = [Known(id, printable(item.shown), item.digest()) for item, id in known if item.veil is not None]
+        rows += [Known(alias, printable(left.shown), "", _in_full(left)) for alias, left in kept.items() if left.veil is not None]
+        write_lookup(out, rows, extend=study is None and out.exists())
+    return kept
+
+
+def _called(rejected: Rejected) -> dict[str, LeftOut]:
+    """Return what was left out by the name under which that is kept: its source's, or one made of its content."""
+    called: dict[str, LeftOut] = {}
+    for left in rejected:
+        wanted = left.shown if left.veil is None else left.alias or _input_name(left)
+        alias, number = wanted, 2
+        while alias in called and called[alias].shown != left.shown:  # equal contents: two empty files
+            alias, number = f"{wanted}-{number}", number + 1
+        before = called[alias].problems if alias in called else ()
+        called[alias] = replace(left, problems=(*before, *(p for p in left.problems if p not in before)))
+    return called
+
+
+def _input_name(left: LeftOut) -> str:
+    """Return a name for an input that cannot be used, and perhaps not even be read."""
+    try:
+        return "input-missing" if left.digest is None else pseudonym("input", left.digest())
+    except (OSError, SciimgError):
+        return "input-unreadable"
+
+
+def _in_full(left: LeftOut) -> str:
+    return " ".join(f"{printable(p.message)} [{p.kind}]" for p in left.problems)
+
+
+def _as_typed(value: dict[str, Any], kept: Mapping[str, LeftOut], known: Sequence[Known]) -> dict[str, Any]:
+    """Return a summary with the names of files for the user who typed them, as far as the look-up beside the collection has them."""
+    source = {row.id: row.source for row in reversed(known)}
+    images = [image | {"source": source.get(image["id"], image["source"])} for image in value["images"]]
+    rejected = {entry["source"]: entry | {"source": source.get(entry["source"], entry["source"])} for entry in value["rejected"]}
+    rejected |= {alias: {"source": left.shown, "problems": [p.as_dict() for p in left.problems]} for alias, left in kept.items()}
+    return value | {"images": images, "rejected": [rejected[alias] for alias in sorted(rejected)]}
 
 
 @contextmanager
@@ -211,29 +274,74 @@ def _told_when_full(out: Path) -> Iterator[None]:
         raise StorageError(Problem(str(out), "disk-full", message)) from error
 
 
-def _add(writer: CollectionWriter, item: Item, number: int, progress: Progress) -> None:
-    if writer.source_of(item.digest) or writer.has(item.id, sha256=item.digest):
-        return
+def _add(writer: CollectionWriter, item: Item, number: int, progress: Progress) -> str:
+    """Write an image unless it is there; return its id.
+
+    Raises
+    ------
+    InputError
+        Kind ``already-ingested-otherwise`` where something is asked for that the image in the collection has not got.
+    """
+    if there := writer.source_of(item.digest):
+        _refuse_otherwise(item, writer.volume(there), there)
+        return there
+    id = item.id or _free(pseudonym(item.kind, item.digest()), writer)
+    if writer.has(id, sha256=item.digest):
+        return id
     image, labels = item.make()
     progress.begin(number, image.nbytes)
+    if id in writer.ids:
+        id = f"{id}-{item.digest().removeprefix('sha256:')[:8]}"
+    hidden = item.veil
     extra = dict(item.extra)
     if image.problems:
-        extra["problems"] = [p.as_dict() for p in image.problems]
+        extra["problems"] = [(p if hidden is None else hidden.problem(p, id)).as_dict() for p in image.problems]
     if removed := item.removed():
         extra["removed"] = dict(removed)
     if labels is not None:
-        extra["labels"] = dict(labels.parameters)
-    id = item.id if item.id not in writer.ids else f"{item.id}-{image.sha256.removeprefix('sha256:')[:8]}"
+        extra["labels"] = {k: v for k, v in labels.parameters.items() if hidden is None or k != "file"}
     writer.add(
         id,
-        replace(image, source=item.shown),
-        group=id if item.group == item.id else item.group,
+        replace(image, source=item.shown if hidden is None else id, hash=item.digest),
+        group=item.group if item.group not in (None, item.id) else id,
         conditions=item.conditions,
         labels=None if labels is None else labels.pixels,
         label_kind=None if labels is None else labels.kind,
         extra=extra,
         progress=progress.add,
     )
+    return id
+
+
+def _free(wanted: str, writer: CollectionWriter) -> str:
+    """Return a pseudonym that no image of this call has: equal contents are counted."""
+    id, number = wanted, 2
+    while id in writer.ids:
+        id, number = f"{wanted}-{number}", number + 1
+    return id
+
+
+def _refuse_otherwise(item: Item, there: Volume, id: str) -> None:
+    """Refuse a source that is in the collection already, read in another way than is asked for now."""
+    differ = []
+    if item.opened is not None:
+        now = item.opened()
+        pairs = (("axes", there.axes, now.axes), ("spacing", there.spacing, now.spacing))
+        differ = [f"{what} {_words(old)}, not {_words(new)}" for what, old, new in pairs if old != new]
+    if item.labelled and there.label_kind is None:
+        differ.append("no labels")
+    elif item.label_kind is not None and there.label_kind not in (None, item.label_kind):
+        differ.append(f"labels taken as {there.label_kind}, not {item.label_kind}")
+    if differ:
+        message = (
+            f"A source goes into a collection once; this one is there as {id} with {'; '.join(differ)}. Nothing was changed. Ingest into "
+            "a new collection to read it in the other way."
+        )
+        raise InputError(Problem(item.shown, OTHERWISE, message))
+
+
+def _words(value: str | Spacing | None) -> str:
+    return f"{' x '.join(f'{v:g}' for v in value.values)} {value.unit}" if isinstance(value, Spacing) else str(value)
 
 
 def _noticed(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from sciimg.io.expand import expand
 from sciimg.io.image import Image
 from sciimg.io.labels import PIXELS
 from sciimg.io.names import slug, stem
-from sciimg.io.open import digest_source, open_image
+from sciimg.io.open import digest_source, files_of, open_image
+from sciimg.io.pseudonyms import Veil
 from sciimg.io.removed import removed_from
 from sciimg.io.spacing import Wishes
 from sciimg.io.tables import Value
@@ -26,7 +27,34 @@ IMAGES = "images"
 LABEL_FOLDERS: Mapping[str, LabelKind] = {"labels": "classes", "masks": "instances"}
 
 Made = tuple[Image, LabelImage | None]
-Rejected = list[tuple[str, tuple[Problem, ...]]]  # source as shown to people, and what is wrong with it
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An input that was left out and why.
+
+    Parameters
+    ----------
+    shown : str
+        The source as it is shown to its user.
+    problems : tuple of Problem
+        As they are shown.
+    veil : Veil, optional
+        Hides its name in what is kept; None where names are kept.
+    alias : str, optional
+        What it is called instead, for inputs that are not files of images.
+    digest : callable, optional
+        SHA-256 of its content.
+    """
+
+    shown: str
+    problems: tuple[Problem, ...]
+    veil: Veil | None = None
+    alias: str | None = None
+    digest: Callable[[], Digest] | None = None
+
+
+Rejected = list[LeftOut]
 
 
 @dataclass(frozen=True)
@@ -34,20 +62,49 @@ class Item:
     """One image to be.
 
     ``make`` opens, prepares and labels it; everything that may go wrong happens there, as an :class:`InputError`.
+
+    Parameters
+    ----------
+    shown : str
+        The source as it is shown to its user.
+    id : str or None
+        None where it is made of the content when the image's turn comes, so that a file is read for its digest just before its pixels.
+    group : str or None
+        None where the image is a group of its own.
+    digest : callable
+        SHA-256 of the source.
+    veil : Veil, optional
+        Hides the source's name in what is kept; None where names are kept.
+    kind : str
+        What a pseudonym begins with.
+    opened : callable, optional
+        Opens the image without its pixels, where the user says how to read it; for sources that a collection may hold already.
+    label_kind : LabelKind, optional
+        What the labels number, where the user says so.
+    labelled : bool
+        Whether there are labels for it.
     """
 
     shown: str
-    id: str
-    group: str
+    id: str | None
+    group: str | None
     digest: Callable[[], Digest]
     make: Callable[[], Made]
     conditions: Mapping[str, Value] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
     weight: int = 1  # bytes of the source, for the progress line
     removed: Callable[[], Mapping[str, int]] = dict  # names of what the file says and the image does not keep
+    veil: Veil | None = None
+    kind: str = "image"
+    opened: Callable[[], Image] | None = None
+    label_kind: LabelKind | None = None
+    labelled: bool = False
+
+    def left_out(self, problems: tuple[Problem, ...]) -> LeftOut:
+        return LeftOut(self.shown, problems, self.veil, digest=self.digest)
 
 
-def find(sources: Iterable[Path]) -> tuple[list[Path], Rejected]:
+def find(sources: Iterable[Path], *, keep_names: bool = False) -> tuple[list[Path], Rejected]:
     """Return the images of the sources, each once, and the sources that are not there."""
     found: dict[Path, Path] = {}
     rejected: Rejected = []
@@ -56,7 +113,7 @@ def find(sources: Iterable[Path]) -> tuple[list[Path], Rejected]:
             for path in expand(source):
                 found.setdefault(path.resolve(), path)
         except InputError as error:
-            rejected.append((str(source), error.problems))
+            rejected.append(LeftOut(str(source), error.problems, None if keep_names else Veil((source,))))
     return list(found.values()), rejected
 
 
@@ -72,12 +129,16 @@ def pairs(found: Sequence[Path]) -> dict[Path, Path]:
     }
 
 
-def file_item(path: Path, id: str, wishes: Wishes, label: Path | None = None, kind: LabelKind | None = None) -> Item:
-    """Return the item of a file and, where it has one, its label file; what the labels number is told by their folder or ``kind``."""
+def file_item(path: Path, id: str | None, wishes: Wishes, label: Path | None = None, kind: LabelKind | None = None) -> Item:
+    """Return the item of a file and, where it has one, its label file; what the labels number is told by their folder or ``kind``.
+
+    Without an ``id`` names are not kept.
+    """
+    opened = partial(open_image, path, spacing=wishes.spacing, override=wishes.override, axes=wishes.axes)
 
     def make() -> Made:
         with every_problem(path):
-            image = open_image(path, spacing=wishes.spacing, override=wishes.override, axes=wishes.axes)
+            image = opened()
         if label is None:
             return image, None
         pixels = labels_from_file(label, image)
@@ -87,7 +148,25 @@ def file_item(path: Path, id: str, wishes: Wishes, label: Path | None = None, ki
             image = image.with_problems(Problem(str(label), "label-kind-not-stated", message))
         return image, LabelImage(pixels, taken, {"kind": "files", "file": label.name})
 
-    return Item(str(path), id, id, partial(digest_source, path), make, weight=weigh(path), removed=partial(removed_from, path))
+    return Item(
+        str(path),
+        id,
+        id,
+        cache(partial(digest_source, path)),
+        make,
+        weight=weigh(path),
+        removed=partial(removed_from, path),
+        veil=veil_of(path, label) if id is None else None,
+        opened=None if wishes.spacing is None and wishes.axes is None else opened,
+        label_kind=kind,
+        labelled=label is not None,
+    )
+
+
+def veil_of(path: Path, *others: Path | None) -> Veil:
+    """Return what hides the names of an image's files: those of a series, a set, a header and its data, and its labels."""
+    parts = [p for p in path.iterdir() if p.is_file()] if path.is_dir() else files_of(path) if path.is_file() else []
+    return Veil((path, *(p for p in parts if p != path), *(p for p in others if p is not None)))
 
 
 def weigh(path: Path) -> int:
@@ -95,21 +174,30 @@ def weigh(path: Path) -> int:
     return sum(f.stat().st_size for f in (path.iterdir() if path.is_dir() else [path]) if f.is_file())
 
 
-def stored_items(path: Path, rejected: Rejected, taken: set[str]) -> Iterator[Item]:
-    """Yield the images of an OME-Zarr image or a collection, with labels, groups and conditions where it has them."""
+def stored_items(path: Path, rejected: Rejected, taken: set[str], *, keep_names: bool = False) -> Iterator[Item]:
+    """Yield the images of an OME-Zarr image or a collection, with labels, groups and conditions where it has them.
+
+    An image that has a pseudonym already, or is synthetic, keeps it; another gets one unless names are kept.
+    """
     for place in sorted((path / "images").glob("*.zarr")) if (path / "collection.json").exists() else [path]:
+        veil = None if keep_names else Veil((place,))
         try:
             volume = Volume(place)
         except InputError as error:
-            rejected.append((str(place), error.problems))
+            rejected.append(LeftOut(str(place), error.problems, veil, digest=partial(digest_source, place)))
             continue
-        id = slug(stem(place))
+        about = volume.attributes
+        own = about.get("id")
+        id: str | None = slug(stem(place))
         if id in taken:
             id = f"{id}-{volume.measured_digest().removeprefix('sha256:')[:8]}"
-        taken.add(id)
-        about = volume.attributes
-        group = str(about.get("group", id))
-        yield Item(str(place), id, group, volume.measured_digest, partial(_stored, volume), about.get("conditions", {}))
+        if veil is not None and (own is None or own != slug(stem(place)) or not (about.get("synthetic") or about.get("source") == own)):
+            id = None
+        if id is not None:
+            taken.add(id)
+        group = None if about.get("group") in (None, own) else str(about["group"])
+        digest = cache(volume.measured_digest)
+        yield Item(str(place), id, group, digest, partial(_stored, volume), about.get("conditions", {}), veil=veil)
 
 
 def _stored(volume: Volume) -> Made:

@@ -22,9 +22,11 @@ from sciimg.errors import InputError, Problem
 from sciimg.files import hold, sync_directory, write_json, write_text
 from sciimg.protocol import LoadedStudy, load_study
 from sciimg.records import Digest, digest_file, digest_of
+from sciimg.stages.lookup import ENDING
 
 LEDGER = "stage.json"
 _BEGUN = ".inputs.json"
+_NOT_COUNTED = (".lock", ENDING)
 
 
 @dataclass(frozen=True)
@@ -145,10 +147,15 @@ def perform(stage: Stage, run: Run) -> bool:
 
 
 def folder_digest(folder: Path) -> dict[str, Any]:
-    """Return the digest of a folder's files by relative path, their number and their bytes; the ledger's own files do not count."""
+    """Return the digest of a folder's files by relative path, their number and their bytes.
+
+    The ledger's own files do not count, nor does the private look-up of names.
+    """
     files: dict[str, Digest] = {}
     size = 0
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (LEDGER, _BEGUN) and p.suffix != ".lock"):
+    for path in sorted(
+        p for p in folder.rglob("*") if p.is_file() and p.name not in (LEDGER, _BEGUN) and not p.name.endswith(_NOT_COUNTED)
+    ):
         files[path.relative_to(folder).as_posix()] = digest_file(path)
         size += path.stat().st_size
     return {"digest": digest_of(files), "files": len(files), "bytes": size}

@@ -143,8 +143,11 @@ def _release(run: Run, out: Path) -> None:
     from sciimg.provenance.release import publish
     from sciimg.records import Decision, Digest
     from sciimg.report.build import report_of_run, write_report
+    from sciimg.store import Collection
+    from sciimg.store.catalogue import removed_in
 
     release = out / "release"
+    ingested = json.loads((run.folder("ingest") / "rejected.json").read_text())
     decision = Decision.model_validate_json((run.folder("decide") / "decision.json").read_text())
 
     def render(place: Path, payload: Digest) -> None:
@@ -159,7 +162,9 @@ def _release(run: Run, out: Path) -> None:
         synthetic=run.folder(f"generate-{decision.released}") / "synthetic" if decision.released else None,
         stages={name: entry for name in plan(run.loaded.study) if (entry := run.ledger(name))},
         environment=environment(),
-        rejected=json.loads((run.folder("ingest") / "rejected.json").read_text())["rejected"],
+        rejected=ingested["rejected"],
+        notes=ingested.get("notes", ()),
+        removed=removed_in(Collection(run.path / COLLECTION).catalogue.to_dict("records")),
         render=render,
     )
 

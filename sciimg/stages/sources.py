@@ -2,9 +2,9 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,14 @@ from sciimg.io.image import Image
 from sciimg.io.labels import PIXELS, Index
 from sciimg.io.names import stem, unique_ids
 from sciimg.io.open import digest_source, open_image
+from sciimg.io.pseudonyms import Veil, pseudonym
 from sciimg.io.removed import removed_from
 from sciimg.io.spacing import AGREE
 from sciimg.io.tables import Rows, Value, read_table
 from sciimg.protocol import LoadedStudy, Study
-from sciimg.protocol.models import LabelFiles, Source, SplitByColumn
-from sciimg.stages.items import Item, Made, Rejected, every_problem, weigh
+from sciimg.protocol.models import LabelFiles, MaskCondition, Source, SplitByColumn
+from sciimg.records import Digest
+from sciimg.stages.items import Item, LeftOut, Made, Rejected, every_problem, veil_of, weigh
 from sciimg.store.catalogue import RESERVED
 from sciimg.types import Channel, Spacing
 
@@ -36,6 +38,16 @@ class Found:
     rows: Rows | None
     index: Index
 
+    @property
+    def keeps_names(self) -> bool:
+        return self.source.names == "kept"
+
+    def veil(self, path: Path, shown: str, key: str | None) -> Veil | None:
+        """Return what hides an image's names, its label files' and the key of its row among them; None where names are kept."""
+        if self.keeps_names:
+            return None
+        return veil_of(path, Path(shown), *self.index.get(stem(path), ()), None if key is None else Path(key))
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -46,15 +58,29 @@ class Candidate:
     shown: str
     key: str | None
     image: Image
+    veil: Veil | None
+    digest: Callable[[], Digest]
 
     @property
     def values(self) -> Mapping[str, Value]:
         rows = self.found.rows
         return rows.values[self.key] if rows is not None and self.key is not None else {}
 
+    def left_out(self, problems: tuple[Problem, ...]) -> LeftOut:
+        return LeftOut(self.shown, problems, self.veil, digest=self.digest)
 
-def study_items(loaded: LoadedStudy) -> tuple[list[Item], Rejected]:
-    """Return the images of a study, ready to be made, and what is left out.
+
+@dataclass(frozen=True)
+class Finds:
+    """What a study's sources hold: images ready to be made, what is left out, and notes that leave nothing out."""
+
+    items: list[Item]
+    rejected: Rejected
+    notes: tuple[Problem, ...]
+
+
+def study_items(loaded: LoadedStudy) -> Finds:
+    """Return what the sources of a study hold.
 
     Raises
     ------
@@ -65,29 +91,44 @@ def study_items(loaded: LoadedStudy) -> tuple[list[Item], Rejected]:
     rejected: Rejected = []
     candidates = [c for f in found for c in _candidates(f, loaded.folder, rejected)]
     candidates = _like_most(candidates, loaded.study, rejected)
-    ids = unique_ids([c.path for c in candidates], digest_source)
+    named = iter(unique_ids([c.path for c in candidates if c.found.keeps_names], digest_source))
+    ids = [next(named) if c.found.keeps_names else None for c in candidates]
+    called = _unit_names(candidates, loaded.study)
     standard: dict[str, Any] = {}  # what the first image is like after preparation; the others must be like it
     items = []
     for candidate, id in zip(candidates, ids, strict=True):
         try:
-            group = _group(candidate, loaded.study, id, len(found) > 1)
+            group = _group(candidate, loaded.study, called, len(found) > 1)
+            conditions = _conditions(candidate, loaded.study, called)
         except InputError as error:
-            rejected.append((candidate.shown, error.problems))
+            rejected.append(candidate.left_out(error.problems))
             continue
         items.append(
             Item(
                 candidate.shown,
                 id,
                 group,
-                partial(digest_source, candidate.path),
+                candidate.digest,
                 partial(_make, candidate, loaded.folder, standard),
-                {_column(name): value for name, value in candidate.values.items()},
+                conditions,
                 {"dataset": candidate.found.source.name},
                 weigh(candidate.path),
                 partial(removed_from, candidate.path),
+                candidate.veil,
+                candidate.found.source.name,
             )
         )
-    return items, rejected
+    return Finds(items, rejected, tuple(note for f in found for note in _notes(f)))
+
+
+def _notes(found: Found) -> Iterator[Problem]:
+    """Yield what looks wrong in a table; where names are not kept, cells are not quoted, because a key is a file's name."""
+    notes = found.rows.notes if found.rows is not None else ()
+    yield from notes if found.keeps_names else (Veil(()).problem(p, _table_alias(found)) for p in notes)
+
+
+def _table_alias(found: Found) -> str:
+    return f"{found.source.name}-table"
 
 
 def _find_all(loaded: LoadedStudy) -> list[Found]:
@@ -115,6 +156,7 @@ def _candidates(found: Found, folder: Path, rejected: Rejected) -> Iterator[Cand
         if rows is not None and key in rows.excluded:
             continue
         shown = _shown(path, found.source, folder)
+        veil, digest = found.veil(path, shown, key), cache(partial(digest_source, path))
         problems = (*_row_problems(rows, key, key in shared, path), *_label_problems(stem(path), stem(path) in twice, path))
         try:
             if problems:
@@ -123,16 +165,14 @@ def _candidates(found: Found, folder: Path, rejected: Rejected) -> Iterator[Cand
                 image = open_image(
                     path, spacing=_given(found.source), axes=found.source.axes, burned_in=found.source.burned_in == "accepted"
                 )
-            yield Candidate(found, path, shown, key, image)
+            yield Candidate(found, path, shown, key, image, veil, digest)
         except InputError as error:
-            rejected.append((shown, _as_shown(error.problems, path, shown)))
+            problems = _as_shown(error.problems, path, shown)
+            rejected.append(LeftOut(shown, problems, veil, digest=digest))
     if rows is not None:
-        if rows.notes:
-            rejected.append((rows.name, rows.notes))
-        if lonely := rows.without_image(k for k in keys.values() if k):
-            rejected.append((rows.name, lonely))
-        if nameless := rows.problems.get(""):
-            rejected.append((rows.name, nameless))
+        for problems in (rows.without_image(k for k in keys.values() if k), rows.problems.get("", ())):
+            if problems:
+                rejected.append(LeftOut(rows.name, problems, None if found.keeps_names else Veil(()), _table_alias(found)))
 
 
 def _row_problems(rows: Rows | None, key: str | None, shared: bool, path: Path) -> tuple[Problem, ...]:
@@ -166,7 +206,7 @@ def _like_most(candidates: list[Candidate], study: Study, rejected: Rejected) ->
             f"The study's samples have {study.dims} dimensions (patches.shape), so its images have axes [c]{axes}; this one has "
             f"{candidate.image.axes!r}. Split it, or choose another patch shape."
         )
-        rejected.append((candidate.shown, (Problem(candidate.shown, "wrong-axes", message),)))
+        rejected.append(candidate.left_out((Problem(candidate.shown, "wrong-axes", message),)))
     if not fitting:
         return []
     usual = Counter(_scale(c.image) for c in fitting).most_common(1)[0][0]
@@ -175,7 +215,7 @@ def _like_most(candidates: list[Candidate], study: Study, rejected: Rejected) ->
         if candidate not in same:
             own = _words(_scale(candidate.image))
             message = f"All images of a study share one spacing, here {_words(usual)}; this one has {own}. Resample it."
-            rejected.append((candidate.shown, (Problem(candidate.shown, "other-spacing", message),)))
+            rejected.append(candidate.left_out((Problem(candidate.shown, "other-spacing", message),)))
     return same
 
 
@@ -222,17 +262,64 @@ def _refuse_unlike(image: Image, standard: dict[str, Any]) -> None:
             raise InputError(Problem(image.source, f"other-{what.replace(' ', '-')}", message))
 
 
-def _group(candidate: Candidate, study: Study, id: str, several: bool) -> str:
-    """Return the independent unit an image belongs to; names of different sources stay apart."""
+def _unit_names(candidates: Sequence[Candidate], study: Study) -> dict[Value, str]:
+    """Return what each unit of the split is called where names are not kept: by the pseudonym of its first image, in all of its images.
+
+    A unit is often a person, and its name would go all the way into a release: every synthetic image says which unit its mask came from.
+    A unit of several sources stays one, and keeps its name where one of them does.
+    """
+    if not isinstance(study.split, SplitByColumn) or study.split.column == "id":
+        return {}
+    called: dict[Value, str] = {}
+    public = {c.values.get(study.split.column) for c in candidates if c.found.keeps_names}
+    for candidate in candidates:
+        unit = candidate.values.get(study.split.column)
+        if unit is not None and unit not in public and unit not in called:
+            called[unit] = pseudonym(candidate.found.source.name, candidate.digest())
+    return called
+
+
+def _group(candidate: Candidate, study: Study, called: Mapping[Value, str], several: bool) -> str | None:
+    """Return the independent unit an image belongs to, None for itself; names of different sources stay apart."""
     split = study.split
     if not isinstance(split, SplitByColumn) or split.column == "id":
-        return id
+        return None
     value = candidate.values.get(split.column)
     if value is None:
         columns = ", ".join(candidate.values) or "none"
         message = f"Every image must belong to a {split.unit}; column {split.column!r} is empty or missing for it (columns: {columns})."
         raise InputError(Problem(candidate.shown, "no-group", message))
+    value = called.get(value, value)
     return f"{candidate.found.source.name}/{value}" if several else str(value)
+
+
+def _conditions(candidate: Candidate, study: Study, called: Mapping[Value, str]) -> dict[str, Value]:
+    """Return the cells of an image's row under the names they have in a catalogue.
+
+    Unless names are kept, a cell with the name of the image's file is left empty; that of the split's unit has what the unit is called.
+
+    Raises
+    ------
+    InputError
+        Kind ``names-file`` where the study needs such a cell.
+    """
+    veil = candidate.veil
+    cells = {
+        name: None if veil is not None and isinstance(value, str | int) and veil.names(str(value)) else value
+        for name, value in candidate.values.items()
+    }
+    needed = {str(c.column) for c in study.conditions if not isinstance(c, MaskCondition)}
+    if isinstance(study.split, SplitByColumn):
+        needed.add(str(study.split.stratify))
+        if study.split.column != "id" and (unit := candidate.values.get(study.split.column)) is not None:
+            cells[study.split.column] = called.get(unit, unit)
+    if hidden := sorted(n for n in needed if n in cells and cells[n] is None and candidate.values[n] is not None):
+        message = (
+            f"A condition must not carry the name of its image's file; column {', '.join(hidden)} does. Write something else there, or say "
+            "`names: kept` for the source where no file is named after a person."
+        )
+        raise InputError(Problem(candidate.shown, "names-file", message))
+    return {_column(name): value for name, value in cells.items()}
 
 
 def _column(name: str) -> str:

@@ -121,7 +121,7 @@ def _collection(path: Path | None, place: Path, study: Study) -> Path | None:
     source = study.sources[0]
     known = Spacing(source.spacing, source.unit) if source.spacing and source.unit else None
     place.parent.mkdir(parents=True, exist_ok=True)
-    ingest_files([path], place, spacing=known)
+    ingest_files([path], place, spacing=known, keep_names=source.names == "kept")
     return place
 
 

@@ -1,6 +1,7 @@
 """The catalogue of a collection: one row an image, made from what the images say of themselves, in bytes that repeat."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,15 @@ def row_of(volume: Volume) -> dict[str, Any]:
 def extra_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the columns that the caller added: conditions and everything else that is not the writer's own."""
     return {k: v for k, v in attributes.items() if k not in _OWN_ATTRIBUTES} | dict(attributes.get("conditions", {}))
+
+
+def removed_in(rows: Iterable[Mapping[Any, Any]]) -> dict[str, int]:
+    """Return, for each element that files had and no image keeps, in how many images of a catalogue it was; the most frequent first."""
+    found: Counter[str] = Counter()
+    for row in rows:
+        cell = row.get("removed")
+        found.update(json.loads(cell).keys() if isinstance(cell, str) else ())
+    return dict(sorted(found.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
 def _cell(value: Any) -> Any:

@@ -42,6 +42,7 @@ class Collection:
             self.synthetic: bool = about["synthetic"]
             self.study: Digest | None = about["study"]
             self.rejected: list[dict[str, Any]] = about["rejected"]
+            self.notes: list[dict[str, str]] = about.get("notes", [])
         except (OSError, ValueError, KeyError, TypeError) as error:
             message = "A collection is a folder with collection.json. Make one with `sciimg ingest SRC... --out COLLECTION`."
             raise InputError(Problem(str(path), "not-a-collection", message)) from error

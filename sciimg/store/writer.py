@@ -77,6 +77,7 @@ class CollectionWriter:
         self._present: dict[Digest, str] = {}
         self._partial = path.with_name(f".{path.name}.partial")
         self._rejected: dict[str, list[dict[str, str]]] = {}
+        self._notes: list[dict[str, str]] = []
         self._kept: set[str] = set()
         self._lock = ExitStack()
 
@@ -106,6 +107,10 @@ class CollectionWriter:
     def source_of(self, sha256: Callable[[], Digest]) -> str | None:
         """Return the id of the image of a collection that is extended which comes from this source; None where there is none."""
         return self._present.get(sha256()) if self._present else None
+
+    def volume(self, id: str) -> Volume:
+        """Return an image that is in the collection."""
+        return Volume(self._place(id))
 
     def has(self, id: str, *, sha256: Digest | Callable[[], Digest] | None = None) -> bool:
         """Whether this image is here already, whole (and, with ``sha256``, from the same source); an outdated one is removed."""
@@ -181,6 +186,10 @@ class CollectionWriter:
         told = self._rejected.setdefault(source, [])
         told += [p for problem in problems if (p := problem.as_dict()) not in told]
 
+    def note(self, problems: Sequence[Problem]) -> None:
+        """Record what was noticed of the whole input and left nothing out."""
+        self._notes += [p for problem in problems if (p := problem.as_dict()) not in self._notes]
+
     def discard(self) -> None:
         """Remove what was written so far; raise an error in the ``with`` block after it, and nothing of it is left."""
         if not self._extending:
@@ -230,8 +239,9 @@ class CollectionWriter:
         rows = read_rows(self.path / IMAGES)
         self._kept = {str(row["id"]) for row in rows}
         self._present = {str(row["sha256"]): str(row["id"]) for row in rows}
-        for entry in json.loads(begun.read_bytes())["rejected"]:
-            self._rejected[entry["source"]] = entry["problems"]
+        about = json.loads(begun.read_bytes())
+        self._rejected = {entry["source"]: entry["problems"] for entry in about["rejected"]}
+        self._notes = about.get("notes", [])
 
     def _finish(self) -> None:
         for place in (self._partial / IMAGES).iterdir():
@@ -245,7 +255,7 @@ class CollectionWriter:
             "images": len(self._kept),
             "rejected": [{"source": source, "problems": problems} for source, problems in sorted(self._rejected.items())],
         }
-        write_json(self._partial / ABOUT, about)
+        write_json(self._partial / ABOUT, about | ({"notes": self._notes} if self._notes else {}))
         if self._extending:
             return
         self._partial.rename(self.path)

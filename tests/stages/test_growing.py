@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from stores import files_of
 
 from sciimg.errors import InputError, StorageError
 from sciimg.io.labels import PIXELS
+from sciimg.stages import ingest
 from sciimg.stages.info import describe, rebuild, verify
-from sciimg.stages.ingest import ingest_files
 from sciimg.stages.progress import Progress
 from sciimg.store import Collection, CollectionWriter, shards
+
+ingest_files = partial(ingest.ingest_files, keep_names=True)
 
 
 def picture(path: Path, seed: int) -> Path:
@@ -87,7 +90,7 @@ import sys
 from pathlib import Path
 from sciimg.io.labels import PIXELS
 from sciimg.stages.ingest import ingest_files
-ingest_files([Path(sys.argv[1])], Path(sys.argv[2]), spacing=PIXELS)
+ingest_files([Path(sys.argv[1])], Path(sys.argv[2]), spacing=PIXELS, keep_names=True)
 """
 
 

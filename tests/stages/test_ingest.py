@@ -1,7 +1,9 @@
 """Ingest: good inputs go in, bad ones are left out with reasons, nothing is half-written, and doing it again gives the same bytes."""
 
+import copy
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import nibabel
@@ -14,7 +16,7 @@ import yaml
 from sciimg.errors import InputError
 from sciimg.protocol import load_study
 from sciimg.stages import ingest
-from sciimg.stages.ingest import ingest_files, ingest_study, parse_spacing
+from sciimg.stages.ingest import ingest_study, parse_spacing
 from sciimg.store import Collection
 from sciimg.types import Spacing
 
@@ -22,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared/data"
 PIXEL = Spacing((1.0,), "pixel")
 RNG = np.random.default_rng(4)
+ingest_files = partial(ingest.ingest_files, keep_names=True)  # names to speak of; test_deidentification.py has the default
 
 
 def grey(path, seed=0, size=(32, 32)):
@@ -224,6 +227,7 @@ def study(tmp_path):
             "modality": "fluorescence",
             "spacing": [1, 1],
             "unit": "pixel",
+            "names": "kept",
             "labels": {"kind": "files", "uri": "data/masks", "labels": "instances"},
             "table": {"uri": "data/table.csv", "key": "name"},
         }
@@ -239,7 +243,7 @@ def test_a_study_with_labels_and_a_table(study, tmp_path):
     loaded = study()
     value = ingest_study(loaded, tmp_path / "stage")
     assert [i["id"] for i in value["images"]] == [f"i{n}" for n in range(6)] and value["rejected"] == []
-    assert json.loads((tmp_path / "stage/rejected.json").read_text()) == {"rejected": []}
+    assert json.loads((tmp_path / "stage/rejected.json").read_text()) == {"rejected": [], "notes": []}
     collection = Collection(tmp_path / "stage/collection")
     table = collection.catalogue.set_index("id")
     assert table["group"].tolist() == ["s0", "s0", "s1", "s1", "s2", "s2"]
@@ -248,6 +252,19 @@ def test_a_study_with_labels_and_a_table(study, tmp_path):
     assert collection.study == loaded.study.digest and not collection.synthetic
     mask = np.asarray(PIL.Image.open(tmp_path / "data/masks/i3.png"))
     np.testing.assert_array_equal(collection.volume("i3").read_labels(), mask)
+
+
+@pytest.mark.parametrize("names", [("kept", "kept"), ("pseudonyms", "kept"), ("pseudonyms", "pseudonyms")])
+def test_a_file_of_two_sources_is_two_images(study, tmp_path, names):
+    study({"table": None}, split={"column": "id"})
+    text = yaml.safe_load((tmp_path / "study.yaml").read_text())
+    (source,) = text["sources"]
+    text["sources"] = [copy.deepcopy(source) | {"name": f"set{n}", "names": kept} for n, kept in enumerate(names)]
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(text, sort_keys=False))
+    loaded = load_study(tmp_path / "study.yaml")
+    value = ingest_study(loaded, tmp_path / "stage")
+    assert len({i["id"] for i in value["images"]}) == 12 and value["rejected"] == []
+    assert sum(i["source"].startswith("data/") for i in value["images"]) == 6 * names.count("kept")
 
 
 def test_two_images_of_one_stem_do_not_share_a_mask(study, tmp_path):
@@ -262,8 +279,9 @@ def test_doubtful_cells_of_a_table_are_said_and_leave_nobody_out(study, tmp_path
     loaded = study()
     path.write_text(path.read_text().replace("i5,s2,2.5,x", "i5,s2,2.5,X"))
     value = ingest_study(loaded, tmp_path / "stage")
-    assert len(value["images"]) == 6
-    assert [p["kind"] for r in value["rejected"] for p in r["problems"]] == ["spelling"]
+    assert len(value["images"]) == 6 and value["rejected"] == []
+    assert [p["kind"] for p in value["notes"]] == ["spelling"] and "'X' (line 7)" in value["notes"][0]["message"]
+    assert json.loads((tmp_path / "stage/rejected.json").read_text())["notes"] == value["notes"]
 
 
 def test_no_machine_path_reaches_the_collection(study, tmp_path):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sciimg.protocol.models import SplitByBlocks
+from sciimg.protocol.models import Source, SplitByBlocks, TissueMaps
 from sciimg.report.evidence import Evidence
 from sciimg.report.model import Block, Column, Facts, Missing, Notice, Plate, PlateRow, Prose, Section, Table
 from sciimg.report.plates import tinted_strip
@@ -19,6 +19,7 @@ from sciimg.review.presentation import Presentation
 from sciimg.types import PARTS
 
 SHOWN_IMAGES = 8
+SHOWN_ELEMENTS = 60
 MAP_VALUES = 2**24  # a larger image is not read for the sake of one picture
 
 
@@ -39,10 +40,24 @@ def _data(evidence: Evidence) -> Section:
             "Licence": source.licence,
             "Modality": source.modality,
             "Preparation": steps or "none",
-            "Labels": _preparation(source.labels.model_dump()) if source.labels else "none",
+            "Labels": _labels(source),
+            "Names of files": "kept" if source.names == "kept" else "not kept: images are called after their content",
         }
         blocks.append(Facts(rows=tuple(rows.items())))
-    return Section(name="data", title="Data", blocks=(*blocks, *_images(evidence), *_rejected(evidence)))
+    return Section(
+        name="data", title="Data", blocks=(*blocks, *_images(evidence), *_rejected(evidence), *_notes(evidence), *_removed(evidence))
+    )
+
+
+def _labels(source: Source) -> str:
+    """Return how labels come about, without the paths of their files."""
+    match source.labels:
+        case None:
+            return "none"
+        case TissueMaps() as maps:
+            return _preparation(maps.model_dump(exclude={"maps"}) | {"classes": ", ".join(maps.classes)})
+        case labels:
+            return _preparation(labels.model_dump(exclude={"uri"}))
 
 
 def _preparation(value: Mapping[str, Any]) -> str:
@@ -83,6 +98,29 @@ def _rejected(evidence: Evidence) -> list[Block]:
     title = f"{count(len(evidence.rejected), 'input was', 'inputs were')} quarantined"
     columns = tuple(Column(title=t) for t in ("Input", "Fault", "What to do"))
     return [Notice(tone="open", title=title, text=text("quarantined")), Table(caption="Quarantined inputs", columns=columns, rows=rows)]
+
+
+def _notes(evidence: Evidence) -> list[Block]:
+    """Return what was noticed of whole tables."""
+    if not evidence.notes:
+        return []
+    rows = tuple((str(note.get("where")), str(note.get("kind")), str(note.get("message"))) for note in evidence.notes)
+    columns = tuple(Column(title=t) for t in ("Table", "Note", "What was noticed"))
+    return [Table(caption="Notes on tables; they left nothing out", columns=columns, rows=rows)]
+
+
+def _removed(evidence: Evidence) -> list[Block]:
+    """Return what was in the files' headers and is in no image."""
+    from sciimg.store.catalogue import removed_in
+
+    found = removed_in(evidence.images)
+    if not found:
+        return []
+    rows = tuple((name, str(images)) for name, images in list(found.items())[:SHOWN_ELEMENTS])
+    shown = f", the {len(rows)} most frequent of {len(found)} shown" if len(found) > len(rows) else ""
+    columns = (Column(title="Element of the header"), Column(title="Images", numeric=True))
+    caption = f"Left behind at ingest, without the values{shown}"
+    return [Prose(text=text("left-behind")), Table(caption=caption, columns=columns, rows=rows, compact=True)]
 
 
 # ---------------------------------------------------------------- split
