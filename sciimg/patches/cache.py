@@ -85,10 +85,12 @@ class PixelCache:
         return step
 
 
-def load(volume: Volume, box: Box) -> Pixels:
-    """Decode a box along the spatial axes of an image without time; a missing channel axis is added."""
-    pixels = volume.read((slice(None), *box)) if "c" in volume.axes else volume.read(box)[None]
-    return pixels, volume.read_labels(box)
+def load(volume: Volume, box: Box, out: Pixels | None = None) -> Pixels:
+    """Decode a box along the spatial axes of an image without time, into ``out`` where given; a missing channel axis is added."""
+    pixels, labels = out or (None, None)
+    if "c" in volume.axes:
+        return volume.read((slice(None), *box), out=pixels), volume.read_labels(box, out=labels)
+    return volume.read(box, out=None if pixels is None else pixels[0])[None], volume.read_labels(box, out=labels)
 
 
 def _cut(block: Pixels, box: Box) -> Pixels:

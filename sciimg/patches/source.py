@@ -89,6 +89,11 @@ class PatchSource:
         self._places = Places(self.regions, self._shape, self._foreground, min_foreground)
         self._columns = {c: dict(zip(used, self._rows[c].tolist(), strict=True)) for c in columns_of(self.conditions)}
 
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape of a patch along the spatial axes of the images."""
+        return self._shape
+
     @cached_property
     def classes(self) -> int:
         """Largest class number in the whole collection; 0 where labels are not classes."""
@@ -183,6 +188,10 @@ class PatchSource:
                 labels[i] = mask
         images = images.reshape(len(places), len(self.channels), *self.patch_shape)
         labels = None if labels is None else labels.reshape(len(places), *self.patch_shape)
+        return self.described(images, labels, places)
+
+    def described(self, images: NDArray[Any], labels: NDArray[np.int32] | None, places: Sequence[Place]) -> PatchSet:
+        """Return pixels that were read at some places with all that is known of these."""
         groups = np.array([self._places.group(place) for place in places], dtype=object)
         table = self._table(places, images, labels)
         return PatchSet(images, labels, groups, table, self.spacing, self.channels, self.label_kind, self.attributes)

@@ -9,12 +9,14 @@ read here through zarr-python.
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
+from threading import local
 from typing import Any, TypeVar
 
 import google_crc32c
@@ -31,6 +33,8 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 _MISSING = 2**64 - 1  # offset and length of a chunk that is not stored
 _CRC_BYTES = 4
+_LITTLE = sys.byteorder == "little"
+_LOCAL = local()
 THREADED_BYTES = 4 * 2**20  # smaller pieces cost less than handing them to threads
 
 
@@ -205,44 +209,53 @@ class ArrayReader:
         """Shape of the smallest piece that is read at once."""
         return self._chunk or self._shard
 
-    def read(self, box: Box | None = None) -> NDArray[Any]:
-        """Return a box (everything by default) as a new C-contiguous array in native byte order."""
+    def read(self, box: Box | None = None, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return a box (everything by default) in native byte order: a new C-contiguous array, or ``out`` of its shape and dtype."""
         whole = _explicit(box, self.shape)
+        shape = tuple(s.stop - s.start for s in whole)
+        if out is None:
+            out = np.empty(shape, self.dtype)
+        elif out.shape != shape or out.dtype != self.dtype:
+            raise ValueError(f"The box has shape {shape} and dtype {self.dtype}; the memory has {out.shape} and {out.dtype}.")
         if not self._chunk:
-            return self._read_foreign(whole)
-        out = np.empty(tuple(s.stop - s.start for s in whole), self.dtype)
-        if out.size:
+            out[...] = self._read_foreign(whole)
+        elif out.size:
             spans = (range(s.start // c, -(-s.stop // c)) for s, c in zip(whole, self._chunk, strict=True))
             _each(lambda place: self._copy(place, whole, out), list(product(*spans)), out.nbytes)
         return out
 
     def _copy(self, place: Shape, box: Box, out: NDArray[Any]) -> None:
-        """Copy what one chunk and the box share into the result."""
+        """Decode one chunk and put what it shares with the box into the result."""
         starts = [i * c for i, c in zip(place, self._chunk, strict=True)]
         shared = [slice(max(b.start, s), min(b.stop, s + c)) for b, s, c in zip(box, starts, self._chunk, strict=True)]
-        into = tuple(slice(s.start - b.start, s.stop - b.start) for s, b in zip(shared, box, strict=True))
-        chunk = self._decode(place)
-        if chunk is None:
-            out[into] = 0
-        else:
-            out[into] = chunk[tuple(slice(s.start - a, s.stop - a) for s, a in zip(shared, starts, strict=True))]
+        into = out[tuple(slice(s.start - b.start, s.stop - b.start) for s, b in zip(shared, box, strict=True))]
+        whole = into.shape == self._chunk and into.flags.c_contiguous and _LITTLE
+        chunk = into if whole else _scratch(self._chunk, self.dtype)
+        if not self._decode(place, chunk):
+            into[...] = 0
+        elif not whole:
+            into[...] = chunk[tuple(slice(s.start - a, s.stop - a) for s, a in zip(shared, starts, strict=True))]
 
-    def _decode(self, place: Shape) -> NDArray[Any] | None:
+    def _decode(self, place: Shape, out: NDArray[Any]) -> bool:
+        """Decode a chunk into contiguous memory; False where it is not stored."""
         per_shard = [s // c for s, c in zip(self._shard, self._chunk, strict=True)]
         shard = tuple(i // n for i, n in zip(place, per_shard, strict=True))
         index = self._index(shard)
         if index is None:
-            return None
+            return False
         offset, length = (int(v) for v in index[tuple(i % n for i, n in zip(place, per_shard, strict=True))])
         if offset == _MISSING:
-            return None
+            return False
         file = self._file(shard)
         try:
-            with file.open("rb") as stream:
-                data = imagecodecs.blosc_decode(os.pread(stream.fileno(), length, offset), numthreads=1)
-            return np.frombuffer(data, self.dtype.newbyteorder("<")).reshape(self._chunk)
+            with file.open("rb", buffering=0) as stream:
+                data = os.pread(stream.fileno(), length, offset)
+            given = imagecodecs.blosc_decode(data, numthreads=1, out=out.reshape(-1).view(np.uint8).data)
         except (OSError, ValueError, RuntimeError) as error:
             raise _corrupt(file, f"the chunk {place} cannot be decoded ({error})") from error
+        if len(given) != out.nbytes:
+            raise _corrupt(file, f"the chunk {place} holds {len(given)} bytes, not {out.nbytes}")
+        return True
 
     def _index(self, shard: Shape) -> NDArray[np.uint64] | None:
         if shard not in self._indices:
@@ -273,6 +286,14 @@ class ArrayReader:
             return np.ascontiguousarray(zarr.open_array(self.path, mode="r")[box])
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, NotImplementedError) as error:
             raise _corrupt(self.path, f"zarr cannot read it ({type(error).__name__}: {error})") from error
+
+
+def _scratch(shape: Shape, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return memory of this thread for one chunk; what was in it is lost."""
+    nbytes = math.prod(shape) * dtype.itemsize
+    if getattr(_LOCAL, "memory", None) is None or _LOCAL.memory.nbytes < nbytes:
+        _LOCAL.memory = np.empty(nbytes, np.uint8)
+    return np.asarray(_LOCAL.memory[:nbytes].view(dtype.newbyteorder("<")).reshape(shape))
 
 
 def _own_chunk(meta: dict[str, Any], dtype: np.dtype[Any]) -> Shape | None:
@@ -307,7 +328,7 @@ def _corrupt(file: Path, what: str) -> InputError:
 @cache
 def threads() -> ThreadPoolExecutor:
     """Return the pool that the store's work shares, one thread a core."""
-    return ThreadPoolExecutor(min(32, os.cpu_count() or 1), thread_name_prefix="sciimg-store")
+    return ThreadPoolExecutor(min(32, os.cpu_count() or 1), "sciimg-store", initializer=setattr, initargs=(_LOCAL, "inside", True))
 
 
 os.register_at_fork(after_in_child=threads.cache_clear)  # a forked child has no threads
@@ -319,7 +340,10 @@ def _each(work: Callable[[_T], _R], items: list[_T], nbytes: int) -> list[_R]:
 
 
 def in_order(work: Callable[[_T], _R], items: list[_T], nbytes: int) -> Iterable[_R]:
-    """Yield the results in order; in threads where the piece is large (the codecs release the interpreter lock)."""
-    if len(items) == 1 or nbytes < THREADED_BYTES:
+    """Yield the results in order; in threads where the piece is large (the codecs release the interpreter lock).
+
+    One of these threads does all of its work itself: waiting for the others could be waiting for itself.
+    """
+    if len(items) == 1 or nbytes < THREADED_BYTES or getattr(_LOCAL, "inside", False):
         return map(work, items)
     return threads().map(work, items)

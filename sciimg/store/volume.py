@@ -317,13 +317,13 @@ class Volume:
         """Content digest as written, None for images of others; :meth:`measured_digest` computes it again."""
         return self._header.digest
 
-    def read(self, box: Box | None = None, level: int = 0) -> NDArray[Any]:
-        """Return the pixels of a box (everything by default), in ``axes`` order."""
-        return self._levels[level].read(box)
+    def read(self, box: Box | None = None, level: int = 0, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the pixels of a box (everything by default), in ``axes`` order; in ``out`` where memory is given."""
+        return self._levels[level].read(box, out)
 
-    def read_labels(self, box: Box | None = None) -> NDArray[np.int32] | None:
+    def read_labels(self, box: Box | None = None, *, out: NDArray[np.int32] | None = None) -> NDArray[np.int32] | None:
         """Return the labels of a box in the axes of the image without ``c``, or None where there are none."""
-        return None if self._mask is None else self._mask.read(box)
+        return None if self._mask is None else self._mask.read(box, out)
 
     def image(self) -> Image:
         """Return the volume as a lazy image, as a reader of files would."""
