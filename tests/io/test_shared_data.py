@@ -245,7 +245,7 @@ def test_masks_of_the_shared_studies_fit_their_images():
 
 
 def test_no_file_is_left_out():
-    """Every file is in one row or in one line of the formats to come, alone or with its folder."""
+    """Every file is in one row, alone or with its folder."""
     listed = Counter()
     for pattern in (row.pattern for row in ROWS):
         for path in SHARED.glob(pattern):
