@@ -285,32 +285,47 @@ def _add(writer: CollectionWriter, item: Item, number: int, progress: Progress) 
     if there := writer.source_of(item.digest):
         _refuse_otherwise(item, writer.volume(there), there)
         return there
-    id = item.id or _free(pseudonym(item.kind, item.digest()), writer)
-    if writer.has(id, sha256=item.digest):
-        return id
+    if item.id is not None or not writer.fresh:
+        final = item.id or _free(pseudonym(item.kind, item.digest()), writer)
+        if writer.has(final, sha256=item.digest):
+            return final
+    # A new image's digest is taken while it is read, and names it when it is whole.
+    place = item.id or pseudonym("unnamed", digest_of(item.shown))
     image, labels = item.make()
     progress.begin(number, image.nbytes)
-    if id in writer.ids:
-        id = f"{id}-{item.digest().removeprefix('sha256:')[:8]}"
+    if place in writer.ids:
+        place = f"{place}-{item.digest().removeprefix('sha256:')[:8]}"
     hidden = item.veil
-    extra = dict(item.extra)
-    if image.problems:
-        extra["problems"] = [(p if hidden is None else hidden.problem(p, id)).as_dict() for p in image.problems]
-    if removed := item.removed():
-        extra["removed"] = dict(removed)
-    if labels is not None:
-        extra["labels"] = {k: v for k, v in labels.parameters.items() if hidden is None or k != "file"}
+    final = place
+
+    def name() -> str:
+        nonlocal final
+        if item.id is None:
+            final = _free(pseudonym(item.kind, item.digest()), writer)
+        return final
+
+    def extra(id: str) -> dict[str, Any]:
+        more = dict(item.extra)
+        if image.problems:
+            more["problems"] = [(p if hidden is None else hidden.problem(p, id)).as_dict() for p in image.problems]
+        if removed := item.removed():
+            more["removed"] = dict(removed)
+        if labels is not None:
+            more["labels"] = {k: v for k, v in labels.parameters.items() if hidden is None or k != "file"}
+        return more
+
     writer.add(
-        id,
-        replace(image, source=item.shown if hidden is None else id, hash=item.digest),
-        group=item.group if item.group not in (None, item.id) else id,
+        place,
+        replace(image, source=item.shown, hash=item.digest),
+        group=item.group if item.group not in (None, item.id) else None,
         conditions=item.conditions,
         labels=None if labels is None else labels.pixels,
         label_kind=None if labels is None else labels.kind,
         extra=extra,
         progress=progress.add,
+        named=None if hidden is None else name,
     )
-    return id
+    return final
 
 
 def _free(wanted: str, writer: CollectionWriter) -> str:

@@ -41,6 +41,7 @@ def write_volume(
     attributes: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
     levels: int | None = None,
     progress: Progress | None = None,
+    named: Callable[[], str] | None = None,
 ) -> Digest:
     """Write an image, whole or not at all, in memory bounded by a slab of it.
 
@@ -63,6 +64,9 @@ def write_volume(
         Number of resolutions; chosen by size where not given.
     progress : callable, optional
         Told again and again how many bytes of pixels were written since.
+    named : callable, optional
+        Returns the name of the folder in place of that of ``path``. Called when the pixels are written, as ``attributes`` is, so that an
+        image may be called after the digest of its source and be read once all the same.
 
     Returns
     -------
@@ -83,6 +87,7 @@ def write_volume(
         with _begun(partial, image, levels):
             pixels, shapes = _write_pixels(partial, image, spacing, levels, progress)
             label_digests, label_max = _write_labels(partial, image.axes, plain, spacing, len(shapes))
+        path = path.with_name(named()) if named else path
         about = dict(attributes() if callable(attributes) else attributes)
         described = _describe(image, spacing, label_kind if labels is not None else None, label_max, about)
         digest = content_digest(image.shape, image.dtype, pixels.digests(), label_digests, described)

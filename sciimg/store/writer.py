@@ -74,6 +74,7 @@ class CollectionWriter:
         self.study = study
         self._settings, self._extend, self._patience_s = settings, extend, patience_s
         self._extending = False
+        self._fresh = False
         self._present: dict[Digest, str] = {}
         self._partial = path.with_name(f".{path.name}.partial")
         self._rejected: dict[str, list[dict[str, str]]] = {}
@@ -98,6 +99,11 @@ class CollectionWriter:
         with self._lock:
             if error is None:
                 self._finish()
+
+    @property
+    def fresh(self) -> bool:
+        """Whether no image was here when writing began."""
+        return self._fresh
 
     @property
     def ids(self) -> frozenset[str]:
@@ -132,13 +138,14 @@ class CollectionWriter:
         id: str,
         image: Image,
         *,
-        group: str,
+        group: str | None,
         conditions: Mapping[str, Any] | None = None,
         labels: NDArray[Any] | None = None,
         label_kind: LabelKind | None = None,
         lineage: Lineage | None = None,
-        extra: Mapping[str, Any] | None = None,
+        extra: Mapping[str, Any] | Callable[[str], Mapping[str, Any]] | None = None,
         progress: Progress | None = None,
+        named: Callable[[], str] | None = None,
     ) -> Digest:
         """Write one image; return its content digest.
 
@@ -147,39 +154,54 @@ class CollectionWriter:
         id : str
             ASCII lower case, digits, ``.``, ``_``, ``-``; unique in the collection.
         image : Image
-        group : str
-            The independent unit (subject, field) it belongs to.
+        group : str or None
+            The independent unit (subject, field) it belongs to; None where it is one of its own, called by its id.
         conditions : mapping, optional
             Columns of the catalogue: text, numbers, or None.
         labels, label_kind
             As in :func:`sciimg.store.write_volume`.
         lineage : Lineage, optional
             Of a synthetic image.
-        extra : mapping, optional
+        extra : mapping, or function of the id that returns it, optional
             More columns; JSON lists and objects become JSON text there and stay what they are in the image's attributes.
         progress : callable, optional
             As in :func:`sciimg.store.write_volume`.
+        named : callable, optional
+            Returns the id, also as the image's ``source``, when the pixels are written; until then the image is under ``id``.
 
         Raises
         ------
         InputError
             Kinds ``bad-id``, ``duplicate-id``, ``reserved-column``, and whatever reading and writing the image raises.
         """
-        more = {**(extra or {}), **(conditions or {})}
-        self._check(id, more)
+        self._check(id, conditions or {})
+
+        def name() -> str:
+            nonlocal id
+            if named is not None:
+                id = named()
+                self._check(id)
+                self._clear(id)
+            return f"{id}.zarr"
 
         def about() -> dict[str, Any]:
-            own = {"id": id, "group": group, "source": image.source, "sha256": image.sha256, "synthetic": self.synthetic}
+            more = extra(id) if callable(extra) else extra or {}
+            self._check(id, more)
+            source = image.source if named is None else id
+            own = {"id": id, "group": group or id, "source": source, "sha256": image.sha256, "synthetic": self.synthetic}
             told = {"study": self.study, "lineage": None if lineage is None else lineage.as_json(), "conditions": dict(conditions or {})}
-            plain: dict[str, Any] = _plain({**(extra or {}), **own, **told})
+            plain: dict[str, Any] = _plain({**more, **own, **told})
             return plain
 
-        place = self._place(id)
-        if place.exists():  # left by an earlier attempt and not asked for
-            shutil.rmtree(place)
-        digest = write_volume(place, image, labels=labels, label_kind=label_kind, attributes=about, progress=progress)
+        self._clear(id)
+        digest = write_volume(self._place(id), image, labels=labels, label_kind=label_kind, attributes=about, progress=progress, named=name)
         self._kept.add(id)
         return digest
+
+    def _clear(self, id: str) -> None:
+        """Remove what an earlier attempt left and nobody asked for."""
+        if self._place(id).exists():
+            shutil.rmtree(self._place(id))
 
     def reject(self, source: str, problems: Sequence[Problem]) -> None:
         """Record an input that was left out, and why."""
@@ -201,7 +223,7 @@ class CollectionWriter:
     def _place(self, id: str) -> Path:
         return self._partial / IMAGES / f"{id}.zarr"
 
-    def _check(self, id: str, more: Mapping[str, Any]) -> None:
+    def _check(self, id: str, more: Mapping[str, Any] | None = None) -> None:
         problems = []
         if not _ID.fullmatch(id) or len(id) > _LONGEST_ID:
             message = f"An id is at most {_LONGEST_ID} of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit; got {id!r}."
@@ -209,7 +231,7 @@ class CollectionWriter:
         if id in self._kept:
             message = "Every image of a collection needs an id of its own; this one is taken. Rename one of the two files."
             problems.append(Problem(id, "duplicate-id", message))
-        if taken := sorted(set(more) & RESERVED):
+        if taken := sorted(set(more or {}) & RESERVED):
             message = f"These columns have a meaning of their own in a catalogue: {', '.join(taken)}. Rename them in the table."
             problems.append(Problem(id, "reserved-column", message))
         if problems:
@@ -227,6 +249,7 @@ class CollectionWriter:
         if self._partial.exists() and not (begun.exists() and _same(begun, mark)):
             shutil.rmtree(self._partial)
         (self._partial / IMAGES).mkdir(parents=True, exist_ok=True)
+        self._fresh = not any((self._partial / IMAGES).glob("[!.]*"))
         if not begun.exists():
             write_json(begun, mark)
 
