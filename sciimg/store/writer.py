@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -106,9 +106,9 @@ class CollectionWriter:
         return self._fresh
 
     @property
-    def ids(self) -> frozenset[str]:
-        """The images that are in the collection or were added."""
-        return frozenset(self._kept)
+    def ids(self) -> Set[str]:
+        """The images that are in the collection or were added, as it stands: many images ask for it, and a copy for each adds up."""
+        return self._kept
 
     def source_of(self, sha256: Callable[[], Digest]) -> str | None:
         """Return the id of the image of a collection that is extended which comes from this source; None where there is none."""
