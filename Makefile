@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training bench-io faults clean
+.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training bench-io faults scale clean
 
 env: $(STAMP)
 
@@ -50,9 +50,14 @@ bench-training: env
 
 bench-io: env
 	$(BIN)/python tests/benchmarks/bench_io.py --out reports/benchmarks/io.json $(BENCH_IO)
+	$(BIN)/python tests/benchmarks/bench_patches.py --out reports/benchmarks/patches.json $(BENCH_PATCHES)
 
 clean:
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 faults: env
 	$(BIN)/python tests/faults/kill_and_resume.py protocols/smoke.yaml --kills 10
+
+scale: env
+	$(BIN)/python tests/faults/scale.py many
+	$(BIN)/python tests/faults/scale.py large

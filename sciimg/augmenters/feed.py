@@ -20,7 +20,8 @@ Key = tuple[str | int, ...]
 class Patches(Protocol):
     """What training needs of a :class:`sciimg.patches.source.PatchSource`."""
 
-    patch_shape: tuple[int, ...]
+    @property
+    def patch_shape(self) -> tuple[int, ...]: ...
 
     @property
     def classes(self) -> int: ...

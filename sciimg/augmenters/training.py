@@ -43,6 +43,7 @@ def fit(
     out: Path,
     provenance: dict[str, Any],
     progress: Progress | None = None,
+    fed_from: Patches | None = None,
 ) -> None:
     """Train and write a model folder, whole or not at all.
 
@@ -63,6 +64,8 @@ def fit(
         JSON to keep in the model: study digest, digest of the training collection.
     progress : callable, optional
         ``progress(phase, step, steps, values)`` after every step.
+    fed_from : Patches, optional
+        Gives the batches, where that is not ``source`` itself: the same patches in an order that a disk can follow.
 
     Raises
     ------
@@ -84,7 +87,7 @@ def fit(
         torch.manual_seed(seed_of(*key, "weights"))
         system = build(recipe, schema, shape)
         state, tensors = _resumed(partial, identity)
-        feed = Feed(source, schema, scale, system, elements, told, key)
+        feed = Feed(fed_from or source, schema, scale, system, elements, told, key)
         state = Loop(system, feed, held_out.grid(limit=recipe.training.held_out_patches), partial, state, tensors, progress).run()
     _write(partial, out, system, card, state)
 

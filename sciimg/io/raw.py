@@ -107,6 +107,8 @@ class Numbers:
 
 def lazy(numbers: Numbers, order: tuple[int, ...], final: np.dtype[Any]) -> Load:
     """Return a loader of boxes in the transposed ``order``; a packed stream is unpacked once for as long as its image lives."""
+    if numbers.coding == "plain":
+        return _Mapped(numbers, order, final)
 
     @lru_cache(maxsize=1)
     def stored() -> NDArray[Any]:
@@ -116,6 +118,21 @@ def lazy(numbers: Numbers, order: tuple[int, ...], final: np.dtype[Any]) -> Load
         return stored().transpose(order)[box].astype(final)
 
     return load
+
+
+@dataclass(frozen=True)
+class _Mapped:
+    """A loader for several threads. The file is mapped anew for each box: pages of a mapping that is kept count as the process's memory."""
+
+    numbers: Numbers
+    order: tuple[int, ...]
+    final: np.dtype[Any]
+
+    def __call__(self, box: Box) -> NDArray[Any]:
+        return self.numbers.read().transpose(self.order)[box].astype(self.final)
+
+    def fill(self, box: Box, out: NDArray[Any]) -> None:
+        out[...] = self.numbers.read().transpose(self.order)[box]
 
 
 def _gunzip(path: Path, offset: int, expected: int) -> bytes | bytearray:

@@ -4,6 +4,7 @@ A random patch is a function of (key, index) alone, whatever batch it is drawn i
 """
 
 import json
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -93,6 +94,16 @@ class PatchSource:
     def image_shape(self) -> tuple[int, ...]:
         """Shape of a patch along the spatial axes of the images."""
         return self._shape
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Decoded bytes of all channels and the label of one pixel."""
+        return len(self.channels) * self.dtype.itemsize + 4 * (self.label_kind is not None)
+
+    @property
+    def decoded_bytes(self) -> int:
+        """Of all regions of the part."""
+        return self.pixel_bytes * sum(math.prod(region.extent) for region in self.regions)
 
     @cached_property
     def classes(self) -> int:

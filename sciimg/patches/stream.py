@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sciimg.errors import InputError, Problem
 from sciimg.patches.blocks import BlockOrder, Epoch, Floats, Key
+from sciimg.patches.cache import CACHE_BYTES
 from sciimg.patches.location import PatchLocation
 from sciimg.patches.places import Place
 from sciimg.patches.source import PatchSource
@@ -29,6 +30,11 @@ _WINDOWS = 3  # held at once: two that a batch may straddle, and the one that is
 _EPOCHS = 2  # plans kept
 _CUT_BYTES = 2**20  # smaller batches cost less than handing halves of them to threads
 _THREADS = 2
+
+
+def feeding(source: PatchSource) -> "PatchSource | PatchStream":
+    """Return what to feed training from: the source itself where it fits in its cache, else a stream of it."""
+    return source if source.decoded_bytes <= CACHE_BYTES else PatchStream(source)
 
 
 class PatchStream:
@@ -65,8 +71,7 @@ class PatchStream:
         sizes = np.array([np.prod(r.extent, dtype=np.float64) for r in source.regions])
         shares = sizes if balance in (None, LABELS) else _even(source, sizes, balance)
         self.length = max(1, round(reuse * float(sizes.sum()) / float(np.prod(source.image_shape, dtype=np.float64))))
-        pixel_bytes = len(source.channels) * source.dtype.itemsize + 4 * (source.label_kind is not None)
-        self._order = BlockOrder(source.regions, source.image_shape, _chunks(source), shares, self.length, pixel_bytes, window_bytes)
+        self._order = BlockOrder(source.regions, source.image_shape, _chunks(source), shares, self.length, source.pixel_bytes, window_bytes)
         self._windows = WindowReader(source, self._order, balanced=balance == LABELS)
         self._plans: dict[tuple[Key, int], Epoch] = {}
         self._held: dict[tuple[Key, int, int], Future[Window]] = {}

@@ -28,6 +28,7 @@ def train_recipe(study: Study, plan: RecipePlan, collection: Path, regions: Path
     from sciimg.augmenters.recipes import get_recipe
     from sciimg.augmenters.training import fit
     from sciimg.patches.source import PatchSource
+    from sciimg.patches.stream import feeding
     from sciimg.store import Collection
 
     recipe = get_recipe(plan.recipe, plan.options, study.dims)
@@ -36,15 +37,17 @@ def train_recipe(study: Study, plan: RecipePlan, collection: Path, regions: Path
     def part(name: Part) -> PatchSource:
         return PatchSource(images, table, name, study.patches.shape, study.conditions, study.patches.min_foreground)
 
+    source = part("train")
     fit(
         recipe,
-        part("train"),
+        source,
         part("calibration"),
         study.conditions,
         key=(study.digest, "train", plan.name),
         out=out,
         provenance={"study": study.digest, "collection": images.digest, "recipe": plan.name},
         progress=_Lines(say),
+        fed_from=feeding(source),
     )
 
 

@@ -1,6 +1,7 @@
 """What is particular to NRRD: what a dimension is, spaces other than RAS, and data beside the header."""
 
 import gzip
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,3 +119,22 @@ def test_diffusion(tmp_path):
     image = open_image(path)
     assert (image.axes, image.shape) == ("czyx", (2, 1, 3, 4))
     assert image.acquisition == {"DiffusionBValue": 800.0}
+
+
+def test_what_was_read_of_a_raw_file_does_not_stay_in_memory(tmp_path):
+    """A file of holes, larger than what may stay; pages of a mapping count as the process's own, so a mapping must not be kept."""
+
+    def mapped_mb() -> int:
+        return int(next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssFile")).split()[1]) >> 10
+
+    path = tmp_path / "a.nrrd"
+    header = b"NRRD0005\ntype: uint16\ndimension: 3\nsizes: 1024 1024 128\nspacings: 1 1 1\nendian: little\nencoding: raw\n\n"
+    with path.open("wb") as stream:
+        stream.write(header)
+        stream.truncate(len(header) + 128 * 1024 * 1024 * 2)
+    image = open_image(path, spacing=Spacing((1.0,), "pixel"))
+    assert image.parallel
+    out, before = np.empty((8, 1024, 1024), np.uint16), mapped_mb()
+    for z in range(0, 128, 8):
+        image.fill((slice(z, z + 8), slice(0, 1024), slice(0, 1024)), out)
+    assert mapped_mb() - before < 64

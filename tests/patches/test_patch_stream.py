@@ -108,6 +108,9 @@ def test_windows_keep_to_their_bound_and_hold_neighbours_in_time_not_in_space(la
         assert nbytes <= 40_000 or stop - first == 1
     stream.arrays(KEY, range(stream.length))
     assert len(stream._held) <= 3
+    turns = [np.ravel_multi_index(plan.blocks.T, plan.blocks.max(0) + 1) for plan in (stream._plan(KEY, 0), stream._plan(KEY, 1))]
+    assert all(abs(stats.spearmanr(np.arange(len(turn)), turn).statistic) < 0.6 for turn in turns)  # neighbours are not neighbours in turn
+    assert not np.array_equal(*(turn[: min(map(len, turns))] for turn in turns))
 
 
 def test_values_of_a_column_are_balanced(large: tuple[Collection, Any]) -> None:
