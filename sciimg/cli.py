@@ -157,8 +157,10 @@ def ingest(
         src, out, spacing=said, override=override_spacing, axes=axes, label_kind=label_kind, on_error=on_error, keep_names=keep_names
     )
     lines = [
-        f"{i['id']}  {i['axes']} {i['shape']} {i['dtype']}  {i['spacing']} {i['unit']}  {printable(i['source'])}" for i in value["images"]
+        f"{i['id']}  {i['axes']} {i['shape']} {i['dtype']}  {_numbers(i['spacing'])} {i['unit']}  {printable(i['source'])}"
+        for i in value["images"]
     ]
+    lines += _noticed(value["images"])
     lines += [printable(f"Rejected  {r['source']}: {p['message']} [{p['kind']}]") for r in value["rejected"] for p in r["problems"]]
     return value, "\n".join([*lines, f"{len(value['images'])} images in {out}"]), 3 if value["rejected"] else 0
 
@@ -434,6 +436,21 @@ def report(
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _numbers(values: list[float]) -> str:
+    return " x ".join(f"{v:.6g}" for v in values)
+
+
+def _noticed(images: list[dict[str, Any]]) -> list[str]:
+    """Return a line for each kind of thing that was noticed and left nothing out, with the first message of it."""
+    found: dict[str, list[str]] = {}
+    for image in images:
+        for problem in image["problems"]:
+            found.setdefault(problem["kind"], []).append(f"{image['id']}: {problem['message']}")
+    return [
+        printable(f"Noticed  {told[0]} [{kind}{f', {len(told)} times' if len(told) > 1 else ''}]") for kind, told in sorted(found.items())
+    ]
 
 
 def _short(value: Any) -> str:
