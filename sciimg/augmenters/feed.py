@@ -17,7 +17,13 @@ from sciimg.types import PatchSet
 Key = tuple[str | int, ...]
 
 
-class Patches(Protocol):
+class Drawn(Protocol):
+    """What batches are made of: random patches by key and index."""
+
+    def draw(self, seed_key: Key, indices: Sequence[int]) -> PatchSet: ...
+
+
+class Patches(Drawn, Protocol):
     """What training needs of a :class:`sciimg.patches.source.PatchSource`."""
 
     @property
@@ -25,8 +31,6 @@ class Patches(Protocol):
 
     @property
     def classes(self) -> int: ...
-
-    def draw(self, seed_key: Key, indices: Sequence[int]) -> PatchSet: ...
 
     def grid(self, limit: int | None = None, stride: tuple[int, ...] | None = None) -> PatchSet: ...
 
@@ -36,7 +40,7 @@ class Feed:
 
     Parameters
     ----------
-    source : Patches
+    source : Drawn
     schema : ConditionSchema
     scale : IntensityScale
     system : System
@@ -51,7 +55,7 @@ class Feed:
 
     def __init__(
         self,
-        source: Patches,
+        source: Drawn,
         schema: ConditionSchema,
         scale: IntensityScale,
         system: System,

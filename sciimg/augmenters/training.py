@@ -15,7 +15,7 @@ from sciimg.augmenters.build import build
 from sciimg.augmenters.checkpoint import Curves, State
 from sciimg.augmenters.conditioning.schema import ConditionSchema, learn_schema
 from sciimg.augmenters.conditioning.symmetry import label_length, symmetry_group
-from sciimg.augmenters.feed import Feed, Patches
+from sciimg.augmenters.feed import Drawn, Feed, Patches
 from sciimg.augmenters.intensity import IntensityScale, learn_scale
 from sciimg.augmenters.loop import Loop, Progress
 from sciimg.augmenters.model_file import ModelCard, write_model
@@ -43,7 +43,7 @@ def fit(
     out: Path,
     provenance: dict[str, Any],
     progress: Progress | None = None,
-    fed_from: Patches | None = None,
+    fed_from: Drawn | None = None,
 ) -> None:
     """Train and write a model folder, whole or not at all.
 
@@ -64,7 +64,7 @@ def fit(
         JSON to keep in the model: study digest, digest of the training collection.
     progress : callable, optional
         ``progress(phase, step, steps, values)`` after every step.
-    fed_from : Patches, optional
+    fed_from : Drawn, optional
         Gives the batches, where that is not ``source`` itself: the same patches in an order that a disk can follow.
 
     Raises

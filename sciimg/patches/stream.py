@@ -78,21 +78,9 @@ class PatchStream:
         self._lock = Lock()
 
     @property
-    def patch_shape(self) -> tuple[int, ...]:
-        return self.source.patch_shape
-
-    @property
-    def classes(self) -> int:
-        return self.source.classes
-
-    @property
     def decoded(self) -> int:
         """Pixels (of one channel) decoded so far."""
         return self._windows.decoded
-
-    def grid(self, limit: int | None = None, stride: tuple[int, ...] | None = None) -> PatchSet:
-        """Return patches on a grid, as :meth:`PatchSource.grid`."""
-        return self.source.grid(limit, stride)
 
     def draw(self, seed_key: Key, indices: Sequence[int]) -> PatchSet:
         """Return random patches with what is known of them, as :meth:`PatchSource.draw`."""
@@ -118,8 +106,8 @@ class PatchStream:
             cut(0, n)
         else:
             list(self._cutters.map(cut, [0, n // 2], [n // 2, n]))
-        images = images.reshape(n, images.shape[1], *self.patch_shape)
-        return images, None if labels is None else labels.reshape(n, *self.patch_shape)
+        images = images.reshape(n, images.shape[1], *self.source.patch_shape)
+        return images, None if labels is None else labels.reshape(n, *self.source.patch_shape)
 
     def places(self, seed_key: Key, indices: Sequence[int]) -> list[Place]:
         """Return where patches lie."""

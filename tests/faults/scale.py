@@ -127,9 +127,9 @@ def disturbed(arguments: list[str], kills: int, whole: float, rng: random.Random
     moments = []
     for _ in range(kills):
         moment = rng.uniform(2.0, max(4.0, 0.6 * whole))
-        moments.append(round(moment, 1))
         if Run(*arguments).wait(moment) is not None:
-            return moments
+            return moments  # it ended first: no kill
+        moments.append(round(moment, 1))
     Run(*arguments).wait()
     return moments
 
