@@ -14,7 +14,7 @@ from sciimg.augmenters.build import build
 from sciimg.augmenters.conditioning.encoder import encode_condition
 from sciimg.augmenters.conditioning.schema import ConditionSchema
 from sciimg.augmenters.model_file import ModelCard, model_digest, read_card, read_weights
-from sciimg.augmenters.settings import PixelSpace, SamplerSettings
+from sciimg.augmenters.samplers.settings import SamplerSettings
 from sciimg.augmenters.system import Noise, System
 from sciimg.errors import InputError, Problem
 from sciimg.records import Digest
@@ -41,7 +41,7 @@ class Augmenter:
             The folder is not a model, is damaged, or belongs to another recipe or version.
         """
         card = read_card(path)
-        system = build(card.recipe, card.conditions, card.shape)
+        system = build(card.recipe, card.conditions, card.shape, card.spacing[-(len(card.shape) - 1) :])
         read_weights(path, system)
         return cls(card, system.eval(), model_digest(path))
 
@@ -62,7 +62,7 @@ class Augmenter:
             Kind ``unknown-sampler``: the recipe's process cannot use it.
         """
         own = self.card.recipe.sampler
-        known = ("one-step",) if own.name == "one-step" else ("euler", "heun", "ddim", "ancestral")
+        known = self.system.process.samplers
         if name is not None and name not in known:
             message = f"Recipe {self.card.recipe.name!r} is sampled by {', '.join(known)}; got {name!r}."
             raise InputError(Problem("sampler", "unknown-sampler", message))
@@ -73,6 +73,7 @@ class Augmenter:
         self,
         labels: NDArray[np.int32] | None,
         table: pd.DataFrame,
+        source: NDArray[Any] | None = None,
         *,
         key: tuple[str | int, ...],
         indices: Sequence[int],
@@ -89,6 +90,8 @@ class Augmenter:
             Label images, when the model is conditioned on a mask.
         table : DataFrame with N rows
             One column a scalar or class condition.
+        source : array, shape (N, I, [Z,] Y, X), optional
+            The given channels, when the model is conditioned on an image.
         key : tuple of str or int
             E.g. (study digest, "generate", model digest, seed).
         indices : sequence of N int
@@ -104,15 +107,15 @@ class Augmenter:
             In the units and the number type of the collection.
         """
         settings = self.sampler(sampler, steps, guidance)
-        self.conditions.check(labels, table)
+        self.conditions.check(labels, table, source)
         self._check_shape(labels, len(table))
         rows_of: dict[int, list[int]] = {}
         for row, index in enumerate(indices):
             rows_of.setdefault(index // CHUNK, []).append(row)
 
         def chunk(rows: list[int]) -> NDArray[Any]:
-            own = None if labels is None else labels[rows]
-            return self._chunk(own, table.iloc[rows], key, [indices[row] for row in rows], settings)
+            own, given = (None if part is None else part[rows] for part in (labels, source))
+            return self._chunk(own, table.iloc[rows], given, key, [indices[row] for row in rows], settings)
 
         out = np.empty((len(table), *self.card.shape), np.dtype(self.card.intensity.dtype))
         before = torch.get_num_threads()
@@ -127,7 +130,7 @@ class Augmenter:
 
     def reconstruct(self, images: NDArray[Any]) -> NDArray[Any] | None:
         """Return images (N, C, [Z,] Y, X) after a way through the latent space, or None when the space is not an autoencoder."""
-        if isinstance(self.card.recipe.space, PixelSpace):
+        if not self.card.recipe.space.halvings:
             return None
         if images.shape[1:] != self.card.shape:
             raise InputError(
@@ -145,6 +148,7 @@ class Augmenter:
         self,
         labels: NDArray[np.int32] | None,
         table: pd.DataFrame,
+        source: NDArray[Any] | None,
         key: tuple[str | int, ...],
         indices: list[int],
         settings: SamplerSettings,
@@ -155,7 +159,11 @@ class Augmenter:
         places = [index - first for index in indices]
         row_at = [places.index(place) if place in places else 0 for place in range(CHUNK)]
         condition = encode_condition(
-            self.conditions, None if labels is None else labels[row_at], table.iloc[row_at].reset_index(drop=True), self.card.shape[1:]
+            self.conditions,
+            None if labels is None else labels[row_at],
+            table.iloc[row_at].reset_index(drop=True),
+            self.card.shape[1:],
+            source=None if source is None else source[row_at],
         )
         images = self.system.sample(condition, Noise(key, range(first, first + CHUNK)), settings)
         return self.card.intensity.inverse(images.numpy()[places])

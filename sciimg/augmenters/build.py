@@ -3,19 +3,22 @@
 from typing import assert_never
 
 from sciimg.augmenters.backbones.convnet import Discriminator, Generator
+from sciimg.augmenters.backbones.settings import ConvNetBackbone, UNetBackbone
 from sciimg.augmenters.backbones.unet import UNet
 from sciimg.augmenters.conditioning.schema import ConditionSchema
+from sciimg.augmenters.grid import Step, halvings, product
 from sciimg.augmenters.processes.adversarial import AdversarialProcess as AdversarialGame
 from sciimg.augmenters.processes.gaussian import GaussianProcess
-from sciimg.augmenters.recipes import Recipe
-from sciimg.augmenters.settings import AdversarialProcess, ConvNetBackbone, DiffusionProcess, FlowProcess, KLSpace, PixelSpace, UNetBackbone
+from sciimg.augmenters.processes.settings import AdversarialProcess, DiffusionProcess, FlowProcess
+from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.spaces.kl import KLAutoencoder
 from sciimg.augmenters.spaces.pixel import Pixels
-from sciimg.augmenters.system import Process, Space, System, padded_shape
+from sciimg.augmenters.spaces.settings import KLSpace, PixelSpace
+from sciimg.augmenters.system import FieldSizes, Process, Space, System, padded_shape
 from sciimg.errors import InputError, Problem
 
 
-def build(recipe: Recipe, schema: ConditionSchema, shape: tuple[int, ...]) -> System:
+def build(recipe: Recipe, schema: ConditionSchema, shape: tuple[int, ...], spacing: tuple[float, ...] | None = None) -> System:
     """Return the networks of a recipe, untrained.
 
     Parameters
@@ -24,42 +27,39 @@ def build(recipe: Recipe, schema: ConditionSchema, shape: tuple[int, ...]) -> Sy
     schema : ConditionSchema
     shape : tuple of int
         (C, [Z,] Y, X) of the images, of any size.
+    spacing : tuple of float, optional
+        Of the spatial axes; coarse axes are halved later. All alike when left out.
     """
-    padded = padded_shape(shape, _multiple(recipe))
-    space = _space(recipe, padded)
-    return System(space, _process(recipe, schema, space, padded), shape)
+    dims, inside = len(shape) - 1, recipe.space.halvings
+    steps = halvings(shape[1:], spacing or (1.0,) * dims, inside + recipe.backbone.halvings)
+    padded = padded_shape(shape, product(steps, dims))
+    space = _space(recipe, padded, steps[:inside])
+    process = _process(recipe, schema, space, padded, steps[inside:])
+    return System(space, process, shape, padded)
 
 
-def _multiple(recipe: Recipe) -> int:
-    factor = recipe.space.factor if isinstance(recipe.space, KLSpace) else 1
-    match recipe.backbone:
-        case UNetBackbone(widths=widths):
-            return factor << (len(widths) - 1)
-        case ConvNetBackbone(generator=widths):
-            return factor << len(widths)
-        case _:
-            assert_never(recipe.backbone)
-
-
-def _space(recipe: Recipe, shape: tuple[int, ...]) -> Space:
+def _space(recipe: Recipe, shape: tuple[int, ...], steps: tuple[Step, ...]) -> Space:
     match recipe.space:
         case PixelSpace():
             return Pixels()
         case KLSpace():
-            return KLAutoencoder(recipe.space, shape)
+            return KLAutoencoder(recipe.space, shape, steps)
         case _:
             assert_never(recipe.space)
 
 
-def _process(recipe: Recipe, schema: ConditionSchema, space: Space, shape: tuple[int, ...]) -> Process:
-    points = space.shape(shape)
-    channels, *grid = points
-    sizes = (len(grid), channels, schema.maps * (shape[-1] // grid[-1]) ** len(grid), schema.vector)
+def _process(recipe: Recipe, schema: ConditionSchema, space: Space, shape: tuple[int, ...], steps: tuple[Step, ...]) -> Process:
+    channels, *grid = space.shape(shape)
+    fold = 1
+    for image, point in zip(shape[1:], grid, strict=True):
+        fold *= image // point
+    sizes = FieldSizes(channels, tuple(grid), steps, schema.spatial * fold, schema.vector, schema.words)
     match recipe.process, recipe.backbone:
         case (FlowProcess() | DiffusionProcess()) as process, UNetBackbone() as backbone:
-            return GaussianProcess(process, space, UNet(*sizes, backbone), recipe.training, recipe.conditioning.drop)
+            return GaussianProcess(process, space, UNet(sizes, backbone), recipe.training, recipe.conditioning.drop)
         case AdversarialProcess() as process, ConvNetBackbone() as backbone:
-            return AdversarialGame(process, space, Generator(*sizes, backbone), Discriminator(*sizes, backbone), recipe.training, points)
+            generator, discriminator = Generator(sizes, backbone), Discriminator(sizes, backbone)
+            return AdversarialGame(process, space, generator, discriminator, recipe.training, (channels, *grid))
         case process, backbone:
             message = f"Process {process.kind!r} cannot use backbone {backbone.kind!r}: flow and ddpm take a unet, adversarial a convnet."
             raise InputError(Problem(f"{recipe.name}: backbone", "bad-option", message))

@@ -1,10 +1,11 @@
 """Training data as batches: patches drawn by (key, phase, step), transformed by a recorded symmetry, normalised, padded."""
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sciimg.augmenters.conditioning.encoder import encode_condition
 from sciimg.augmenters.conditioning.schema import ConditionSchema
@@ -84,10 +85,20 @@ class Feed:
     def _batch(
         self, patches: PatchSet, chosen: "np.ndarray[tuple[int], np.dtype[np.int64]]", noise: torch.Generator, step: int, steps: int
     ) -> Batch:
-        images = self.system.pad(torch.from_numpy(self.scale.forward(patches.images)))
+        made, given = split_channels(patches, self.schema)
+        images = self.system.pad(torch.from_numpy(self.scale.forward(made)))
         told = labels_of(chosen, self.elements, self.told)
-        condition: Condition = encode_condition(self.schema, patches.labels, patches.table, patches.images.shape[2:], told)
+        condition: Condition = encode_condition(self.schema, patches.labels, patches.table, patches.images.shape[2:], told, given)
         return Batch(images, self.system.pad_condition(condition), noise, step, steps)
+
+
+def split_channels(patches: PatchSet, schema: ConditionSchema) -> "tuple[NDArray[Any], NDArray[Any] | None]":
+    """Return the channels to make, and those that are given (None where no image is a condition)."""
+    if schema.image is None:
+        return patches.images, None
+    given = [patches.channels.index(name) for name in schema.image.channels]
+    made = [i for i in range(len(patches.channels)) if i not in given]
+    return patches.images[:, made], patches.images[:, given]
 
 
 def transformed(patches: PatchSet, elements: tuple[Element, ...], chosen: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> PatchSet:

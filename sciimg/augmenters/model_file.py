@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from sciimg.augmenters.conditioning.schema import ConditionSchema
 from sciimg.augmenters.intensity import IntensityScale
-from sciimg.augmenters.recipes import Recipe
+from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.settings import Settings
 from sciimg.augmenters.system import System
 from sciimg.errors import InputError, Problem

@@ -13,7 +13,8 @@ schedule, EMA, checkpoints, resume, NaN handling and curves; a phase owns mathem
 
 Rules that make training repeat bit by bit and resume exactly:
 
-* every random draw inside ``loss`` comes from ``batch.generator`` (torch), seeded by (key, phase, player, step), or, for layers such as
+* every random draw inside ``loss`` comes from ``batch.generator`` (``torch.randn(..., generator=g, device=g.device)``), seeded by
+  (key, phase, player, step), or, for layers such as
   dropout, from the default torch generator, which the loop seeds in the same way; nothing else is random and nothing is kept between
   steps except in parameters and *registered buffers* of the modules (an adaptive augmentation strength is a buffer);
 * what a phase has to measure once (latent statistics) it measures in ``prepare`` or ``finish`` and keeps in buffers;
@@ -36,7 +37,9 @@ import torch
 from torch import Tensor, nn
 
 from sciimg.augmenters.backbones.layers import space_to_depth
-from sciimg.augmenters.settings import SamplerSettings, Schedule
+from sciimg.augmenters.grid import Step
+from sciimg.augmenters.samplers.settings import SamplerSettings
+from sciimg.augmenters.settings import Schedule
 from sciimg.randomness import seed_of
 
 
@@ -52,14 +55,25 @@ class Condition:
         Standardised scalars, one-hot classes and the augmentation label (zero: not augmented).
     keep : Tensor, shape (N, 1)
         1 where the condition is told, 0 where it is withheld for classifier-free guidance.
+    image : Tensor, shape (N, I, [Z,] Y, X), optional
+        Normalised channels of a source image: another contrast, a coarse image, a reference.
+    tokens : Tensor of int64, shape (N, T), optional
+        Words of a caption by number; 0 is no word.
     """
 
     maps: Tensor
     vector: Tensor
     keep: Tensor
+    image: Tensor | None = None
+    tokens: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.vector)
+
+    @property
+    def spatial(self) -> Tensor:
+        """Everything that is told at places, as channels: maps, then the source image."""
+        return self.maps if self.image is None else torch.cat([self.maps, self.image], dim=1)
 
     def dropped(self, probability: float, generator: torch.Generator) -> Condition:
         """Withhold the whole condition of some samples (Ho & Salimans 2022, classifier-free guidance)."""
@@ -71,22 +85,65 @@ class Condition:
         return self.masked(torch.zeros_like(self.keep))
 
     def masked(self, keep: Tensor) -> Condition:
-        spatial = (-1,) + (1,) * (self.maps.ndim - 1)
-        return Condition(self.maps * keep.view(spatial), self.vector * keep, self.keep * keep)
+        spatial = keep.view((-1,) + (1,) * (self.maps.ndim - 1))
+        image = None if self.image is None else self.image * spatial
+        tokens = None if self.tokens is None else self.tokens * keep.long()
+        return Condition(self.maps * spatial, self.vector * keep, self.keep * keep, image, tokens)
 
     def first(self, n: int) -> Condition:
         """Return the first ``n`` samples' conditions."""
-        return Condition(self.maps[:n], self.vector[:n], self.keep[:n])
+        return Condition(*(None if part is None else part[:n] for part in self._parts))  # type: ignore[arg-type]
 
     def joined(self, other: Condition) -> Condition:
         """Return these conditions followed by others."""
-        pairs = ((self.maps, other.maps), (self.vector, other.vector), (self.keep, other.keep))
-        return Condition(*(torch.cat(pair) for pair in pairs))
+        pairs = zip(self._parts, other._parts, strict=True)
+        return Condition(*(None if a is None or b is None else torch.cat([a, b]) for a, b in pairs))  # type: ignore[arg-type]
 
     def resized(self, shape: Sequence[int]) -> Condition:
-        """Return the maps on a coarser grid, for a process that lives in a smaller space: folded into channels, nothing lost."""
-        factor = self.maps.shape[-1] // shape[-1]
-        return self if factor == 1 else replace(self, maps=space_to_depth(self.maps, factor))
+        """Return what is told at places on a coarser grid, for a process in a smaller space: folded into channels, nothing lost."""
+        factor = tuple(old // new for old, new in zip(self.maps.shape[2:], shape, strict=True))
+        image = None if self.image is None else space_to_depth(self.image, factor)
+        return replace(self, maps=space_to_depth(self.maps, factor), image=image)
+
+    @property
+    def _parts(self) -> tuple[Tensor | None, ...]:
+        return (self.maps, self.vector, self.keep, self.image, self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSizes:
+    """What a network that works on fields needs to know to be built.
+
+    Parameters
+    ----------
+    channels : int
+        Of a point of the space.
+    grid : tuple of int
+        ([Z,] Y, X) of a point.
+    steps : tuple of Step
+        How the network's levels get coarser, finest first.
+    maps, vector, words : int
+        Channels of ``condition.spatial`` on this grid, length of ``condition.vector``, number of words of captions (0: none).
+    """
+
+    channels: int
+    grid: tuple[int, ...]
+    steps: tuple[Step, ...]
+    maps: int = 0
+    vector: int = 0
+    words: int = 0
+
+    @property
+    def dims(self) -> int:
+        return len(self.grid)
+
+
+class FieldNetwork(nn.Module, ABC):
+    """A backbone of diffusion and flow: predicts a field on the grid of its input."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
+        """Return the field; ``x`` has shape (N, C, [Z,] Y, X), ``time`` (N,); the condition's maps are on the same grid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +232,12 @@ class Noise:
         return len(self._generators)
 
     def normal(self, shape: Sequence[int]) -> Tensor:
-        """Draw the next values of every sample; the result has shape (N, *shape)."""
+        """Draw the next standard normal values of every sample; the result has shape (N, *shape)."""
         return torch.stack([torch.randn(tuple(shape), generator=g) for g in self._generators])
+
+    def uniform(self, shape: Sequence[int]) -> Tensor:
+        """Draw the next values of every sample, even in [0, 1); float64, shape (N, *shape)."""
+        return torch.stack([torch.rand(tuple(shape), generator=g, dtype=torch.float64) for g in self._generators])
 
 
 class Space(nn.Module, ABC):
@@ -186,17 +247,12 @@ class Space(nn.Module, ABC):
     def shape(self, image_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return (channels, [z,] y, x) of a point for images of shape (C, [Z,] Y, X)."""
 
-    @property
-    def multiple(self) -> int:
-        """Spatial sizes of images must be multiples of this (times the process's own ``multiple``); the system pads and crops."""
-        return 1
+    @abstractmethod
+    def encode(self, images: Tensor, condition: Condition | None = None) -> Tensor:
+        """Map images into the space, deterministically and without gradients; the condition is on the grid of the images."""
 
     @abstractmethod
-    def encode(self, images: Tensor) -> Tensor:
-        """Map images into the space, deterministically and without gradients."""
-
-    @abstractmethod
-    def decode(self, points: Tensor, noise: Noise | None = None) -> Tensor:
+    def decode(self, points: Tensor, noise: Noise | None = None, condition: Condition | None = None) -> Tensor:
         """Map points of the space to images; with ``noise``, draw also what the space leaves undetermined (fine texture)."""
 
     def phases(self) -> tuple[Phase, ...]:
@@ -204,12 +260,9 @@ class Space(nn.Module, ABC):
 
 
 class Process(nn.Module, ABC):
-    """How noise becomes data, inside a space."""
+    """How noise becomes data, inside a space. ``samplers`` names what can draw from it."""
 
-    @property
-    def multiple(self) -> int:
-        """Sizes of the space's grid must be multiples of this."""
-        return 1
+    samplers: tuple[str, ...]
 
     @abstractmethod
     def phases(self) -> tuple[Phase, ...]:
@@ -228,12 +281,13 @@ class System(nn.Module):
     space, process : Module
     shape : tuple of int
         (C, [Z,] Y, X) of the images.
+    padded : tuple of int
+        The same as the networks need it.
     """
 
-    def __init__(self, space: Space, process: Process, shape: tuple[int, ...]) -> None:
+    def __init__(self, space: Space, process: Process, shape: tuple[int, ...], padded: tuple[int, ...]) -> None:
         super().__init__()
-        self.space, self.process, self.image_shape = space, process, shape
-        self.padded_shape = padded_shape(shape, space.multiple * process.multiple)
+        self.space, self.process, self.image_shape, self.padded_shape = space, process, shape, padded
 
     def phases(self) -> tuple[Phase, ...]:
         return (*self.space.phases(), *self.process.phases())
@@ -254,24 +308,26 @@ class System(nn.Module):
         return x
 
     def pad_condition(self, condition: Condition) -> Condition:
-        return replace(condition, maps=self.pad(condition.maps))
+        image = None if condition.image is None else self.pad(condition.image)
+        return replace(condition, maps=self.pad(condition.maps), image=image)
 
     @torch.no_grad()
     def sample(self, condition: Condition, noise: Noise, settings: SamplerSettings) -> Tensor:
         """Return normalised images (N, C, [Z,] Y, X) for N conditions on the grid of the images."""
         told = self.pad_condition(condition)
         points = self.process.sample(told, noise, self.space.shape(self.padded_shape), settings)
-        return self.crop(self.space.decode(points, noise))
+        return self.crop(self.space.decode(points, noise, told))
 
     @torch.no_grad()
-    def reconstruct(self, images: Tensor) -> Tensor:
+    def reconstruct(self, images: Tensor, condition: Condition | None = None) -> Tensor:
         """Return what the space keeps of normalised images (N, C, [Z,] Y, X)."""
-        return self.crop(self.space.decode(self.space.encode(self.pad(images))))
+        told = None if condition is None else self.pad_condition(condition)
+        return self.crop(self.space.decode(self.space.encode(self.pad(images), told), None, told))
 
 
-def padded_shape(shape: tuple[int, ...], multiple: int) -> tuple[int, ...]:
-    """Round the spatial sizes of (C, [Z,] Y, X) up to a multiple."""
-    return (shape[0], *(-(-size // multiple) * multiple for size in shape[1:]))
+def padded_shape(shape: tuple[int, ...], multiple: Step) -> tuple[int, ...]:
+    """Round the spatial sizes of (C, [Z,] Y, X) up to a multiple for each axis."""
+    return (shape[0], *(-(-size // step) * step for size, step in zip(shape[1:], multiple, strict=True)))
 
 
 def autocast(precision: Literal["bf16", "fp32"], device: str = "cpu") -> torch.autocast:

@@ -15,11 +15,11 @@ from sciimg.augmenters.build import build
 from sciimg.augmenters.checkpoint import Curves, State
 from sciimg.augmenters.conditioning.schema import ConditionSchema, learn_schema
 from sciimg.augmenters.conditioning.symmetry import label_length, symmetry_group
-from sciimg.augmenters.feed import Drawn, Feed, Patches
+from sciimg.augmenters.feed import Drawn, Feed, Patches, split_channels
 from sciimg.augmenters.intensity import IntensityScale, learn_scale
 from sciimg.augmenters.loop import Loop, Progress
 from sciimg.augmenters.model_file import ModelCard, write_model
-from sciimg.augmenters.recipes import Recipe
+from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.system import System, count_parameters
 from sciimg.errors import InputError, Problem
 from sciimg.files import sync_directory
@@ -75,17 +75,18 @@ def fit(
         The loss is no longer finite; the best weights are kept beside the checkpoint.
     """
     survey = _survey(source, key)
-    scale = learn_scale(survey.images, survey.channels)
     elements = symmetry_group(recipe.training.symmetries, source.patch_shape, survey.spacing.values[-len(source.patch_shape) :])
     told = recipe.training.tell_symmetry
-    schema = learn_schema(survey, conditions, source.classes, label_length(elements, told))
-    shape = (survey.images.shape[1], *source.patch_shape)
+    schema = learn_schema(survey, conditions, source.classes, label_length(elements, told), recipe.conditioning.uses)
+    made, _ = split_channels(survey, schema)
+    scale = learn_scale(made, tuple(name for name in survey.channels if schema.image is None or name not in schema.image.channels))
+    shape = (made.shape[1], *source.patch_shape)
     card = _card(recipe, schema, scale, survey, shape, provenance)
     identity = digest_of([card.model_dump(mode="json"), list(key)])
     partial = out.with_name(f".{out.name}.partial")
     with _one_world(recipe.training.threads):
         torch.manual_seed(seed_of(*key, "weights"))
-        system = build(recipe, schema, shape)
+        system = build(recipe, schema, shape, survey.spacing.values[-len(source.patch_shape) :])
         state, tensors = _resumed(partial, identity)
         feed = Feed(fed_from or source, schema, scale, system, elements, told, key)
         state = Loop(system, feed, held_out.grid(limit=recipe.training.held_out_patches), partial, state, tensors, progress).run()

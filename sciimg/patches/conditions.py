@@ -1,6 +1,7 @@
 """The value of every condition for every patch, measured on it or looked up in the catalogue."""
 
 from collections.abc import Mapping, Sequence
+from string import Formatter
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sciimg.errors import InputError, Problem
-from sciimg.protocol.models import ClassCondition, Condition, MaskCondition, ScalarCondition
+from sciimg.protocol.models import ClassCondition, Condition, ImageCondition, MaskCondition, ScalarCondition, TextCondition
 from sciimg.types import PatchSet
 
 
@@ -37,7 +38,14 @@ def condition_table(patches: PatchSet, conditions: Sequence[Condition], rows: pd
 def columns_of(conditions: Sequence[Condition]) -> tuple[str, ...]:
     """Return the columns of the catalogue that the conditions read."""
     found = [c.column for c in conditions if isinstance(c, ClassCondition | ScalarCondition) and c.column is not None]
+    own = {c.name for c in conditions}
+    found += [field for c in conditions if isinstance(c, TextCondition) for field in fields_of(c.template) if field not in own]
     return tuple(dict.fromkeys(found))
+
+
+def fields_of(template: str) -> tuple[str, ...]:
+    """Return the names in braces of a caption's template."""
+    return tuple(field for _, field, _, _ in Formatter().parse(template) if field)
 
 
 def measure(
@@ -59,7 +67,7 @@ def measure(
     values: dict[str, Any] = {}
     for condition in conditions:
         match condition:
-            case MaskCondition():
+            case MaskCondition() | ImageCondition() | TextCondition():
                 continue
             case ClassCondition():
                 values[condition.name] = [str(v) for v in catalogue[condition.column]]
@@ -71,7 +79,16 @@ def measure(
                 values[condition.name] = np.array([np.count_nonzero(mask) / mask.size for mask in labels])
             case ScalarCondition():
                 values[condition.name] = np.asarray(catalogue[str(condition.column)], dtype=np.float64)
+    for condition in conditions:
+        if isinstance(condition, TextCondition):
+            told = {field: values[field] if field in values else catalogue[field] for field in fields_of(condition.template)}
+            rows = [{field: _word(column[i]) for field, column in told.items()} for i in range(len(images))]
+            values[condition.name] = [condition.template.format(**row) for row in rows]
     return values
+
+
+def _word(value: Any) -> str:
+    return f"{value:.2g}" if isinstance(value, float) else str(value)
 
 
 def condition_problems(conditions: Sequence[Condition], channels: Sequence[str], labelled: bool, rows: pd.DataFrame) -> list[Problem]:
@@ -86,12 +103,18 @@ def _problem(condition: Condition, channels: Sequence[str], labelled: bool, rows
         case ScalarCondition(measure="channel-mean") if condition.channel not in channels:
             message = f"A channel mean needs a channel of the images ({', '.join(channels)}); got {condition.channel!r}."
             return Problem(where, "unknown-channel", message)
+        case ImageCondition(channels=given) if missing := [name for name in given if name not in channels]:
+            message = f"A source image needs channels of the images ({', '.join(channels)}); there is no {', '.join(map(repr, missing))}."
+            return Problem(where, "unknown-channel", message)
+        case ImageCondition(channels=given) if len(given) == len(channels):
+            return Problem(where, "nothing-to-make", "Every channel is given; leave at least one for the recipe to make.")
         case MaskCondition() | ScalarCondition(measure="foreground-fraction") if not labelled:
             message = "This condition is read from label images, and the collection has none. Give `labels` in every source."
             return Problem(where, "no-labels", message)
         case ClassCondition() | ScalarCondition(measure="column"):
             return _column_problem(where, condition.column, rows, number=isinstance(condition, ScalarCondition))
-    return None
+        case _:
+            return None
 
 
 def _column_problem(where: str, column: str | None, rows: pd.DataFrame, *, number: bool) -> Problem | None:

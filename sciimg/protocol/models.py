@@ -197,7 +197,26 @@ class ClassCondition(Model):
     column: str
 
 
-Condition = Annotated[MaskCondition | ScalarCondition | ClassCondition, Field(discriminator="kind")]
+class ImageCondition(Model):
+    """Channels of the image that are given, from which a recipe makes the others: another contrast, another stain."""
+
+    kind: Literal["image"]
+    name: Name = "source"
+    channels: tuple[str, ...] = Field(min_length=1)
+
+
+class TextCondition(Model):
+    """A caption per sample, made from columns of the catalogue and other conditions.
+
+    ``template`` names them in braces, e.g. ``"{stain} tissue, {level} stained"``.
+    """
+
+    kind: Literal["text"]
+    name: Name = "caption"
+    template: str
+
+
+Condition = Annotated[MaskCondition | ScalarCondition | ClassCondition | ImageCondition | TextCondition, Field(discriminator="kind")]
 
 
 # ---------------------------------------------------------------- what is made

@@ -19,8 +19,9 @@ from sciimg.io.pseudonyms import Veil, pseudonym
 from sciimg.io.removed import removed_from
 from sciimg.io.spacing import AGREE
 from sciimg.io.tables import Rows, Value, read_table
+from sciimg.patches.conditions import columns_of
 from sciimg.protocol import LoadedStudy, Study
-from sciimg.protocol.models import LabelFiles, MaskCondition, Source, SplitByColumn
+from sciimg.protocol.models import LabelFiles, Source, SplitByColumn
 from sciimg.records import Digest
 from sciimg.stages.items import Item, LeftOut, Made, Rejected, every_problem, veil_of, weigh
 from sciimg.store.catalogue import RESERVED
@@ -308,7 +309,7 @@ def _conditions(candidate: Candidate, study: Study, called: Mapping[Value, str])
         name: None if veil is not None and isinstance(value, str | int) and veil.names(str(value)) else value
         for name, value in candidate.values.items()
     }
-    needed = {str(c.column) for c in study.conditions if not isinstance(c, MaskCondition)}
+    needed = set(columns_of(study.conditions))
     if isinstance(study.split, SplitByColumn):
         needed.add(str(study.split.stratify))
         if study.split.column != "id" and (unit := candidate.values.get(study.split.column)) is not None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sciimg.files import write_json
 from sciimg.patches.conditions import condition_table
-from sciimg.protocol.models import ClassCondition, MaskCondition, ScalarCondition, Study
+from sciimg.protocol.models import ClassCondition, ImageCondition, MaskCondition, ScalarCondition, Study, TextCondition
 from sciimg.randomness import generator
 from sciimg.records import Metric, digest_of
 from sciimg.stages.baseline import ENCODER, EVIDENCE, SEGMENTER, baseline, baseline_parts, feature_reference
@@ -287,7 +287,7 @@ class _Judge:
         metrics: list[Metric] = []
         for condition in self.study.conditions:
             match condition:
-                case MaskCondition():
+                case MaskCondition() | ImageCondition() | TextCondition():
                     continue
                 case ScalarCondition():
                     metrics += self._scalar(condition)

@@ -7,8 +7,9 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from sciimg.augmenters.intensity import learn_scale
-from sciimg.augmenters.settings import KLSpace, Schedule
+from sciimg.augmenters.settings import Schedule
 from sciimg.augmenters.spaces.kl import KLAutoencoder
+from sciimg.augmenters.spaces.settings import KLSpace
 from sciimg.augmenters.system import Batch, Condition
 from sciimg.randomness import generator
 from sciimg.records import Check
@@ -25,7 +26,7 @@ def checks() -> Iterator[Check]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         settings = KLSpace(latent_channels=3, widths=(8,), residual=False, training=Schedule(steps=1, precision="fp32"))
-        space = KLAutoencoder(settings, (2, 16, 16))
+        space = KLAutoencoder(settings, (2, 16, 16), ((2, 2),))
         batch = _batch()
         (phase,) = space.phases()
         phase.prepare(batch)

@@ -6,12 +6,14 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from sciimg.augmenters.backbones.settings import UNetBackbone
 from sciimg.augmenters.backbones.unet import UNet
 from sciimg.augmenters.processes.gaussian import GaussianProcess
 from sciimg.augmenters.processes.paths import CosinePath, LinearPath
-from sciimg.augmenters.settings import DiffusionProcess, FlowProcess, Schedule, UNetBackbone
+from sciimg.augmenters.processes.settings import DiffusionProcess, FlowProcess
+from sciimg.augmenters.settings import Schedule
 from sciimg.augmenters.spaces.pixel import Pixels
-from sciimg.augmenters.system import Condition
+from sciimg.augmenters.system import Condition, FieldSizes
 from sciimg.records import Check
 from sciimg.verification.checks import check
 
@@ -62,7 +64,7 @@ class _Silent(UNet):
     """A network that predicts nothing; its loss is the second moment of the target."""
 
     def __init__(self) -> None:
-        super().__init__(2, 1, 0, 0, UNetBackbone(widths=(8,), blocks=(1,), features=8))
+        super().__init__(FieldSizes(1, (2, 2), ()), UNetBackbone(widths=(8,), blocks=(1,), features=8))
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         return torch.zeros_like(x)

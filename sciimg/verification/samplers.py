@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sciimg.augmenters.processes.paths import CosinePath, LinearPath, Path
-from sciimg.augmenters.samplers import SAMPLERS, time_grid
+from sciimg.augmenters.samplers.solvers import SAMPLERS, time_grid
 from sciimg.records import Check
 from sciimg.verification.checks import check
 from sciimg.verification.gaussian import GaussianData, grid

@@ -10,10 +10,11 @@ from torch import nn
 
 from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.backbones.convnet import Discriminator, Generator
+from sciimg.augmenters.backbones.settings import ConvNetBackbone
 from sciimg.augmenters.processes.adversarial import energy_score, gradient_penalty, relativistic
-from sciimg.augmenters.recipes import Recipe, get_recipe
-from sciimg.augmenters.settings import ConvNetBackbone
-from sciimg.augmenters.system import Condition
+from sciimg.augmenters.recipe import Recipe
+from sciimg.augmenters.recipes import get_recipe
+from sciimg.augmenters.system import Condition, FieldSizes
 from sciimg.augmenters.training import fit
 from sciimg.errors import InputError, TrainingFailedError
 from tests.support.textures import CONDITIONS, Textures
@@ -29,7 +30,10 @@ TINY = {
     "training.checkpoint_every": 2,
     "training.held_out_patches": 4,
 }
-SIZES = (2, 1, 1)  # channels, maps, vector
+
+
+def sizes(dims: int = 2, scales: int = 3) -> FieldSizes:
+    return FieldSizes(2, (16,) * dims, ((2,) * dims,) * scales, 1, 1)
 
 
 def tiny(dims: int = 2, **options: object) -> Recipe:
@@ -103,17 +107,17 @@ def test_the_penalty_of_a_linear_judge_is_its_squared_norm() -> None:
 @pytest.mark.parametrize("dims", [2, 3])
 def test_shapes(dims: int) -> None:
     settings = ConvNetBackbone(generator=(8, 8), generator_blocks=(1, 1), discriminator=(8, 8), discriminator_blocks=(1, 1))
-    generator, discriminator = Generator(dims, *SIZES, settings), Discriminator(dims, *SIZES, settings)
+    generator, discriminator = Generator(sizes(dims, 2), settings), Discriminator(sizes(dims, 2), settings)
     told = condition(3, dims)
     made = generator([torch.randn(3, *shape) for shape in generator.noise_shapes([16] * dims)], told)
-    assert made.shape == (3, 2, *([16] * dims)) and generator.multiple == 4
+    assert made.shape == (3, 2, *([16] * dims))
     logits = discriminator(discriminator.coefficients(made), told)
     assert [tuple(own.shape) for own in logits] == [(3, 8**dims), (3, 4**dims)]
 
 
 def test_measured_scales_set_the_spread_of_what_is_made() -> None:
     """Before training, what is made has about the power of the data at every scale, and what is judged has unit variance."""
-    generator, discriminator = Generator(2, *SIZES, ConvNetBackbone()), Discriminator(2, *SIZES, ConvNetBackbone())
+    generator, discriminator = Generator(sizes(), ConvNetBackbone()), Discriminator(sizes(), ConvNetBackbone())
     data = 100 * torch.randn(64, 2, 32, 32, generator=torch.Generator().manual_seed(5)).cumsum(-1)
     generator.measure(data)
     discriminator.measure(data)
@@ -125,7 +129,7 @@ def test_measured_scales_set_the_spread_of_what_is_made() -> None:
 
 
 def test_samples_of_a_batch_do_not_mix() -> None:
-    generator, discriminator = Generator(2, *SIZES, ConvNetBackbone()), Discriminator(2, *SIZES, ConvNetBackbone())
+    generator, discriminator = Generator(sizes(), ConvNetBackbone()), Discriminator(sizes(), ConvNetBackbone())
     noise = [torch.randn(3, *shape, generator=torch.Generator().manual_seed(0)) for shape in generator.noise_shapes([16, 16])]
     told = condition(3)
     with torch.no_grad():

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from sciimg.augmenters.backbones.autoencoder import Decoder, Encoder, start_linear
 from sciimg.augmenters.backbones.layers import depth_to_space, space_to_depth
+from sciimg.augmenters.backbones.settings import UNetBackbone
 from sciimg.augmenters.backbones.unet import UNet
-from sciimg.augmenters.settings import UNetBackbone
-from sciimg.augmenters.system import Condition
+from sciimg.augmenters.system import Condition, FieldSizes
 
 
 @settings(deadline=None, max_examples=25)
@@ -25,7 +25,7 @@ def test_folding_is_exact_and_undone(dims: int, factor: int, channels: int, last
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_unet_keeps_the_grid_and_starts_at_zero(dims: int) -> None:
-    net = UNet(dims, 2, 3, 4, UNetBackbone(widths=(8, 16), blocks=(1, 1)))
+    net = UNet(FieldSizes(2, (8,) * dims, ((2,) * dims,), 3, 4), UNetBackbone(widths=(8, 16), blocks=(1, 1)))
     x, told = torch.randn(2, 2, *[8] * dims), Condition(torch.rand(2, 3, *[8] * dims), torch.randn(2, 4), torch.ones(2, 1))
     out = net(x, torch.tensor([0.2, 0.9]), told)
     assert out.shape == x.shape and out.dtype == torch.float32
@@ -34,7 +34,7 @@ def test_unet_keeps_the_grid_and_starts_at_zero(dims: int) -> None:
 
 def test_samples_of_a_batch_do_not_mix() -> None:
     torch.manual_seed(0)
-    net = UNet(2, 1, 0, 0, UNetBackbone(widths=(8,), blocks=(1,)))
+    net = UNet(FieldSizes(1, (8, 8), ()), UNetBackbone(widths=(8,), blocks=(1,)))
     for p in net.parameters():
         torch.nn.init.normal_(p, 0, 0.2)
     x = torch.randn(3, 1, 8, 8)
@@ -52,7 +52,8 @@ def test_linear_start_is_the_best_linear_autoencoder(shape: tuple[int, ...]) -> 
     images = images + images.roll(1, -1) + 3
     full = channels * 2**dims
     for latent in (full, full // 2):
-        encoder, decoder = Encoder(dims, channels, latent, (8,), 1), Decoder(dims, latent, channels, (8,), 1)
+        steps = ((2,) * dims,)
+        encoder, decoder = Encoder(steps, channels, latent, (8,), 1), Decoder(steps, latent, channels, (8,), 1)
         start_linear(encoder, decoder, images)
         with torch.no_grad():
             z = encoder(images)[0]

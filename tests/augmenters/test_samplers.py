@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sciimg.augmenters.processes.paths import CosinePath, LinearPath, Path
-from sciimg.augmenters.samplers import SAMPLERS, time_grid
+from sciimg.augmenters.samplers.solvers import SAMPLERS, time_grid
 
 MEAN, STD = 0.7, 0.4
 PATHS = [LinearPath(), CosinePath()]

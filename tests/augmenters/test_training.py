@@ -17,7 +17,8 @@ from sciimg.augmenters import training
 from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.checkpoint import NAME
 from sciimg.augmenters.optimisation import Trainer, learning_rate
-from sciimg.augmenters.recipes import Recipe, get_recipe
+from sciimg.augmenters.recipe import Recipe
+from sciimg.augmenters.recipes import get_recipe
 from sciimg.augmenters.settings import Schedule
 from sciimg.augmenters.system import Phase, Player
 from sciimg.augmenters.training import fit
@@ -297,7 +298,7 @@ def test_players_move_in_turn_and_only_their_own_weights(tmp_path: Path) -> None
 
     game = Game()
     before = [p.detach().clone() for p in game.parameters()]
-    Loop(System(Pixels(), game, (1, 4, 4)), Still(), Textures().grid(4), tmp_path, State(identity="i"), {}, None).run()  # type: ignore[arg-type]
+    Loop(System(Pixels(), game, (1, 4, 4), (1, 4, 4)), Still(), Textures().grid(4), tmp_path, State(identity="i"), {}, None).run()  # type: ignore[arg-type]
     assert game.order == ["a", "b", "a", "b"]
     assert all(not torch.equal(old, new) for old, new in zip(before, game.parameters(), strict=True))
 

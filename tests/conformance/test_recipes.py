@@ -1,7 +1,7 @@
 """What every recipe must do. A new recipe adds nothing here: the rows are those of ``RECIPES``.
 
 The quick rows hold for a few steps of training. The slow row trains a shortened recipe on real tissue (2D) or the brain template (3D) and
-asks for what ``must_reach`` says; the same questions must be failed by an untrained network, a blurred training mean and a replay of the
+asks for what ``reach`` says; the same questions must be failed by an untrained network, a blurred training mean and a replay of the
 training set.
 """
 
@@ -78,7 +78,7 @@ def test_trains_and_samples_whatever_the_company(name: str, dims: int, tmp_path:
 def test_every_recipe_is_described() -> None:
     for row in summaries():
         assert set(row) == {"name", "systems", "dims", "space", "process", "backbone", "conditioning", "sampler", "cites"}
-        assert row["systems"] and row["cites"] and RECIPES[row["name"]].must_reach
+        assert row["systems"] and row["cites"] and RECIPES[row["name"]].reach.measure
         for dims in row["dims"]:
             assert get_recipe(row["name"], {}, dims).name == row["name"]
 

@@ -1,54 +1,62 @@
 """Encoder and decoder of the KL space: no convolution runs on a grid finer than half the image's."""
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from sciimg.augmenters.backbones.layers import Block, Down, Up, conv, depth_to_space, memory_format, norm, space_to_depth
+from sciimg.augmenters.grid import Step, product
 
 
 class Encoder(nn.Module):
-    """Images → mean and log variance on a grid that is ``2 ** len(widths)`` times coarser.
+    """Images → mean and log variance on a grid coarser by the product of ``steps`` (finest first, one a width).
 
     The mean is a linear projection of each block of pixels (set to the principal components before training) plus what the network adds.
     """
 
-    def __init__(self, dims: int, channels: int, latent: int, widths: tuple[int, ...], blocks: int) -> None:
+    def __init__(self, steps: Sequence[Step], channels: int, latent: int, widths: tuple[int, ...], blocks: int) -> None:
         super().__init__()
-        self.dims, self.factor, self.latent = dims, 2 ** len(widths), latent
-        layers: list[nn.Module] = [conv(dims, channels * 2**dims, widths[0])]
+        dims = len(steps[0])
+        self.dims, self.finest, self.factor, self.latent = dims, steps[0], product(steps, dims), latent
+        layers: list[nn.Module] = [conv(dims, channels * math.prod(steps[0]), widths[0])]
         for level, width in enumerate(widths):
             if level:
-                layers.append(Down(dims, widths[level - 1], width))
+                layers.append(Down(dims, widths[level - 1], width, steps[level]))
             layers += [Block(dims, width, width) for _ in range(blocks)]
         self.body = nn.Sequential(*layers, norm(widths[-1]), nn.SiLU(), conv(dims, widths[-1], 2 * latent, zero=True))
-        self.linear = conv(dims, channels * self.factor**dims, latent, 1)
+        self.linear = conv(dims, channels * math.prod(self.factor), latent, 1)
         self.to(memory_format=memory_format(dims))  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         x = images.contiguous(memory_format=memory_format(self.dims))
-        mean, log_variance = self.body(space_to_depth(x, 2)).float().chunk(2, dim=1)
+        mean, log_variance = self.body(space_to_depth(x, self.finest)).float().chunk(2, dim=1)
         return mean + self.linear(space_to_depth(x, self.factor)).float(), log_variance
 
 
 class Decoder(nn.Module):
     """Points on the coarse grid → mean and logarithmic spread of the images; the mean is linear in the point plus what the network adds."""
 
-    def __init__(self, dims: int, latent: int, channels: int, widths: tuple[int, ...], blocks: int) -> None:
+    def __init__(self, steps: Sequence[Step], latent: int, channels: int, widths: tuple[int, ...], blocks: int) -> None:
         super().__init__()
-        self.dims, self.factor = dims, 2 ** len(widths)
-        widths = widths[::-1]
+        dims = len(steps[0])
+        self.dims, self.finest, self.factor = dims, steps[0], product(steps, dims)
+        widths, ascending = widths[::-1], steps[::-1]
         layers: list[nn.Module] = [conv(dims, latent, widths[0])]
         for level, width in enumerate(widths):
             if level:
-                layers.append(Up(dims, widths[level - 1], width))
+                layers.append(Up(dims, widths[level - 1], width, ascending[level - 1]))
             layers += [Block(dims, width, width) for _ in range(blocks)]
-        self.body = nn.Sequential(*layers, norm(widths[-1]), nn.SiLU(), conv(dims, widths[-1], 2 * channels * 2**dims, zero=True))
-        self.linear = conv(dims, latent, channels * self.factor**dims, 1)
+        self.body = nn.Sequential(
+            *layers, norm(widths[-1]), nn.SiLU(), conv(dims, widths[-1], 2 * channels * math.prod(steps[0]), zero=True)
+        )
+        self.linear = conv(dims, latent, channels * math.prod(self.factor), 1)
         self.to(memory_format=memory_format(dims))  # type: ignore[call-overload]
 
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
         x = points.contiguous(memory_format=memory_format(self.dims))
-        mean, log_spread = depth_to_space(self.body(x), 2).float().chunk(2, dim=1)
+        mean, log_spread = depth_to_space(self.body(x), self.finest).float().chunk(2, dim=1)
         return mean + depth_to_space(self.linear(x), self.factor).float(), log_spread
 
 

@@ -5,6 +5,7 @@ finer, ever weaker ones; the discriminator reads Haar coefficients divided by th
 weighs as much as a misplaced object, and the gradient penalty does not forbid it to look at fine detail.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 
 from sciimg.augmenters.backbones.layers import Block, Down, Embedding, conv, depth_to_space, memory_format, norm, space_to_depth
 from sciimg.augmenters.backbones.pyramid import band_spreads, block_means, divided, doubled, haar_pyramid, spreads
-from sciimg.augmenters.settings import ConvNetBackbone
-from sciimg.augmenters.system import Condition
+from sciimg.augmenters.backbones.settings import ConvNetBackbone
+from sciimg.augmenters.grid import coarser, product
+from sciimg.augmenters.system import Condition, FieldSizes
 
 
 class Generator(nn.Module):
@@ -22,8 +24,8 @@ class Generator(nn.Module):
 
     Parameters
     ----------
-    dims, channels, maps, vector : int
-        2 or 3; channels of a point, of the condition's maps (on the same grid) and length of the condition's vector.
+    sizes : FieldSizes
+        Its steps are one a scale, finest first.
     settings : ConvNetBackbone
 
     Notes
@@ -34,10 +36,11 @@ class Generator(nn.Module):
 
     bands: Tensor
 
-    def __init__(self, dims: int, channels: int, maps: int, vector: int, settings: ConvNetBackbone) -> None:
+    def __init__(self, sizes: FieldSizes, settings: ConvNetBackbone) -> None:
         super().__init__()
-        widths, fold = settings.generator, 2**dims
-        self.dims, self.channels, self.settings = dims, channels, settings
+        dims, channels, maps, vector = sizes.dims, sizes.channels, sizes.maps, sizes.vector
+        widths, fold = settings.generator, math.prod(sizes.steps[0])
+        self.dims, self.channels, self.settings, self.steps = dims, channels, settings, sizes.steps
         self.register_buffer("bands", torch.ones(len(widths) + 1, channels))  # spread of each scale, finest first
         self.embed = Embedding(vector + settings.noise_vector, settings.features, timed=False)
         self.level = nn.Linear(settings.features, channels)  # a short way for what a scalar says of the whole sample
@@ -53,35 +56,31 @@ class Generator(nn.Module):
         )
         self.to(memory_format=memory_format(dims))  # type: ignore[call-overload]
 
-    @property
-    def multiple(self) -> int:
-        """Spatial sizes must be multiples of this."""
-        return int(2 ** len(self.enter))
-
     def noise_shapes(self, grid: Sequence[int]) -> list[tuple[int, ...]]:
         """Return the shapes of the noise vector and of the noise images, coarsest first, for points on ``grid``."""
-        levels = len(self.enter)
-        images = [(self.settings.noise_maps, *(size >> (levels - i) for size in grid)) for i in range(levels)]
+        images = [(self.settings.noise_maps, *coarser(grid, product(self.steps[: i + 1], self.dims))) for i in range(len(self.steps))][::-1]
         return [(self.settings.noise_vector,), *images]
 
     def measure(self, points: Tensor) -> None:
         """Learn the spread of each scale from real points (N, C, [Z,] Y, X)."""
-        self.bands.copy_(band_spreads(points, len(self.enter)))
+        self.bands.copy_(band_spreads(points, self.steps))
 
     def forward(self, noise: Sequence[Tensor], condition: Condition) -> Tensor:
         """Return points (N, C, [Z,] Y, X) for noise of the shapes of :meth:`noise_shapes`, each with N in front."""
         layout, levels = memory_format(self.dims), len(self.enter)
         told = self.embed(torch.cat([condition.vector, noise[0]], dim=1), condition.keep)
-        maps = space_to_depth(condition.maps.contiguous(memory_format=layout), 2)
+        maps = space_to_depth(condition.spatial.contiguous(memory_format=layout), self.steps[0])
         hidden = fine = torch.zeros(())
         made = self.level(told).float().view(len(told), -1, *([1] * self.dims)) * self._spread(levels)
         for i in range(levels):
-            seen = torch.cat([block_means(maps, 2 ** (levels - 1 - i)), noise[1 + i]], dim=1).contiguous(memory_format=layout)
-            hidden = self.enter[i](seen) + (doubled(self.up[i - 1](hidden)) if i else 0)
+            finer = self.steps[levels - i] if i else 1
+            means = block_means(maps, product(self.steps[1 : levels - i], self.dims))
+            seen = torch.cat([means, noise[1 + i]], dim=1).contiguous(memory_format=layout)
+            hidden = self.enter[i](seen) + (doubled(self.up[i - 1](hidden), finer) if i else 0)
             hidden = self.stages[i](hidden, told)
             field, fine = self.leave[i](hidden).float().tensor_split([self.channels], dim=1)
-            made = field * self._spread(levels - i) + (doubled(made) if i else made)
-        return doubled(made) + depth_to_space(fine, 2) * self._spread(0)
+            made = field * self._spread(levels - i) + (doubled(made, finer) if i else made)
+        return doubled(made, self.steps[0]) + depth_to_space(fine, self.steps[0]) * self._spread(0)
 
     def _spread(self, band: int) -> Tensor:
         return self.bands[band].view(1, -1, *([1] * self.dims))
@@ -92,7 +91,7 @@ class Discriminator(nn.Module):
 
     Parameters
     ----------
-    dims, channels, maps, vector : int
+    sizes : FieldSizes
         As for :class:`Generator`.
     settings : ConvNetBackbone
 
@@ -102,11 +101,13 @@ class Discriminator(nn.Module):
     Miyato & Koyama 2018, arXiv:1802.05637. No normalisation: Huang et al. 2024, arXiv:2501.05441.
     """
 
-    def __init__(self, dims: int, channels: int, maps: int, vector: int, settings: ConvNetBackbone) -> None:
+    def __init__(self, sizes: FieldSizes, settings: ConvNetBackbone) -> None:
         super().__init__()
-        widths, fold = settings.discriminator, 2**dims
-        self.dims = dims
-        details = [channels * (fold - 1)] * (len(widths) - 1) + [channels * fold]
+        dims, channels, maps, vector = sizes.dims, sizes.channels, sizes.maps, sizes.vector
+        widths, fold = settings.discriminator, math.prod(sizes.steps[0])
+        self.dims, self.steps = dims, sizes.steps
+        details = [channels * (math.prod(step) - 1) for step in sizes.steps]
+        details[-1] += channels  # the last also holds what is coarser than its grid
         for level, count in enumerate(details):
             self.register_buffer(f"spread_{level}", torch.ones(count))
         self.embed = Embedding(vector, settings.features, timed=False)
@@ -114,7 +115,7 @@ class Discriminator(nn.Module):
             conv(dims, count + (0 if level else maps * fold), width)
             for level, (count, width) in enumerate(zip(details, widths, strict=True))
         )
-        self.down = nn.ModuleList(Down(dims, a, b) for a, b in pairwise(widths))
+        self.down = nn.ModuleList(Down(dims, a, b, step) for (a, b), step in zip(pairwise(widths), sizes.steps[1:], strict=True))
         self.blocks = nn.ModuleList(
             nn.Sequential(*(_Residual(dims, width) for _ in range(depth)))
             for width, depth in zip(widths, settings.discriminator_blocks, strict=True)
@@ -126,18 +127,18 @@ class Discriminator(nn.Module):
 
     def measure(self, points: Tensor) -> None:
         """Learn the spread of each wavelet band from real points (N, C, [Z,] Y, X)."""
-        for own, spread in zip(self._spreads(), spreads(haar_pyramid(points, len(self.enter))), strict=True):
+        for own, spread in zip(self._spreads(), spreads(haar_pyramid(points, self.steps)), strict=True):
             own.copy_(spread)
 
     def coefficients(self, points: Tensor) -> list[Tensor]:
         """Return the wavelet pyramid of points (N, C, [Z,] Y, X) in units of its spread in real data, finest first."""
-        return divided(haar_pyramid(points, len(self.enter)), self._spreads())
+        return divided(haar_pyramid(points, self.steps), self._spreads())
 
     def forward(self, coefficients: list[Tensor], condition: Condition) -> list[Tensor]:
         """Return logits (N, places) of every scale for what :meth:`coefficients` gave."""
         layout = memory_format(self.dims)
         told = self.embed(condition.vector, condition.keep)
-        maps = space_to_depth(condition.maps.contiguous(memory_format=layout), 2)
+        maps = space_to_depth(condition.spatial.contiguous(memory_format=layout), self.steps[0])
         hidden, logits = torch.zeros(()), []
         for level, own in enumerate(coefficients):
             seen = own if level else torch.cat([own, maps], dim=1)

@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from sciimg.augmenters.grid import Factor, coarser, per_axis
+
 Conv = nn.Conv2d | nn.Conv3d
 
 
@@ -35,30 +37,33 @@ def norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(1, channels, eps=1e-5)
 
 
-def space_to_depth(x: Tensor, factor: int) -> Tensor:
+def space_to_depth(x: Tensor, factor: Factor) -> Tensor:
     """Fold each block of ``factor`` samples an axis into channels; exact, and undone by :func:`depth_to_space`.
 
-    (N, C, [Z,] Y, X) → (N, factor^dims · C, [Z/f,] Y/f, X/f); one copy when ``x`` is channels-last.
+    (N, C, [Z,] Y, X) → (N, prod(f) · C, [Z/f,] Y/f, X/f); one copy when ``x`` is channels-last.
     """
-    if factor == 1:
-        return x
     dims = x.ndim - 2
+    factors = per_axis(factor, dims)
+    if math.prod(factors) == 1:
+        return x
     n, *shape, c = x.movedim(1, -1).shape
-    blocks = x.movedim(1, -1).reshape([n] + [part for size in shape for part in (size // factor, factor)] + [c])
+    parts = [part for size, f in zip(shape, factors, strict=True) for part in (size // f, f)]
     order = [0] + [1 + 2 * axis for axis in range(dims)] + [2 + 2 * axis for axis in range(dims)] + [1 + 2 * dims]
-    return blocks.permute(order).reshape(n, *(size // factor for size in shape), c * factor**dims).movedim(-1, 1)
+    blocks = x.movedim(1, -1).reshape([n, *parts, c]).permute(order)
+    return blocks.reshape(n, *coarser(shape, factors), c * math.prod(factors)).movedim(-1, 1)
 
 
-def depth_to_space(x: Tensor, factor: int) -> Tensor:
+def depth_to_space(x: Tensor, factor: Factor) -> Tensor:
     """Undo :func:`space_to_depth`."""
-    if factor == 1:
-        return x
     dims = x.ndim - 2
+    factors = per_axis(factor, dims)
+    if math.prod(factors) == 1:
+        return x
     n, *shape, c = x.movedim(1, -1).shape
-    channels = c // factor**dims
-    blocks = x.movedim(1, -1).reshape([n, *shape] + [factor] * dims + [channels])
+    channels = c // math.prod(factors)
+    blocks = x.movedim(1, -1).reshape([n, *shape, *factors, channels])
     order = [0] + [part for axis in range(dims) for part in (1 + axis, 1 + dims + axis)] + [1 + 2 * dims]
-    return blocks.permute(order).reshape(n, *(size * factor for size in shape), channels).movedim(-1, 1)
+    return blocks.permute(order).reshape(n, *(size * f for size, f in zip(shape, factors, strict=True)), channels).movedim(-1, 1)
 
 
 class FourierTime(nn.Module):
@@ -114,11 +119,12 @@ class Block(nn.Module):
 
 
 class Down(nn.Module):
-    """Halve the grid: a convolution over disjoint blocks of two samples an axis."""
+    """Make the grid coarser: a convolution over disjoint blocks of ``factor`` samples an axis."""
 
-    def __init__(self, dims: int, inputs: int, outputs: int) -> None:
+    def __init__(self, dims: int, inputs: int, outputs: int, factor: Factor = 2) -> None:
         super().__init__()
-        self.conv = (nn.Conv2d if dims == 2 else nn.Conv3d)(inputs, outputs, 2, stride=2)
+        factors = per_axis(factor, dims)
+        self.conv = (nn.Conv2d if dims == 2 else nn.Conv3d)(inputs, outputs, factors, stride=factors)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.conv(x)
@@ -126,11 +132,12 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """Double the grid: 1x1 convolution, then depth to space."""
+    """Make the grid finer: 1x1 convolution, then depth to space."""
 
-    def __init__(self, dims: int, inputs: int, outputs: int) -> None:
+    def __init__(self, dims: int, inputs: int, outputs: int, factor: Factor = 2) -> None:
         super().__init__()
-        self.conv = conv(dims, inputs, outputs * 2**dims, 1)
+        self.factor = per_axis(factor, dims)
+        self.conv = conv(dims, inputs, outputs * math.prod(self.factor), 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return depth_to_space(self.conv(x), 2)
+        return depth_to_space(self.conv(x), self.factor)

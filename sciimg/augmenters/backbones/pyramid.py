@@ -5,65 +5,72 @@ of them at once; in plain pixels the fine ones come last. The same code serves 2
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sciimg.augmenters.backbones.layers import depth_to_space, space_to_depth
+from sciimg.augmenters.grid import Factor, Step, per_axis
 
 
-def haar_pyramid(x: Tensor, levels: int) -> list[Tensor]:
+def haar_pyramid(x: Tensor, steps: Sequence[Step]) -> list[Tensor]:
     """Return the details of every level, finest first; the last also holds the remaining means (Haar 1910; orthonormal, so energy is kept).
 
     Parameters
     ----------
     x : Tensor, shape (N, C, [Z,] Y, X)
-        Sizes are multiples of ``2 ** levels``.
+        Sizes are multiples of the product of the steps.
+    steps : sequence of Step
+        How each level halves the grid, finest first.
 
     Returns
     -------
     list of Tensor
-        Level ``l`` has shape (N, (2^dims - 1) C, size / 2^(l+1)), the last one C more channels, in front.
+        Level ``l`` has shape (N, (prod(step) - 1) C, size / product of steps so far), the last one C more channels, in front.
     """
     channels, out = x.shape[1], []
-    for _ in range(levels):
-        coefficients = _rotated(space_to_depth(x.float(), 2), channels)
+    for step in steps:
+        coefficients = _rotated(space_to_depth(x.float(), step), channels)
         x = coefficients[:, :channels]
         out.append(coefficients[:, channels:])
     out[-1] = torch.cat([x, out[-1]], dim=1)
     return out
 
 
-def from_haar_pyramid(pyramid: list[Tensor], channels: int) -> Tensor:
+def from_haar_pyramid(pyramid: list[Tensor], channels: int, steps: Sequence[Step]) -> Tensor:
     """Undo :func:`haar_pyramid`."""
     x = pyramid[-1][:, :0]
-    for level in reversed(pyramid):
-        x = depth_to_space(_rotated(torch.cat([x, level], dim=1), channels), 2)
+    for level, step in zip(reversed(pyramid), reversed(steps), strict=True):
+        x = depth_to_space(_rotated(torch.cat([x, level], dim=1), channels), step)
     return x
 
 
 def _rotated(folded: Tensor, channels: int) -> Tensor:
-    """Apply the orthonormal Hadamard matrix, its own inverse, to the ``2^dims`` members of each block."""
-    dims = folded.ndim - 2
-    matrix = torch.ones(1, 1)
-    for _ in range(dims):
-        matrix = torch.kron(matrix, torch.tensor([[1.0, 1.0], [1.0, -1.0]]) / math.sqrt(2))
-    members = folded.unflatten(1, (2**dims, channels))
-    with torch.autocast("cpu", enabled=False):
+    """Apply the orthonormal Hadamard matrix, its own inverse, to the members of each block: 2 an axis that was halved."""
+    count = folded.shape[1] // channels
+    matrix = torch.ones(1, 1, device=folded.device)
+    pair = torch.tensor([[1.0, 1.0], [1.0, -1.0]], device=folded.device) / math.sqrt(2)
+    for _ in range(count.bit_length() - 1):
+        matrix = torch.kron(matrix, pair)
+    members = folded.unflatten(1, (count, channels))
+    with torch.autocast(folded.device.type, enabled=False):
         return torch.einsum("ab,nb...->na...", matrix, members).flatten(1, 2)
 
 
-def block_means(x: Tensor, factor: int = 2) -> Tensor:
+def block_means(x: Tensor, factor: Factor = 2) -> Tensor:
     """Return means over disjoint blocks of ``factor`` samples an axis."""
-    if factor == 1:
+    factors = per_axis(factor, x.ndim - 2)
+    if math.prod(factors) == 1:
         return x
-    return (F.avg_pool3d if x.ndim == 5 else F.avg_pool2d)(x, factor)
+    return (F.avg_pool3d if x.ndim == 5 else F.avg_pool2d)(x, factors)
 
 
-def doubled(x: Tensor) -> Tensor:
-    """Return ``x`` on a grid twice as fine, linearly interpolated."""
-    return F.interpolate(x, scale_factor=2.0, mode="trilinear" if x.ndim == 5 else "bilinear", align_corners=False)
+def doubled(x: Tensor, factor: Factor = 2) -> Tensor:
+    """Return ``x`` on a finer grid, linearly interpolated."""
+    scale = [float(f) for f in per_axis(factor, x.ndim - 2)]
+    return F.interpolate(x, scale_factor=scale, mode="trilinear" if x.ndim == 5 else "bilinear", align_corners=False)
 
 
 def coarser_means(x: Tensor) -> list[Tensor]:
@@ -75,12 +82,12 @@ def coarser_means(x: Tensor) -> list[Tensor]:
     return out
 
 
-def band_spreads(x: Tensor, levels: int) -> Tensor:
-    """Return the spread of each Laplacian band (Burt & Adelson 1983), finest first, then of what remains; shape (levels + 1, C)."""
+def band_spreads(x: Tensor, steps: Sequence[Step]) -> Tensor:
+    """Return the spread of each Laplacian band (Burt & Adelson 1983), finest first, then of what remains; shape (steps + 1, C)."""
     axes, out = (0, *range(2, x.ndim)), []
-    for _ in range(levels):
-        coarse = block_means(x)
-        out.append((x - doubled(coarse)).std(axes))
+    for step in steps:
+        coarse = block_means(x, step)
+        out.append((x - doubled(coarse, step)).std(axes))
         x = coarse
     return torch.stack([*out, x.std(axes)])
 

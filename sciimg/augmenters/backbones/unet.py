@@ -7,19 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from sciimg.augmenters.backbones.layers import Block, Down, Embedding, Up, conv, memory_format, norm
-from sciimg.augmenters.settings import UNetBackbone
-from sciimg.augmenters.system import Condition
+from sciimg.augmenters.backbones.settings import UNetBackbone
+from sciimg.augmenters.system import Condition, FieldNetwork, FieldSizes
 
 
-class UNet(nn.Module):
+class UNet(FieldNetwork):
     """Predict a field on the grid of its input.
 
     Parameters
     ----------
-    dims : int
-        2 or 3.
-    channels, maps, vector : int
-        Channels of the field, of the condition's maps (already on this grid) and length of the condition's vector.
+    sizes : FieldSizes
+        Its steps are those between the levels.
     settings : UNetBackbone
 
     References
@@ -27,8 +25,9 @@ class UNet(nn.Module):
     Ronneberger et al. 2015, doi:10.1007/978-3-319-24574-4_28; FiLM: Perez et al. 2018, doi:10.1609/aaai.v32i1.11671.
     """
 
-    def __init__(self, dims: int, channels: int, maps: int, vector: int, settings: UNetBackbone) -> None:
+    def __init__(self, sizes: FieldSizes, settings: UNetBackbone) -> None:
         super().__init__()
+        dims, channels, maps, vector = sizes.dims, sizes.channels, sizes.maps, sizes.vector
         widths, depths, features = settings.widths, settings.blocks, settings.features
         self.dims = dims
         self.embed = Embedding(vector, features)
@@ -38,21 +37,16 @@ class UNet(nn.Module):
             return nn.ModuleList(Block(dims, width, width, embedding=features, dropout=settings.dropout) for _ in range(depth))
 
         self.descent = nn.ModuleList(blocks(width, depth) for width, depth in zip(widths, depths, strict=True))
-        self.down = nn.ModuleList(Down(dims, a, b) for a, b in pairwise(widths))
+        self.down = nn.ModuleList(Down(dims, a, b, step) for (a, b), step in zip(pairwise(widths), sizes.steps, strict=True))
         self.ascent = nn.ModuleList(blocks(width, depth) for width, depth in zip(widths[:-1], depths[:-1], strict=True))
-        self.up = nn.ModuleList(Up(dims, b, a) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(Up(dims, b, a, step) for (a, b), step in zip(pairwise(widths), sizes.steps, strict=True))
         self.leave = nn.Sequential(norm(widths[0]), nn.SiLU(), conv(dims, widths[0], channels, zero=True))
         self.to(memory_format=memory_format(dims))  # type: ignore[call-overload]
-
-    @property
-    def multiple(self) -> int:
-        """Spatial sizes must be multiples of this."""
-        return int(2 ** len(self.down))
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         """Return the field; ``x`` has shape (N, C, [Z,] Y, X), ``time`` (N,)."""
         told = self.embed(condition.vector, condition.keep, time)
-        h = self.enter(torch.cat([x, condition.maps], dim=1).contiguous(memory_format=memory_format(self.dims)))
+        h = self.enter(torch.cat([x, condition.spatial], dim=1).contiguous(memory_format=memory_format(self.dims)))
         skips = []
         for level, group in enumerate(self.descent):
             if level:

@@ -1,13 +1,18 @@
 """What a model was told while it learned: the conditions, their ranges and categories. Written beside the weights; no torch here."""
 
+import re
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
+from sciimg.augmenters.intensity import IntensityScale, learn_scale
 from sciimg.augmenters.settings import Settings
 from sciimg.errors import InputError, Problem
-from sciimg.protocol.models import ClassCondition, Condition, MaskCondition, ScalarCondition
+from sciimg.protocol.models import ClassCondition, Condition, ImageCondition, MaskCondition, ScalarCondition, TextCondition
 from sciimg.types import LabelKind, PatchSet
 
 _BEYOND = 0.1  # share of the trained range by which a scalar may leave it
@@ -43,12 +48,33 @@ class MaskSchema(Settings):
         return 3 if self.kind == "instances" else self.classes + 1
 
 
+class ImageSchema(Settings):
+    """Channels that are given, not made."""
+
+    name: str
+    scale: IntensityScale
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        return tuple(channel.name for channel in self.scale.channels)
+
+
+class TextSchema(Settings):
+    """Captions as seen in training: their words, numbered from 1, and how many a caption may have."""
+
+    name: str
+    words: tuple[str, ...]
+    length: int
+
+
 class ConditionSchema(Settings):
-    """Everything needed to turn labels and a table into tensors, and to refuse what was never seen."""
+    """Everything needed to turn labels, a table and source images into tensors, and to refuse what was never seen."""
 
     mask: MaskSchema | None = None
     scalars: tuple[ScalarRange, ...] = ()
     classes: tuple[Categories, ...] = ()
+    image: ImageSchema | None = None
+    text: TextSchema | None = None
     symmetry: int = Field(default=0, description="Length of the augmentation label.")
 
     @property
@@ -56,19 +82,32 @@ class ConditionSchema(Settings):
         return self.mask.maps if self.mask else 0
 
     @property
+    def spatial(self) -> int:
+        """Channels of everything that is told at places."""
+        return self.maps + (len(self.image.channels) if self.image else 0)
+
+    @property
+    def words(self) -> int:
+        return len(self.text.words) if self.text else 0
+
+    @property
     def vector(self) -> int:
         return len(self.scalars) + sum(len(c.values) for c in self.classes) + self.symmetry
 
-    def check(self, labels: NDArray[np.int32] | None, table: pd.DataFrame) -> None:
+    def check(self, labels: NDArray[np.int32] | None, table: pd.DataFrame, source: NDArray[Any] | None = None) -> None:
         """Refuse conditions that the model does not know.
 
         Raises
         ------
         InputError
-            Kinds ``no-mask``, ``unseen-class``, ``missing-condition``, ``out-of-range``.
+            Kinds ``no-mask``, ``no-source``, ``unseen-class``, ``missing-condition``, ``out-of-range``.
         """
         problems = [*self._mask_problems(labels)]
-        for name in [*(s.name for s in self.scalars), *(c.name for c in self.classes)]:
+        if self.image is not None and source is None:
+            message = f"The model turns {', '.join(self.image.channels)} into other images; give source images (--source)."
+            problems.append(Problem(self.image.name, "no-source", message))
+        captions = [self.text.name] if self.text else []
+        for name in [*(s.name for s in self.scalars), *(c.name for c in self.classes), *captions]:
             if name not in table:
                 problems.append(Problem(name, "missing-condition", f"The model was trained with condition {name!r}; give a value for it."))
         for scalar in self.scalars:
@@ -106,7 +145,9 @@ def _range_problems(scalar: ScalarRange, values: NDArray[np.float64]) -> list[Pr
     return [Problem(scalar.name, "out-of-range", message)]
 
 
-def learn_schema(patches: PatchSet, conditions: tuple[Condition, ...], classes: int, symmetry: int) -> ConditionSchema:
+def learn_schema(
+    patches: PatchSet, conditions: tuple[Condition, ...], classes: int, symmetry: int, uses: Sequence[str] | None = None
+) -> ConditionSchema:
     """Return the schema of a training sample.
 
     Parameters
@@ -119,18 +160,20 @@ def learn_schema(patches: PatchSet, conditions: tuple[Condition, ...], classes: 
         Largest class number of the labels in the collection (0 for instances).
     symmetry : int
         Length of the augmentation label.
+    uses : sequence of str, optional
+        Kinds of condition that the recipe listens to; all when left out.
     """
-    mask: MaskSchema | None = None
-    scalars: list[ScalarRange] = []
-    categories: list[Categories] = []
+    parts: dict[str, Any] = {"scalars": (), "classes": (), "symmetry": symmetry}
     problems: list[Problem] = []
     for condition in conditions:
+        if uses is not None and condition.kind not in uses:
+            continue
         match condition:
             case MaskCondition(name=name):
                 if patches.labels is None or patches.label_kind is None:
                     problems.append(Problem(name, "no-labels", "A mask condition needs labels in the collection; ingest with labels."))
                 else:
-                    mask = MaskSchema(name=name, kind=patches.label_kind, classes=classes)
+                    parts["mask"] = MaskSchema(name=name, kind=patches.label_kind, classes=classes)
             case ScalarCondition(name=name):
                 values = patches.table[name].to_numpy(dtype=float)
                 if not np.isfinite(values).all() or values.std() == 0:
@@ -139,9 +182,25 @@ def learn_schema(patches: PatchSet, conditions: tuple[Condition, ...], classes: 
                     )
                 else:
                     mean, std, low, high = (float(f(values)) for f in (np.mean, np.std, np.min, np.max))
-                    scalars.append(ScalarRange(name=name, mean=mean, std=std, low=low, high=high))
+                    parts["scalars"] += (ScalarRange(name=name, mean=mean, std=std, low=low, high=high),)
             case ClassCondition(name=name):
-                categories.append(Categories(name=name, values=tuple(sorted(set(patches.table[name].astype(str))))))
+                parts["classes"] += (Categories(name=name, values=tuple(sorted(set(patches.table[name].astype(str))))),)
+            case ImageCondition(name=name, channels=channels):
+                given = [patches.channels.index(channel) for channel in channels]
+                parts["image"] = ImageSchema(name=name, scale=learn_scale(patches.images[:, given], channels))
+            case TextCondition(name=name):
+                parts["text"] = learn_text(name, patches.table[name].astype(str))
     if problems:
         raise InputError(problems)
-    return ConditionSchema(mask=mask, scalars=tuple(scalars), classes=tuple(categories), symmetry=symmetry)
+    return ConditionSchema(**parts)
+
+
+def learn_text(name: str, captions: "pd.Series[str]") -> TextSchema:
+    """Return the words of captions in order of the alphabet, and the length of the longest."""
+    split = [words_of(caption) for caption in captions]
+    return TextSchema(name=name, words=tuple(sorted({word for words in split for word in words})), length=max(map(len, split)))
+
+
+def words_of(caption: str) -> list[str]:
+    """Return the words of a caption: lower case, cut at blanks and punctuation, signs of numbers kept."""
+    return re.findall(r"[-+]?\w+(?:\.\w+)*", caption.lower())

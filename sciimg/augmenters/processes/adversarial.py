@@ -20,8 +20,9 @@ from sciimg.augmenters.augmentation import augment
 from sciimg.augmenters.backbones.convnet import Discriminator, Generator
 from sciimg.augmenters.backbones.layers import space_to_depth
 from sciimg.augmenters.backbones.pyramid import coarser_means, divided, spreads
-from sciimg.augmenters.settings import AdversarialProcess as Choices
-from sciimg.augmenters.settings import SamplerSettings, Schedule
+from sciimg.augmenters.processes.settings import AdversarialProcess as Choices
+from sciimg.augmenters.samplers.settings import SamplerSettings
+from sciimg.augmenters.settings import Schedule
 from sciimg.augmenters.system import Batch, Condition, Noise, Phase, Player, Process, Space, autocast
 
 _SMOOTH = 0.3  # standard deviations; below this a distance counts as squared
@@ -41,6 +42,7 @@ class AdversarialProcess(Process):
         (C, [Z,] Y, X) of a point.
     """
 
+    samplers = ("one-step",)
     scales: Tensor
 
     def __init__(
@@ -56,10 +58,6 @@ class AdversarialProcess(Process):
         self.register_buffer("scales", torch.ones(min(shape[1:]).bit_length() - 1, shape[0]))  # spread of means over 2, 4, 8 … samples
         self.settings, self.generator, self.discriminator, self.schedule = settings, generator, discriminator, schedule
         self._space = (space,)  # in a tuple: the space's weights are not this module's
-
-    @property
-    def multiple(self) -> int:
-        return self.generator.multiple
 
     def phases(self) -> tuple[Phase, ...]:
         return (_Game(self, self._space[0]),)

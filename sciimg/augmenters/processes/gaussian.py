@@ -5,11 +5,12 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
-from sciimg.augmenters.backbones.unet import UNet
 from sciimg.augmenters.processes.paths import CosinePath, LinearPath, Path, Target
-from sciimg.augmenters.samplers import SAMPLERS, time_grid
-from sciimg.augmenters.settings import DiffusionProcess, FlowProcess, SamplerSettings, Schedule
-from sciimg.augmenters.system import Batch, Condition, Noise, Phase, Player, Process, Space, autocast
+from sciimg.augmenters.processes.settings import DiffusionProcess, FlowProcess
+from sciimg.augmenters.samplers.settings import SamplerSettings
+from sciimg.augmenters.samplers.solvers import SAMPLERS, time_grid
+from sciimg.augmenters.settings import Schedule
+from sciimg.augmenters.system import Batch, Condition, FieldNetwork, Noise, Phase, Player, Process, Space, autocast
 
 _EPSILON_START = 0.995  # alpha(1) = 0: the noise alone says nothing about x_0 there
 
@@ -22,22 +23,22 @@ class GaussianProcess(Process):
     settings : FlowProcess or DiffusionProcess
     space : Space
         Where the data live; the process trains on ``space.encode`` of images.
-    network : UNet
+    network : FieldNetwork
         ``network(x, t, condition)`` with maps on the grid of the space.
     schedule : Schedule
     drop : float
         Probability of withholding the condition while training.
     """
 
-    def __init__(self, settings: FlowProcess | DiffusionProcess, space: Space, network: UNet, schedule: Schedule, drop: float) -> None:
+    samplers = tuple(SAMPLERS)
+
+    def __init__(
+        self, settings: FlowProcess | DiffusionProcess, space: Space, network: FieldNetwork, schedule: Schedule, drop: float
+    ) -> None:
         super().__init__()
         self.settings, self.network, self.schedule, self.drop = settings, network, schedule, drop
         self._space = (space,)  # in a tuple: the space's weights are not this module's
         self.path, self.target = _path_of(settings)
-
-    @property
-    def multiple(self) -> int:
-        return self.network.multiple
 
     def phases(self) -> tuple[Phase, ...]:
         return (_Matching(self, self._space[0]),)

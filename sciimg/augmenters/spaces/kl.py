@@ -1,12 +1,15 @@
 """A convolutional autoencoder with a Gaussian bottleneck; latents are standardised per channel."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from sciimg.augmenters.backbones.autoencoder import Decoder, Encoder, start_linear
-from sciimg.augmenters.settings import KLSpace
+from sciimg.augmenters.grid import Step, coarser
 from sciimg.augmenters.spaces.residual import ResidualNoise
-from sciimg.augmenters.system import Batch, Noise, Phase, Player, Space, autocast
+from sciimg.augmenters.spaces.settings import KLSpace
+from sciimg.augmenters.system import Batch, Condition, Noise, Phase, Player, Space, autocast
 
 
 class KLAutoencoder(Space):
@@ -17,27 +20,29 @@ class KLAutoencoder(Space):
     settings : KLSpace
     shape : tuple of int
         (C, [Z,] Y, X) of the images, padded to multiples of the factor.
+    steps : sequence of Step
+        How each halving of the grid goes, finest first; one a width.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, settings: KLSpace, shape: tuple[int, ...]) -> None:
+    def __init__(self, settings: KLSpace, shape: tuple[int, ...], steps: Sequence[Step]) -> None:
         super().__init__()
         dims, channels, latent = len(shape) - 1, shape[0], settings.latent_channels
         self.settings = settings
-        self.encoder = Encoder(dims, channels, latent, settings.widths, settings.blocks)
-        self.decoder = Decoder(dims, latent, channels, settings.widths, settings.blocks)
+        self.encoder = Encoder(steps, channels, latent, settings.widths, settings.blocks)
+        self.decoder = Decoder(steps, latent, channels, settings.widths, settings.blocks)
         self.residual = ResidualNoise(shape) if settings.residual else None
         self.register_buffer("mean", torch.zeros(1, latent, *([1] * dims)))
         self.register_buffer("std", torch.ones(1, latent, *([1] * dims)))
 
     @property
-    def multiple(self) -> int:
-        return self.settings.factor
+    def factor(self) -> Step:
+        return self.encoder.factor
 
     def shape(self, image_shape: tuple[int, ...]) -> tuple[int, ...]:
-        return (self.settings.latent_channels, *(size // self.settings.factor for size in image_shape[1:]))
+        return (self.settings.latent_channels, *coarser(image_shape[1:], self.factor))
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log variance of the latent."""
@@ -45,12 +50,12 @@ class KLAutoencoder(Space):
         return mean, log_variance.clamp(-14.0, 4.0) - 6.0
 
     @torch.no_grad()
-    def encode(self, images: Tensor) -> Tensor:
+    def encode(self, images: Tensor, condition: Condition | None = None) -> Tensor:
         with autocast(self.settings.training.precision):
             return (self.posterior(images)[0] - self.mean) / self.std
 
     @torch.no_grad()
-    def decode(self, points: Tensor, noise: Noise | None = None) -> Tensor:
+    def decode(self, points: Tensor, noise: Noise | None = None, condition: Condition | None = None) -> Tensor:
         with autocast(self.settings.training.precision):
             images: Tensor
             images, log_spread = self.decoder(points * self.std + self.mean)

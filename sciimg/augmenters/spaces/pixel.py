@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from sciimg.augmenters.system import Noise, Space
+from sciimg.augmenters.system import Condition, Noise, Space
 
 
 class Pixels(Space):
@@ -11,8 +11,8 @@ class Pixels(Space):
     def shape(self, image_shape: tuple[int, ...]) -> tuple[int, ...]:
         return image_shape
 
-    def encode(self, images: Tensor) -> Tensor:
+    def encode(self, images: Tensor, condition: Condition | None = None) -> Tensor:
         return images
 
-    def decode(self, points: Tensor, noise: Noise | None = None) -> Tensor:
+    def decode(self, points: Tensor, noise: Noise | None = None, condition: Condition | None = None) -> Tensor:
         return points

@@ -1,0 +1,53 @@
+"""What a recipe is: a point in the space of choices, the papers it comes from, and what it must reach. Pure data; no torch."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from sciimg.augmenters.backbones.settings import BackboneSettings
+from sciimg.augmenters.conditioning.settings import Conditioning
+from sciimg.augmenters.processes.settings import ProcessSettings
+from sciimg.augmenters.samplers.settings import SamplerSettings
+from sciimg.augmenters.settings import Settings, Training
+from sciimg.augmenters.spaces.settings import SpaceSettings
+
+
+class Reach(Settings):
+    """What the conformance suite asks of a trained recipe, and what trivial answers must not reach.
+
+    The measure is taken after verbatim copies of training images are thrown out; an untrained network, a blurred training mean and a
+    replay of the training set must all miss the threshold.
+    """
+
+    measure: str = Field(description="Name of a measure of the conformance suite.")
+    at_least: float | None = None
+    at_most: float | None = None
+    in_3d: float | None = Field(default=None, description="Threshold for volumes, where it differs.")
+
+    def threshold(self, dims: int) -> float:
+        own = self.at_least if self.at_least is not None else self.at_most
+        assert own is not None
+        return self.in_3d if dims == 3 and self.in_3d is not None else own
+
+    def passed(self, value: float | None, dims: int) -> bool:
+        """Return whether a value is good enough; what could not be measured is not."""
+        if value is None:
+            return False
+        return value >= self.threshold(dims) if self.at_least is not None else value <= self.threshold(dims)
+
+
+class Recipe(Settings):
+    """A generative system as data."""
+
+    name: str
+    systems: tuple[str, ...] = Field(description="Names under which the literature knows it.")
+    dims: tuple[Literal[2, 3], ...] = (2, 3)
+    space: SpaceSettings
+    process: ProcessSettings
+    backbone: BackboneSettings
+    conditioning: Conditioning = Conditioning()
+    sampler: SamplerSettings
+    training: Training
+    in_3d: dict[str, Any] = Field(default_factory=dict, description="Dotted settings that differ for volumes.")
+    cites: tuple[str, ...]
+    reach: Reach
