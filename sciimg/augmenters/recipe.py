@@ -23,11 +23,17 @@ class Reach(Settings):
     at_least: float | None = None
     at_most: float | None = None
     in_3d: float | None = Field(default=None, description="Threshold for volumes, where it differs.")
+    data: str = Field(default="default", description="Name of the real images on which it is asked.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Dotted settings of the short training after which it is asked.")
+    options_3d: dict[str, Any] = Field(default_factory=dict, description="The same for volumes, over ``options``.")
 
     def threshold(self, dims: int) -> float:
         own = self.at_least if self.at_least is not None else self.at_most
         assert own is not None
         return self.in_3d if dims == 3 and self.in_3d is not None else own
+
+    def budget(self, dims: int) -> dict[str, Any]:
+        return self.options | (self.options_3d if dims == 3 else {})
 
     def passed(self, value: float | None, dims: int) -> bool:
         """Return whether a value is good enough; what could not be measured is not."""

@@ -7,6 +7,13 @@ from sciimg.augmenters.samplers.settings import SamplerSettings
 from sciimg.augmenters.settings import Training
 from sciimg.augmenters.spaces.settings import PixelSpace
 
+_GAME = Reach(
+    measure="mask-obedience",
+    at_least=0.7,
+    options={"training.steps": 500, "training.batch": 16},
+    options_3d={"training.steps": 150, "training.batch": 4},
+)
+
 RECIPES = (
     Recipe(
         name="gan",
@@ -24,6 +31,6 @@ RECIPES = (
             "Zhao et al. 2020, arXiv:2006.10738",
             "Gneiting & Raftery 2007, doi:10.1198/016214506000001437",
         ),
-        reach=Reach(measure="mask-obedience", at_least=0.7),
+        reach=_GAME,
     ),
 )

@@ -12,6 +12,16 @@ _RECTIFIED_FLOW = "Liu et al. 2022, arXiv:2209.03003"
 _GUIDANCE = "Ho & Salimans 2022, arXiv:2207.12598"
 _KL = KLSpace(training=Schedule(steps=400, learning_rate=2e-3, warmup=30, ema=0.99))
 
+_OPTIONS = {"training.steps": 500, "training.batch": 16}
+_OPTIONS_3D = {"training.steps": 150, "training.batch": 4}
+_PIXELS = Reach(measure="mask-obedience", at_least=0.7, options=_OPTIONS, options_3d=_OPTIONS_3D)
+_LATENT = Reach(
+    measure="mask-obedience",
+    at_least=0.7,
+    options=_OPTIONS | {"space.training.steps": 120},
+    options_3d=_OPTIONS_3D | {"space.training.steps": 60, "space.training.batch": 4},
+)
+
 RECIPES = (
     Recipe(
         name="ldm",
@@ -23,7 +33,7 @@ RECIPES = (
         training=Training(steps=900, learning_rate=2e-3),
         in_3d={"training.batch": 8, "space.training.batch": 8, "training.symmetries": "flips", "training.tell_symmetry": True},
         cites=(_LATENT_DIFFUSION, _RECTIFIED_FLOW, _GUIDANCE, "Esser et al. 2024, arXiv:2403.03206"),
-        reach=Reach(measure="mask-obedience", at_least=0.7),
+        reach=_LATENT,
     ),
     Recipe(
         name="ldm-ddpm",
@@ -35,7 +45,7 @@ RECIPES = (
         training=Training(steps=900, learning_rate=2e-3),
         in_3d={"training.batch": 8, "space.training.batch": 8, "training.symmetries": "flips", "training.tell_symmetry": True},
         cites=(_LATENT_DIFFUSION, "Ho et al. 2020, arXiv:2006.11239", "Song et al. 2021, arXiv:2010.02502", _GUIDANCE),
-        reach=Reach(measure="mask-obedience", at_least=0.7),
+        reach=_LATENT,
     ),
     Recipe(
         name="pixel-flow",
@@ -47,7 +57,7 @@ RECIPES = (
         training=Training(steps=800),
         in_3d={"training.batch": 4, "training.symmetries": "flips", "training.tell_symmetry": True},
         cites=(_RECTIFIED_FLOW, _GUIDANCE),
-        reach=Reach(measure="mask-obedience", at_least=0.7),
+        reach=_PIXELS,
     ),
     Recipe(
         name="pixel-ddpm",
@@ -59,6 +69,6 @@ RECIPES = (
         training=Training(steps=800),
         in_3d={"training.batch": 4, "training.symmetries": "flips", "training.tell_symmetry": True},
         cites=("Ho et al. 2020, arXiv:2006.11239", "Song et al. 2021, arXiv:2010.02502", _GUIDANCE),
-        reach=Reach(measure="mask-obedience", at_least=0.7),
+        reach=_PIXELS,
     ),
 )

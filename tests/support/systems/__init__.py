@@ -1,0 +1,1 @@
+"""What a system must reach: real data, trivial answers, measures a family, and the one loop over all rows."""

@@ -1,0 +1,82 @@
+"""Measures that suit any conditional system: obedience to masks and scalars, spectra, distance of feature distributions."""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from .subject import Answerer, Measure, Subject, asked
+
+
+def mask_obedience(answerer: Answerer, subject: Subject) -> float | None:
+    """Correlation of the first channel with what the mask says, over that of the real images of the same masks."""
+    made = asked(answerer, subject)
+    if made is None:
+        return None
+    images, told = made
+    assert told.labels is not None
+    return _read_back(images, told.labels, told.label_kind) / _read_back(told.images, told.labels, told.label_kind)
+
+
+def scalar_obedience(answerer: Answerer, subject: Subject) -> float | None:
+    """Correlation of the level that was asked for with the level measured in the last channel."""
+    made = asked(answerer, subject)
+    if made is None:
+        return None
+    images, told = made
+    level = images[:, -1].reshape(len(images), -1).mean(1, dtype=np.float64)
+    return float(np.corrcoef(level, told.table["level"])[0, 1]) if np.ptp(level) else 0.0
+
+
+def kid(answerer: Answerer, subject: Subject) -> float | None:
+    """Squared MMD (unbiased, cubic kernel; Binkowski et al. 2018, arXiv:1801.01401) of wavelet features from unseen real images.
+
+    In units of the distance of the blurred mean, so that 1 is worthless and 0 is perfect.
+    """
+    made = asked(answerer, subject)
+    if made is None:
+        return None
+    real = features(subject.made_of(subject.told))
+    scale = real.std(0) + 1e-9
+    mean = np.broadcast_to(subject.made_of(subject.training).mean(0), made[0].shape)
+    worst = _mmd(real / scale, features(mean) / scale)
+    return float(_mmd(real / scale, features(made[0]) / scale) / worst)
+
+
+def features(images: NDArray[Any]) -> NDArray[np.float64]:
+    """Log energy, by scale and channel, of differences of Gaussian blurs; mean and spread of intensities; rank correlation of channels."""
+    axes = tuple(range(2, images.ndim))
+    x = images.astype(np.float64)
+    blurs = [ndimage.gaussian_filter(x, (0, 0, *(sigma,) * len(axes))) if sigma else x for sigma in (0, 1, 2, 4)]
+    bands = [np.log(np.abs(a - b).mean(axes) + 1e-3) for a, b in pairwise(blurs)]
+    peaks = [np.log(np.square(a - b).mean(axes) + 1e-3) for a, b in pairwise(blurs)]
+    return np.concatenate([x.mean(axes), x.std(axes), *bands, *peaks], axis=1)
+
+
+def _mmd(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    centre = a.mean(0)
+    a, b = a - centre, b - centre
+
+    def kernel(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray((x @ y.T / x.shape[1] + 1.0) ** 3)
+
+    def within(x: NDArray[np.float64]) -> float:
+        k = kernel(x, x)
+        return float((k.sum() - np.trace(k)) / (len(x) * (len(x) - 1)))
+
+    return within(a) + within(b) - 2 * float(kernel(a, b).mean())
+
+
+def _read_back(images: NDArray[Any], labels: NDArray[np.int32], kind: str | None) -> float:
+    smooth = ndimage.gaussian_filter(images[:, 0].astype(float), (0, *(1.0,) * (images.ndim - 2)))
+    pairs = []
+    for image, label in zip(smooth, labels, strict=True):
+        # classes of tissue: only inside, because where air is is the same in every block
+        inside = np.ones(label.shape, bool) if kind == "instances" else label > 0
+        pairs.append((image[inside], (label > 0)[inside] if kind == "instances" else label[inside]))
+    return float(np.mean([np.corrcoef(s, m)[0, 1] if np.ptp(s) else 0.0 for s, m in pairs if np.ptp(m.astype(float))]))
+
+
+MEASURES: dict[str, Measure] = {"mask-obedience": mask_obedience, "scalar-obedience": scalar_obedience, "kid": kid}

@@ -1,0 +1,103 @@
+"""The one loop over all systems: train shortly on real images, ask, let the impostors answer the same question."""
+
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sciimg.augmenters.augmenter import Augmenter
+from sciimg.augmenters.recipe import Recipe
+from sciimg.augmenters.recipes import RECIPES, get_recipe
+from sciimg.augmenters.training import fit
+
+from .datasets import DATASETS
+from .measures import MEASURES
+from .subject import Answerer, BlurredMean, Replay, Subject, Trained
+
+ROWS = tuple((name, dims) for name, recipe in RECIPES.items() for dims in recipe.dims)
+KEY = ("conformance",)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was asked of one recipe, and what it and the impostors reached."""
+
+    system: str
+    recipe: str
+    dims: int
+    measure: str
+    value: float | None
+    threshold: float
+    impostors: dict[str, float | None]
+    seconds: float
+    passed: bool
+    samples: NDArray[Any] | None = field(default=None, repr=False, compare=False)
+    real: NDArray[Any] | None = field(default=None, repr=False, compare=False)
+
+    def as_json(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k not in ("samples", "real")}
+
+
+def run(name: str, dims: int, folder: Path, told: int = 32, training: int = 128) -> Row | None:
+    """Return the row of a recipe, or None where its data are not installed."""
+    recipe = get_recipe(name, dict(RECIPES[name].reach.budget(dims)), dims)
+    data = DATASETS[recipe.reach.data](dims)
+    if data is None:
+        return None
+    subject = Subject(recipe, dims, data, data.unseen.draw(("told",), range(told)), data.train.draw(("training",), range(training)))
+    begun = time.perf_counter()
+    trained = _trained(recipe, subject, folder / "trained")
+    measure = MEASURES[recipe.reach.measure]
+    real = subject.made_of(subject.training)
+    value = _value(measure(trained, subject))
+    answerers: dict[str, Answerer] = {
+        "untrained": _trained(_untrained(recipe), subject, folder / "untrained"),
+        "blurred": BlurredMean(real),
+        "replay": Replay(real),
+    }
+    impostors = {who: _value(measure(answerer, subject)) for who, answerer in answerers.items()}
+    good = recipe.reach.passed(value, dims) and not any(recipe.reach.passed(v, dims) for v in impostors.values())
+    shown = trained.sample(subject.told.labels[:8], subject.told.table[:8], _head(subject.given_of(subject.told)))  # type: ignore[index]
+    return Row(
+        recipe.systems[0],
+        name,
+        dims,
+        recipe.reach.measure,
+        value,
+        recipe.reach.threshold(dims),
+        impostors,
+        round(time.perf_counter() - begun, 1),
+        good,
+        shown,
+        subject.made_of(subject.told)[:8],
+    )
+
+
+def _trained(recipe: Recipe, subject: Subject, out: Path) -> Trained:
+    data = subject.data
+    fit(recipe, data.train, data.unseen, data.conditions, key=(*KEY, recipe.name), out=out, provenance={})
+    return Trained(Augmenter.load(out))
+
+
+def _untrained(recipe: Recipe) -> Recipe:
+    """The same networks after one step of no length in every phase."""
+
+    def still(data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        changed = {k: still(v) for k, v in data.items()}
+        return changed | {"steps": 1, "learning_rate": 1e-12} if "learning_rate" in data else changed
+
+    return Recipe.model_validate(still(recipe.model_dump()))
+
+
+def _head(images: NDArray[Any] | None) -> NDArray[Any] | None:
+    return None if images is None else images[:8]
+
+
+def _value(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(np.round(value, 4))
