@@ -17,6 +17,7 @@ from sciimg.augmenters.model_file import ModelCard, model_digest, read_card, rea
 from sciimg.augmenters.samplers.settings import SamplerSettings
 from sciimg.augmenters.system import Noise, System
 from sciimg.errors import InputError, Problem
+from sciimg.randomness import generator
 from sciimg.records import Digest
 
 CHUNK = 8  # samples computed together; sample i always sits at place i % CHUNK, so that its last bits never depend on its company
@@ -48,6 +49,11 @@ class Augmenter:
     @property
     def dims(self) -> int:
         return len(self.card.shape) - 1
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Number type of the images that it draws."""
+        return np.dtype(self.card.intensity.dtype if self.card.formation is None else self.card.formation.dtype)
 
     @property
     def conditions(self) -> ConditionSchema:
@@ -117,7 +123,7 @@ class Augmenter:
             own, given = (None if part is None else part[rows] for part in (labels, source))
             return self._chunk(own, table.iloc[rows], given, key, [indices[row] for row in rows], settings)
 
-        out = np.empty((len(table), *self.card.shape), np.dtype(self.card.intensity.dtype))
+        out = np.empty((len(table), *self.card.shape), self.dtype)
         before = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
@@ -136,12 +142,15 @@ class Augmenter:
             raise InputError(
                 Problem("images", "shape", f"The model reconstructs images of shape {self.card.shape}; got {images.shape[1:]}.")
             )
-        out = np.empty(images.shape, np.dtype(self.card.intensity.dtype))
+        out = np.empty(images.shape, self.dtype)
+        formation = self.card.formation
         for start in range(0, len(images), CHUNK):
-            part = torch.from_numpy(self.card.intensity.forward(images[start : start + CHUNK]))
+            own = images[start : start + CHUNK] if formation is None else formation.structure(images[start : start + CHUNK])
+            part = torch.from_numpy(self.card.intensity.forward(own))
             kept = len(part)
             part = torch.cat([part, part[-1:].expand(CHUNK - kept, *part.shape[1:])])
-            out[start : start + kept] = self.card.intensity.inverse(self.system.reconstruct(part)[:kept].numpy())
+            back = self.card.intensity.inverse(self.system.reconstruct(part)[:kept].numpy())
+            out[start : start + kept] = self._formed(back, pd.DataFrame(index=range(kept)), ("reconstruct",), range(start, start + kept))
         return out
 
     def _chunk(
@@ -166,7 +175,18 @@ class Augmenter:
             source=None if source is None else source[row_at],
         )
         images = self.system.sample(condition, Noise(key, range(first, first + CHUNK)), settings)
-        return self.card.intensity.inverse(images.numpy()[places])
+        structure = self.card.intensity.inverse(images.numpy()[places])
+        return self._formed(structure, table, key, indices)
+
+    def _formed(self, structure: NDArray[Any], table: pd.DataFrame, key: tuple[str | int, ...], indices: Sequence[int]) -> NDArray[Any]:
+        """Return images of structures (N, C, [Z,] Y, X): the same, where nothing but the network forms them."""
+        formation = self.card.formation
+        if formation is None:
+            return structure
+        name, usual = formation.condition
+        values = table[name].to_numpy(float) if name in table else np.full(len(table), usual)
+        rows = zip(structure, values, indices, strict=True)
+        return np.stack([formation.form(own, {name: float(value)}, generator(*key, "formation", index)) for own, value, index in rows])
 
     def _check_shape(self, labels: NDArray[np.int32] | None, n: int) -> None:
         if labels is not None and labels.shape != (n, *self.card.shape[1:]):

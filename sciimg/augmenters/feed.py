@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sciimg.augmenters.conditioning.encoder import encode_condition
 from sciimg.augmenters.conditioning.schema import ConditionSchema
 from sciimg.augmenters.conditioning.symmetry import Element, labels_of
+from sciimg.augmenters.formation.formation import Formation
 from sciimg.augmenters.intensity import IntensityScale
 from sciimg.augmenters.system import Batch, Condition, System
 from sciimg.randomness import generator, seed_of
@@ -52,6 +53,8 @@ class Feed:
         Whether the network is told which one was drawn.
     key : tuple of str or int
         Every draw depends on it.
+    formation : Formation, optional
+        What it can compute is taken out of the images, so that networks learn structure alone.
     """
 
     def __init__(
@@ -63,9 +66,10 @@ class Feed:
         elements: tuple[Element, ...],
         told: bool,
         key: Key,
+        formation: Formation | None = None,
     ) -> None:
         self.source, self.schema, self.scale, self.system = source, schema, scale, system
-        self.elements, self.told, self.key = elements, told, key
+        self.elements, self.told, self.key, self.formation = elements, told, key, formation
 
     def batch(self, phase: str, step: int, steps: int, size: int) -> Batch:
         """Return the training batch of a step: a function of (key, phase, step) alone."""
@@ -86,6 +90,8 @@ class Feed:
         self, patches: PatchSet, chosen: "np.ndarray[tuple[int], np.dtype[np.int64]]", noise: torch.Generator, step: int, steps: int
     ) -> Batch:
         made, given = split_channels(patches, self.schema)
+        if self.formation is not None:
+            made = self.formation.structure(made)
         images = self.system.pad(torch.from_numpy(self.scale.forward(made)))
         told = labels_of(chosen, self.elements, self.told)
         condition: Condition = encode_condition(self.schema, patches.labels, patches.table, patches.images.shape[2:], told, given)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from sciimg.augmenters.conditioning.schema import ConditionSchema
+from sciimg.augmenters.formation.formation import Formation
 from sciimg.augmenters.intensity import IntensityScale
 from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.settings import Settings
@@ -27,6 +28,7 @@ class ModelCard(Settings):
     shape: tuple[int, ...] = Field(description="(C, [Z,] Y, X) of a sample.")
     conditions: ConditionSchema
     intensity: IntensityScale
+    formation: Formation | None = None
     spacing: tuple[float, ...]
     unit: Unit
     label_kind: LabelKind | None

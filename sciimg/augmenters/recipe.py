@@ -6,6 +6,7 @@ from pydantic import Field
 
 from sciimg.augmenters.backbones.settings import BackboneSettings
 from sciimg.augmenters.conditioning.settings import Conditioning
+from sciimg.augmenters.formation.settings import FormationSettings
 from sciimg.augmenters.processes.settings import ProcessSettings
 from sciimg.augmenters.samplers.settings import SamplerSettings
 from sciimg.augmenters.settings import Settings, Training
@@ -54,6 +55,7 @@ class Recipe(Settings):
     conditioning: Conditioning = Conditioning()
     sampler: SamplerSettings
     training: Training
+    formation: FormationSettings | None = Field(default=None, description="Optics and noise that are not learned but computed.")
     in_3d: dict[str, Any] = Field(default_factory=dict, description="Dotted settings that differ for volumes.")
     cites: tuple[str, ...]
     reach: Reach

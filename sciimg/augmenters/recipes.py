@@ -5,14 +5,14 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from sciimg.augmenters.catalogue import adversarial, diffusion
+from sciimg.augmenters.catalogue import adversarial, diffusion, physics
 from sciimg.augmenters.recipe import Recipe
 from sciimg.errors import InputError, Problem
 
 RECIPES: MappingProxyType[str, Recipe] = MappingProxyType(
-    {recipe.name: recipe for family in (diffusion, adversarial) for recipe in family.RECIPES}
+    {recipe.name: recipe for family in (diffusion, adversarial, physics) for recipe in family.RECIPES}
 )
-_OPEN = frozenset({"space", "process", "backbone", "conditioning", "sampler", "training"})
+_OPEN = frozenset({"space", "process", "backbone", "conditioning", "sampler", "training", "formation"})
 
 
 def get_recipe(name: str, options: dict[str, Any] | None = None, dims: Literal[2, 3] = 2) -> Recipe:
@@ -71,7 +71,7 @@ def _override(data: dict[str, Any], name: str, path: str, value: Any) -> Problem
     for part in parents:
         place = place.get(part) if isinstance(place, dict) else None
     if not isinstance(place, dict) or last not in place or (not parents and last not in _OPEN):
-        known = ", ".join(f"{a}.{b}" for a in sorted(_OPEN) for b in sorted(data[a]))
+        known = ", ".join(f"{a}.{b}" for a in sorted(_OPEN) for b in sorted(data[a] or ()))
         return Problem(f"{name}: {path}", "unknown-option", f"The recipe has no setting {path!r}; it has: {known}.")
     place[last] = value
     return None

@@ -16,6 +16,7 @@ from sciimg.augmenters.checkpoint import Curves, State
 from sciimg.augmenters.conditioning.schema import ConditionSchema, learn_schema
 from sciimg.augmenters.conditioning.symmetry import label_length, symmetry_group
 from sciimg.augmenters.feed import Drawn, Feed, Patches, split_channels
+from sciimg.augmenters.formation.formation import Formation, learn_formation
 from sciimg.augmenters.intensity import IntensityScale, learn_scale
 from sciimg.augmenters.loop import Loop, Progress
 from sciimg.augmenters.model_file import ModelCard, write_model
@@ -79,16 +80,19 @@ def fit(
     told = recipe.training.tell_symmetry
     schema = learn_schema(survey, conditions, source.classes, label_length(elements, told), recipe.conditioning.uses)
     made, _ = split_channels(survey, schema)
-    scale = learn_scale(made, tuple(name for name in survey.channels if schema.image is None or name not in schema.image.channels))
+    names = tuple(name for name in survey.channels if schema.image is None or name not in schema.image.channels)
+    spacing = survey.spacing.values[-len(source.patch_shape) :]
+    formation = None if recipe.formation is None else learn_formation(recipe.formation, made, names, spacing, survey.spacing.unit)
+    scale = learn_scale(made if formation is None else formation.structure(made), names)
     shape = (made.shape[1], *source.patch_shape)
-    card = _card(recipe, schema, scale, survey, shape, provenance)
+    card = _card(recipe, schema, scale, survey, shape, provenance, formation)
     identity = digest_of([card.model_dump(mode="json"), list(key)])
     partial = out.with_name(f".{out.name}.partial")
     with _one_world(recipe.training.threads):
         torch.manual_seed(seed_of(*key, "weights"))
-        system = build(recipe, schema, shape, survey.spacing.values[-len(source.patch_shape) :])
+        system = build(recipe, schema, shape, spacing)
         state, tensors = _resumed(partial, identity)
-        feed = Feed(fed_from or source, schema, scale, system, elements, told, key)
+        feed = Feed(fed_from or source, schema, scale, system, elements, told, key, formation)
         state = Loop(system, feed, held_out.grid(limit=recipe.training.held_out_patches), partial, state, tensors, progress).run()
     _write(partial, out, system, card, state)
 
@@ -105,13 +109,20 @@ def _survey(source: Patches, key: tuple[str, ...]) -> PatchSet:
 
 
 def _card(
-    recipe: Recipe, schema: ConditionSchema, scale: IntensityScale, survey: PatchSet, shape: tuple[int, ...], provenance: dict[str, Any]
+    recipe: Recipe,
+    schema: ConditionSchema,
+    scale: IntensityScale,
+    survey: PatchSet,
+    shape: tuple[int, ...],
+    provenance: dict[str, Any],
+    formation: Formation | None,
 ) -> ModelCard:
     return ModelCard(
         recipe=recipe,
         shape=shape,
         conditions=schema,
         intensity=scale,
+        formation=formation,
         spacing=survey.spacing.values,
         unit=survey.spacing.unit,
         label_kind=survey.label_kind,

@@ -32,7 +32,9 @@ def requested(card: ModelCard, count: int, fixed: Sequence[str], masks: Path | N
     InputError
         Kinds ``bad-condition``, ``unknown-condition``, ``no-mask``: every problem at once.
     """
-    values, problems = _parsed(fixed, {*(s.name for s in card.conditions.scalars), *(c.name for c in card.conditions.classes)})
+    formed = () if card.formation is None else (card.formation.condition[0],)
+    known = {*(s.name for s in card.conditions.scalars), *(c.name for c in card.conditions.classes), *formed}
+    values, problems = _parsed(fixed, known)
     rng = generator("request", seed)
     columns: dict[str, object] = {}
     for scalar in card.conditions.scalars:
@@ -42,6 +44,14 @@ def requested(card: ModelCard, count: int, fixed: Sequence[str], masks: Path | N
                 columns[scalar.name] = float(values[scalar.name])
             except ValueError:
                 problems.append(Problem(scalar.name, "bad-condition", f"{scalar.name} is a number; got {values[scalar.name]!r}."))
+    for name in formed:
+        if name in values:
+            try:
+                columns[name] = float(values[name])
+            except ValueError:
+                columns[name] = float("nan")
+            if not 0 < float(columns[name]) < float("inf"):  # type: ignore[arg-type]
+                problems.append(Problem(name, "bad-condition", f"{name} is a number above zero; got {values[name]!r}."))
     for category in card.conditions.classes:
         columns[category.name] = values.get(category.name, rng.choice(list(category.values), count))
     if card.conditions.mask is not None and masks is None:

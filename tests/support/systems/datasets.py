@@ -126,5 +126,24 @@ def default(dims: int) -> Dataset | None:
     return tissue_section() if dims == 2 else brain()
 
 
-DATASETS: MappingProxyType[str, Callable[[int], Dataset | None]] = MappingProxyType({"default": default})
+@cache
+def photons(dims: int) -> Dataset | None:
+    """The same images as a camera sees them: real structure, Poisson noise of 4 grey levels an electron on a dark level of 100."""
+    clean = default(dims)
+    if clean is None:
+        return None
+    rng = generator("photons", dims)
+
+    def exposed(part: Cut) -> Cut:
+        low, high = np.quantile(part.image, [0.001, 0.999])
+        light = np.clip((part.image - low) / (high - low), 0, None) * 150
+        image = (100 + 4 * rng.poisson(light) + rng.normal(0, 3, light.shape)).clip(0, 65535).astype(np.uint16)
+        return Cut(image, part.labels, part.bounds, part.patch_shape, part.channels, part.kind, part.spacing)
+
+    train, unseen = clean.train, clean.unseen
+    assert isinstance(train, Cut) and isinstance(unseen, Cut)
+    return Dataset(exposed(train), exposed(unseen), clean.conditions)
+
+
+DATASETS: MappingProxyType[str, Callable[[int], Dataset | None]] = MappingProxyType({"default": default, "photons": photons})
 """Data by name, as a recipe's measure asks for them; a function of the number of dimensions."""

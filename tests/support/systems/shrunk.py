@@ -20,6 +20,8 @@ def _small(data: Any, steps: int) -> Any:
     out = {key: _small(value, steps) for key, value in data.items()}
     if "learning_rate" in out:
         out |= STEPS | {"steps": steps}
+    if out.get("kind") == "camera":
+        out |= {"gain": 2.0, "offset": 0.0, "read_noise": 1.0}  # images that no camera took show no photons
     for key, value in out.items():
         if key in SMALL and isinstance(value, int):
             out[key] = min(value, SMALL[key])

@@ -1,0 +1,94 @@
+"""A calibrated image formation: takes the structure out of real images for training, and forms images of made structure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sciimg.augmenters.formation.camera import CameraLaw, learn_camera
+from sciimg.augmenters.formation.optics import blurred, kernel, sharpened
+from sciimg.augmenters.formation.scanner import ScannerLaw, learn_scanner
+from sciimg.augmenters.formation.settings import Camera, FormationSettings
+from sciimg.augmenters.settings import Settings
+from sciimg.types import Unit
+
+
+class Formation(Settings):
+    """Settings with the law of every channel, the grid they were measured on and the number type of the images."""
+
+    settings: FormationSettings
+    laws: tuple[CameraLaw | ScannerLaw, ...]
+    spacing: tuple[float, ...]
+    unit: Unit
+    dtype: str
+
+    @property
+    def condition(self) -> tuple[str, float]:
+        """Return the name of what may be asked for, and its value in the training images: ``dose`` (1), or ``snr``."""
+        if isinstance(self.settings, Camera):
+            return "dose", self.settings.dose
+        return "snr", self.settings.snr or float(np.mean([law.snr for law in self.laws if isinstance(law, ScannerLaw)]))
+
+    def structure(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        """Return what lies behind images (N, C, [Z,] Y, X), in grey levels."""
+        dims, out = images.ndim - 2, np.empty(images.shape, np.float32)
+        psf = self._psf(images.shape[2:])
+        for channel, law in enumerate(self.laws):
+            calm = law.structure(images[:, channel].astype(np.float64), dims)
+            if psf is not None and isinstance(law, CameraLaw):
+                calm = sharpened(calm - law.offset, psf) + law.offset
+            out[:, channel] = calm
+        return out
+
+    def form(self, structure: NDArray[np.floating[Any]], asked: Mapping[str, float], rng: np.random.Generator) -> NDArray[Any]:
+        """Return one image (C, [Z,] Y, X) of a structure of that shape.
+
+        Parameters
+        ----------
+        asked : mapping
+            ``dose`` or ``snr``; the calibrated value where it is not named.
+        rng : Generator
+            Of this sample alone.
+        """
+        dtype, name = np.dtype(self.dtype), self.condition[0]
+        psf = self._psf(structure.shape[1:])
+        out = np.empty(structure.shape, np.float64)
+        for channel, law in enumerate(self.laws):
+            own = structure[channel].astype(np.float64)
+            if isinstance(law, CameraLaw):
+                if psf is not None:
+                    own = blurred(own - law.offset, psf) + law.offset
+                out[channel] = law.form(own, asked.get(name, self.condition[1]), rng)
+            elif not isinstance(self.settings, Camera):
+                out[channel] = law.form(own, asked.get(name, self.settings.snr), self.settings, rng)
+        if dtype.kind in "iu":
+            limits = np.iinfo(dtype)
+            return np.clip(np.rint(out), limits.min, limits.max).astype(dtype)
+        return out.astype(dtype)
+
+    def _psf(self, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
+        if not isinstance(self.settings, Camera) or self.settings.psf is None:
+            return None
+        return kernel(self.settings.psf, self.spacing, self.unit, shape)
+
+
+def learn_formation(
+    settings: FormationSettings, images: NDArray[Any], names: tuple[str, ...], spacing: tuple[float, ...], unit: Unit
+) -> Formation:
+    """Calibrate on real images (N, C, [Z,] Y, X): one law a channel.
+
+    Raises
+    ------
+    InputError
+        The images do not show the noise that the formation speaks of, or the optics need what is not known.
+    """
+    channels = [(images[:, i].astype(np.float64), name) for i, name in enumerate(names)]
+    laws: Any
+    if isinstance(settings, Camera):
+        laws = tuple(learn_camera(settings, own, name) for own, name in channels)
+    else:
+        laws = tuple(learn_scanner(settings, own, name) for own, name in channels)
+    found = Formation(settings=settings, laws=laws, spacing=spacing, unit=unit, dtype=str(images.dtype))
+    found._psf(images.shape[2:])  # refuses here what would be refused after training
+    return found
