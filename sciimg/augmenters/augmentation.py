@@ -35,9 +35,10 @@ def augment(
         Share of samples that lose a box of half the size of each axis.
     """
     n, grid = len(condition), points[0].shape[2:]
-    most = torch.tensor([max(0, int(shift * size)) for size in grid])
-    shifts = (torch.rand(n, len(grid), generator=generator) * (2 * most + 1)).long() - most
-    recolour = torch.randn(2, n, points[0].shape[1], *([1] * len(grid)), generator=generator) * colour
+    device = generator.device
+    most = torch.tensor([max(0, int(shift * size)) for size in grid], device=device)
+    shifts = (torch.rand(n, len(grid), generator=generator, device=device) * (2 * most + 1)).long() - most
+    recolour = torch.randn(2, n, points[0].shape[1], *([1] * len(grid)), generator=generator, device=device) * colour
     gain, offset = (_GAIN * recolour[0]).exp(), _OFFSET * recolour[1]
     keep = _boxes(n, grid, cut, generator)
     moved = tuple((_rolled(x, shifts) * gain + offset) * keep for x in points)
@@ -52,9 +53,10 @@ def _rolled(x: Tensor, shifts: Tensor) -> Tensor:
 
 def _boxes(n: int, grid: torch.Size, share: float, generator: torch.Generator) -> Tensor:
     """Return 0 inside a box of half the size of each axis, 1 elsewhere; ``share`` of the samples have a box."""
-    keep = torch.ones(n, 1, *grid)
-    first = (torch.rand(n, len(grid), generator=generator) * torch.tensor(grid)).long()
-    present = torch.rand(n, generator=generator) < share
+    device = generator.device
+    keep = torch.ones(n, 1, *grid, device=device)
+    first = (torch.rand(n, len(grid), generator=generator, device=device) * torch.tensor(grid, device=device)).long()
+    present = torch.rand(n, generator=generator, device=device) < share
     for i in range(n):
         if present[i]:
             box = tuple(slice(int(a), int(a) + size // 2) for a, size in zip(first[i], grid, strict=True))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sciimg.augmenters.build import build
 from sciimg.augmenters.conditioning.encoder import encode_condition
 from sciimg.augmenters.conditioning.schema import ConditionSchema
+from sciimg.augmenters.device import usable
 from sciimg.augmenters.model_file import ModelCard, model_digest, read_card, read_weights
 from sciimg.augmenters.samplers.settings import SamplerSettings
 from sciimg.augmenters.system import Noise, System
@@ -33,18 +34,23 @@ class Augmenter:
         self.card, self.system, self.digest = card, system, digest
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path, device: str = "cpu") -> Self:
         """Read a model folder.
+
+        Parameters
+        ----------
+        device : str
+            Where to run it: ``cpu``, or ``cuda`` where there is one. Only the CPU's bits are the same everywhere.
 
         Raises
         ------
         InputError
-            The folder is not a model, is damaged, or belongs to another recipe or version.
+            The folder is not a model, is damaged, or belongs to another recipe or version; there is no such device.
         """
         card = read_card(path)
         system = build(card.recipe, card.conditions, card.shape, card.spacing[-(len(card.shape) - 1) :])
         read_weights(path, system)
-        return cls(card, system.eval(), model_digest(path))
+        return cls(card, system.eval().to(usable(device)), model_digest(path))
 
     @property
     def dims(self) -> int:
@@ -149,7 +155,7 @@ class Augmenter:
             part = torch.from_numpy(self.card.intensity.forward(own))
             kept = len(part)
             part = torch.cat([part, part[-1:].expand(CHUNK - kept, *part.shape[1:])])
-            back = self.card.intensity.inverse(self.system.reconstruct(part)[:kept].numpy())
+            back = self.card.intensity.inverse(self.system.reconstruct(part.to(self.system.device))[:kept].cpu().numpy())
             out[start : start + kept] = self._formed(back, pd.DataFrame(index=range(kept)), ("reconstruct",), range(start, start + kept))
         return out
 
@@ -174,8 +180,9 @@ class Augmenter:
             self.card.shape[1:],
             source=None if source is None else source[row_at],
         )
-        images = self.system.sample(condition, Noise(key, range(first, first + CHUNK)), settings)
-        structure = self.card.intensity.inverse(images.numpy()[places])
+        device = self.system.device
+        images = self.system.sample(condition.on(device), Noise(key, range(first, first + CHUNK), device), settings)
+        structure = self.card.intensity.inverse(images.cpu().numpy()[places])
         return self._formed(structure, table, key, indices)
 
     def _formed(self, structure: NDArray[Any], table: pd.DataFrame, key: tuple[str | int, ...], indices: Sequence[int]) -> NDArray[Any]:

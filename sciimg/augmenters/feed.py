@@ -84,7 +84,7 @@ class Feed:
             yield self._batch(part, np.zeros(len(part), np.int64), self.torch_generator("held-out", start), 0, 1)
 
     def torch_generator(self, *name: str | int) -> torch.Generator:
-        return torch.Generator().manual_seed(seed_of(*self.key, *name))
+        return torch.Generator(self.system.device).manual_seed(seed_of(*self.key, *name))
 
     def _batch(
         self, patches: PatchSet, chosen: "np.ndarray[tuple[int], np.dtype[np.int64]]", noise: torch.Generator, step: int, steps: int
@@ -95,7 +95,8 @@ class Feed:
         images = self.system.pad(torch.from_numpy(self.scale.forward(made)))
         told = labels_of(chosen, self.elements, self.told)
         condition: Condition = encode_condition(self.schema, patches.labels, patches.table, patches.images.shape[2:], told, given)
-        return Batch(images, self.system.pad_condition(condition), noise, step, steps)
+        device = self.system.device
+        return Batch(images.to(device, non_blocking=True), self.system.pad_condition(condition).on(device), noise, step, steps)
 
 
 def split_channels(patches: PatchSet, schema: ConditionSchema) -> "tuple[NDArray[Any], NDArray[Any] | None]":

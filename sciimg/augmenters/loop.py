@@ -119,8 +119,9 @@ class _Run:
             self._only(trainer)
             seed = seed_of(*self.loop.feed.key, self.phase.name, name, step)
             torch.manual_seed(seed)  # dropout draws from the default generator; training runs inside fork_rng
-            mine = Batch(batch.images, batch.condition, torch.Generator().manual_seed(seed), step, self.schedule.steps)
-            with autocast(self.schedule.precision):
+            rng = torch.Generator(batch.images.device).manual_seed(seed)
+            mine = Batch(batch.images, batch.condition, rng, step, self.schedule.steps)
+            with autocast(self.schedule.precision, batch.images.device):
                 losses = self.phase.loss(name, mine)
             losses["loss"].backward()
             norm = trainer.step(step)
@@ -146,12 +147,12 @@ class _Run:
         self.loop.system.eval()
         total = torch.zeros((), dtype=torch.float64)
         for batch in self.loop.feed.fixed(self.loop.held_out, self.schedule.batch):
-            with autocast(self.schedule.precision):
+            with autocast(self.schedule.precision, batch.images.device):
                 loss = self.phase.held_out(batch)
             if loss is None:
                 total = torch.full((), torch.nan)
                 break
-            total += loss.double() * len(batch.images) / len(self.loop.held_out)
+            total += loss.double().cpu() * len(batch.images) / len(self.loop.held_out)
         value = float(total)
         if math.isfinite(value):
             self.curves.setdefault("held-out", []).append(value)

@@ -35,6 +35,7 @@ class ModelCard(Settings):
     attributes: dict[str, Any] = Field(default_factory=dict, description="Acquisition metadata of the training images.")
     provenance: dict[str, Any]
     versions: dict[str, str]
+    device: str = Field(default="cpu", description="Where it was trained; only the CPU's bits repeat everywhere.")
     steps: dict[str, int] = Field(default_factory=dict)
     parameters: dict[str, int] = Field(default_factory=dict)
 

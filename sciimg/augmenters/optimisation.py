@@ -33,7 +33,11 @@ class Trainer:
             self.parameters, lr=self.schedule.learning_rate, betas=self.schedule.betas, weight_decay=self.schedule.weight_decay, fused=True
         )
         for p in self.parameters:  # made here, with the layout of the weight, so that a restored state is laid out like a fresh one
-            self.optimizer.state[p] = {"step": torch.zeros(()), "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+            self.optimizer.state[p] = {
+                "step": torch.zeros((), device=p.device),
+                "exp_avg": torch.zeros_like(p),
+                "exp_avg_sq": torch.zeros_like(p),
+            }
         self.average = [p.detach().clone() for p in self.parameters]
 
     def step(self, number: int) -> float:

@@ -19,7 +19,7 @@ Rules that make training repeat bit by bit and resume exactly:
   steps except in parameters and *registered buffers* of the modules (an adaptive augmentation strength is a buffer);
 * what a phase has to measure once (latent statistics) it measures in ``prepare`` or ``finish`` and keeps in buffers;
 * modules hold float32 weights; the loop runs ``loss`` under bf16 autocast when the recipe asks for it. A phase that needs float32 for a
-  part (a double backward of R1/R2) switches it off there: ``with torch.autocast("cpu", enabled=False)``.
+  part (a double backward of R1/R2) switches it off there: ``with torch.autocast(x.device.type, enabled=False)``.
 
 Sampling is a function of the condition and of a :class:`Noise`, which holds one generator a sample, so that a sample does not depend on the
 batch it is computed in. Modules must not mix samples of a batch (no batch normalisation).
@@ -77,7 +77,7 @@ class Condition:
 
     def dropped(self, probability: float, generator: torch.Generator) -> Condition:
         """Withhold the whole condition of some samples (Ho & Salimans 2022, classifier-free guidance)."""
-        keep = (torch.rand(len(self), 1, generator=generator) >= probability).to(self.vector.dtype)
+        keep = (torch.rand(len(self), 1, generator=generator, device=generator.device) >= probability).to(self.vector.dtype)
         return self.masked(keep)
 
     def withheld(self) -> Condition:
@@ -104,6 +104,10 @@ class Condition:
         factor = tuple(old // new for old, new in zip(self.maps.shape[2:], shape, strict=True))
         image = None if self.image is None else space_to_depth(self.image, factor)
         return replace(self, maps=space_to_depth(self.maps, factor), image=image)
+
+    def on(self, device: torch.device) -> Condition:
+        """Return the same on another device."""
+        return Condition(*(None if part is None else part.to(device, non_blocking=True) for part in self._parts))  # type: ignore[arg-type]
 
     @property
     def _parts(self) -> tuple[Tensor | None, ...]:
@@ -223,21 +227,25 @@ class Noise:
         Study digest, stage and whatever else the draw depends on.
     indices : sequence of int
         Number of each sample; sample ``i`` is seeded by ``seed_of(*key, i)``.
+    device : device
+        Where the values are wanted. They are drawn on the CPU, so that they are the same everywhere.
     """
 
-    def __init__(self, key: tuple[str | int, ...], indices: Sequence[int]) -> None:
-        self._generators = [torch.Generator().manual_seed(seed_of(*key, int(i))) for i in indices]
+    def __init__(self, key: tuple[str | int, ...], indices: Sequence[int], device: torch.device | str = "cpu") -> None:
+        self._generators = [torch.Generator("cpu").manual_seed(seed_of(*key, int(i))) for i in indices]
+        self.device = torch.device(device)
 
     def __len__(self) -> int:
         return len(self._generators)
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Draw the next standard normal values of every sample; the result has shape (N, *shape)."""
-        return torch.stack([torch.randn(tuple(shape), generator=g) for g in self._generators])
+        return torch.stack([torch.randn(tuple(shape), generator=g, device="cpu") for g in self._generators]).to(self.device)
 
     def uniform(self, shape: Sequence[int]) -> Tensor:
         """Draw the next values of every sample, even in [0, 1); float64, shape (N, *shape)."""
-        return torch.stack([torch.rand(tuple(shape), generator=g, dtype=torch.float64) for g in self._generators])
+        drawn = [torch.rand(tuple(shape), generator=g, dtype=torch.float64, device="cpu") for g in self._generators]
+        return torch.stack(drawn).to(self.device)
 
 
 class Space(nn.Module, ABC):
@@ -292,6 +300,11 @@ class System(nn.Module):
     def phases(self) -> tuple[Phase, ...]:
         return (*self.space.phases(), *self.process.phases())
 
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next((p.device for p in self.parameters()), torch.device("cpu"))
+
     def pad(self, x: Tensor) -> Tensor:
         """Repeat the border up to the padded shape; x has shape (N, any, [Z,] Y, X)."""
         short = [new - old for new, old in zip(self.padded_shape[1:], x.shape[2:], strict=True)]
@@ -330,9 +343,9 @@ def padded_shape(shape: tuple[int, ...], multiple: Step) -> tuple[int, ...]:
     return (shape[0], *(-(-size // step) * step for size, step in zip(shape[1:], multiple, strict=True)))
 
 
-def autocast(precision: Literal["bf16", "fp32"], device: str = "cpu") -> torch.autocast:
+def autocast(precision: Literal["bf16", "fp32"], device: torch.device) -> torch.autocast:
     """Return the context in which networks run."""
-    return torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16")
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -15,6 +15,7 @@ from sciimg.augmenters.build import build
 from sciimg.augmenters.checkpoint import Curves, State
 from sciimg.augmenters.conditioning.schema import ConditionSchema, learn_schema
 from sciimg.augmenters.conditioning.symmetry import label_length, symmetry_group
+from sciimg.augmenters.device import described, usable
 from sciimg.augmenters.feed import Drawn, Feed, Patches, split_channels
 from sciimg.augmenters.formation.formation import Formation, learn_formation
 from sciimg.augmenters.intensity import IntensityScale, learn_scale
@@ -45,6 +46,7 @@ def fit(
     provenance: dict[str, Any],
     progress: Progress | None = None,
     fed_from: Drawn | None = None,
+    device: str = "cpu",
 ) -> None:
     """Train and write a model folder, whole or not at all.
 
@@ -67,6 +69,8 @@ def fit(
         ``progress(phase, step, steps, values)`` after every step.
     fed_from : Drawn, optional
         Gives the batches, where that is not ``source`` itself: the same patches in an order that a disk can follow.
+    device : str
+        Where to train: ``cpu``, whose bits repeat, or ``cuda``, whose do not; the model says which it was.
 
     Raises
     ------
@@ -75,6 +79,7 @@ def fit(
     TrainingFailedError
         The loss is no longer finite; the best weights are kept beside the checkpoint.
     """
+    place = usable(device)
     survey = _survey(source, key)
     elements = symmetry_group(recipe.training.symmetries, source.patch_shape, survey.spacing.values[-len(source.patch_shape) :])
     told = recipe.training.tell_symmetry
@@ -85,12 +90,12 @@ def fit(
     formation = None if recipe.formation is None else learn_formation(recipe.formation, made, names, spacing, survey.spacing.unit)
     scale = learn_scale(made if formation is None else formation.structure(made), names)
     shape = (made.shape[1], *source.patch_shape)
-    card = _card(recipe, schema, scale, survey, shape, provenance, formation)
+    card = _card(recipe, schema, scale, survey, shape, provenance, formation, described(place))
     identity = digest_of([card.model_dump(mode="json"), list(key)])
     partial = out.with_name(f".{out.name}.partial")
     with _one_world(recipe.training.threads):
         torch.manual_seed(seed_of(*key, "weights"))
-        system = build(recipe, schema, shape, spacing)
+        system = build(recipe, schema, shape, spacing).to(place)
         state, tensors = _resumed(partial, identity)
         feed = Feed(fed_from or source, schema, scale, system, elements, told, key, formation)
         state = Loop(system, feed, held_out.grid(limit=recipe.training.held_out_patches), partial, state, tensors, progress).run()
@@ -116,6 +121,7 @@ def _card(
     shape: tuple[int, ...],
     provenance: dict[str, Any],
     formation: Formation | None,
+    device: str,
 ) -> ModelCard:
     return ModelCard(
         recipe=recipe,
@@ -129,6 +135,7 @@ def _card(
         attributes=dict(survey.attributes),
         provenance=provenance,
         versions={name: version(name) for name in ("sciimg", "torch", "numpy")},
+        device=device,
     )
 
 

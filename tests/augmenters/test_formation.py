@@ -86,14 +86,14 @@ def test_starlet_is_a_sum_and_knows_its_noise(dims: int) -> None:
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("snr", [5.0, 20.0, 60.0])
 def test_requested_snr_comes_out(dims: int, snr: float) -> None:
-    law = ScannerLaw(name="t1", sigma=5.0, snr=40.0, zeroed=False)
+    law = ScannerLaw(name="t1", sigma=5.0, level=500.0, zeroed=False)
     structure = np.full((96,) * 2 if dims == 2 else (32,) * 3, 500.0)
     image = law.form(structure, snr, Scanner(), np.random.default_rng(1))
     assert image.mean() / sigma_of(residuals(image, dims)) == pytest.approx(snr, rel=0.05)
 
 
 def test_scanner_is_read_from_its_images_and_air_is_rician() -> None:
-    law = ScannerLaw(name="t1", sigma=12.0, snr=40.0, zeroed=False)
+    law = ScannerLaw(name="t1", sigma=12.0, level=400.0, zeroed=False)
     structure = np.stack([np.where(np.indices((32, 32, 32))[2] < 10, 0.0, 300.0 + 20 * k) for k in range(6)])
     images = np.stack([law.form(own, None, Scanner(), np.random.default_rng(i)) for i, own in enumerate(structure)])
     found = learn_formation(Scanner(), images[:, None].astype(np.float32), ("t1",), (1.0,) * 3, "millimeter")
@@ -147,7 +147,7 @@ def test_optics_without_a_physical_size_are_refused() -> None:
 
 
 def test_motion_and_missing_lines_blur_the_phase_direction_alone() -> None:
-    law = ScannerLaw(name="t1", sigma=1e-6, snr=1e6, zeroed=False)
+    law = ScannerLaw(name="t1", sigma=1e-6, level=100.0, zeroed=False)
     columns = np.tile(100.0 * (np.arange(64) % 8 < 4), (64, 1))  # constant along y: only the zero line of k-space is filled
     rows = columns.T.copy()
     settings = Scanner(acceleration=4.0)
@@ -161,6 +161,6 @@ def test_motion_and_missing_lines_blur_the_phase_direction_alone() -> None:
 
 
 def test_bias_is_smooth_and_of_the_asked_strength() -> None:
-    law = ScannerLaw(name="t1", sigma=1e-9, snr=1e6, zeroed=False)
+    law = ScannerLaw(name="t1", sigma=1e-9, level=100.0, zeroed=False)
     field = np.log(law.form(np.full((48, 48), 100.0), None, Scanner(bias=0.2), np.random.default_rng(0)) / 100)
     assert field.std() == pytest.approx(0.2, rel=1e-6) and np.abs(np.diff(field, axis=0)).max() < 0.1

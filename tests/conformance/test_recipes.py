@@ -8,12 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from systems.rows import ROWS, run
 from systems.shrunk import shrunk
 from textures import CONDITIONS, Textures
 
 from sciimg.augmenters.augmenter import Augmenter
+from sciimg.augmenters.build import build
+from sciimg.augmenters.conditioning.schema import learn_schema
+from sciimg.augmenters.conditioning.symmetry import symmetry_group
+from sciimg.augmenters.feed import Feed
+from sciimg.augmenters.intensity import learn_scale
 from sciimg.augmenters.recipes import RECIPES, get_recipe, summaries
+from sciimg.augmenters.system import Noise
 from sciimg.augmenters.training import fit
 
 IDS = [f"{name}-{dims}d" for name, dims in ROWS]
@@ -52,3 +59,27 @@ def test_reaches_what_trivial_answers_do_not(name: str, dims: int, tmp_path: Pat
     if row is None:
         pytest.skip("nilearn, which holds the brain template, is not installed")
     assert row.passed, row
+
+
+@pytest.mark.parametrize(("name", "dims"), ROWS, ids=IDS)
+def test_nothing_assumes_the_cpu(name: str, dims: int) -> None:
+    """With another default device, a tensor that is made without saying where lands there, and meeting the others it fails."""
+    shape, channels = ((16, 16), ("a", "b")) if dims == 2 else ((8, 8, 8), ("a",))
+    source, recipe = Textures(shape, channels), shrunk(get_recipe(name, {}, dims))
+    survey = source.draw(("survey",), range(64))
+    schema = learn_schema(survey, CONDITIONS, 0, 0, recipe.conditioning.uses)
+    system = build(recipe, schema, survey.images.shape[1:])
+    scale, elements = learn_scale(survey.images, survey.channels), symmetry_group("none", shape, (1.0,) * dims)
+    feed = Feed(source, schema, scale, system, elements, False, ("k",))
+    batch = feed.batch("x", 0, 2, 4)
+    with torch.device("meta"):
+        for phase in system.phases():
+            with torch.no_grad():
+                phase.prepare(batch)
+            for player in phase.players():
+                phase.loss(player.name, batch)["loss"].backward()
+            with torch.no_grad():
+                phase.held_out(batch)
+                phase.finish(batch)
+        images = system.sample(batch.condition, Noise(("k",), range(4)), recipe.sampler.model_copy(update={"steps": 2}))
+    assert images.device.type == "cpu" and images.shape[0] == 4

@@ -70,7 +70,7 @@ class Generator(nn.Module):
         layout, levels = memory_format(self.dims), len(self.enter)
         told = self.embed(torch.cat([condition.vector, noise[0]], dim=1), condition.keep)
         maps = space_to_depth(condition.spatial.contiguous(memory_format=layout), self.steps[0])
-        hidden = fine = torch.zeros(())
+        hidden = fine = maps[:, :0]
         made = self.level(told).float().view(len(told), -1, *([1] * self.dims)) * self._spread(levels)
         for i in range(levels):
             finer = self.steps[levels - i] if i else 1
@@ -139,7 +139,7 @@ class Discriminator(nn.Module):
         layout = memory_format(self.dims)
         told = self.embed(condition.vector, condition.keep)
         maps = space_to_depth(condition.spatial.contiguous(memory_format=layout), self.steps[0])
-        hidden, logits = torch.zeros(()), []
+        hidden, logits = maps, []
         for level, own in enumerate(coefficients):
             seen = own if level else torch.cat([own, maps], dim=1)
             hidden = self.enter[level](seen.contiguous(memory_format=layout)) + (self.down[level - 1](hidden) if level else 0)

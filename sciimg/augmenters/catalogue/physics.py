@@ -29,7 +29,7 @@ def _structure(
             data=data,
             at_most=0.05,
             options={"training.steps": 300, "training.batch": 16, "space.training.steps": 120},
-            options_3d={"training.steps": 100, "training.batch": 4, "space.training.steps": 60, "space.training.batch": 4},
+            options_3d={"training.steps": 250, "training.batch": 4, "space.training.steps": 100, "space.training.batch": 4},
         ),
     )
 

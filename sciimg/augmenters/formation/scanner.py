@@ -14,19 +14,23 @@ from sciimg.augmenters.settings import Settings
 from sciimg.errors import InputError, Problem
 
 Array = NDArray[np.float64]
-_SIGNAL = 3.0  # standard deviations of the noise above which there is signal
+_SIGNAL = 0.3  # share of the bright end (99 %) above which there is signal
 _ZEROED = 0.01  # share of exact zeros from which the background counts as cut away
 _CENTRE = 0.08  # share of k-space lines in the middle that are always kept
 _STRETCHES = 8  # of an acquisition, between which the subject may move
 
 
 class ScannerLaw(Settings):
-    """One channel: standard deviation of a noise channel (grey levels), usual SNR, and whether air was set to zero."""
+    """One channel: standard deviation of a noise channel and level of the signal (grey levels), and whether air was set to zero."""
 
     name: str
     sigma: float
-    snr: float
+    level: float
     zeroed: bool
+
+    @property
+    def snr(self) -> float:
+        return self.level / self.sigma
 
     def structure(self, images: Array, dims: int) -> Array:
         """Return images (N, [Z,] Y, X) without noise and without the lift that Rician noise gives to dark places."""
@@ -38,9 +42,7 @@ class ScannerLaw(Settings):
 
     def form(self, structure: Array, snr: float | None, settings: Scanner, rng: np.random.Generator) -> Array:
         """Return one magnitude image of structure ([Z,] Y, X)."""
-        signal = structure > _SIGNAL * self.sigma
-        level = float(structure[signal].mean()) if signal.any() else float(structure.max(initial=0.0))
-        sigma = self.sigma if snr is None else level / snr
+        sigma = self.sigma if snr is None else self.level / snr
         image: NDArray[np.complex128] = np.asarray(structure * _bias(structure.shape, settings.bias, rng), np.complex128)
         if settings.acceleration > 1 or settings.motion_px > 0:
             image = _acquired(image, settings, rng)
@@ -67,9 +69,8 @@ def learn_scanner(settings: Scanner, images: Array, name: str) -> ScannerLaw:
     sigma = settings.sigma or (sigma_of(spread[within]) if within.sum() > 50 else sigma_of(spread))
     if not sigma > 0:
         raise InputError(Problem("formation", "no-noise", f"Channel {name!r} has no noise to be measured. Give formation.sigma."))
-    signal = images[images > _SIGNAL * sigma]
-    usual = float(signal.mean() / sigma) if signal.size else 0.0
-    return ScannerLaw(name=name, sigma=sigma, snr=usual, zeroed=zeroed)
+    signal = images[images > _SIGNAL * np.quantile(images, 0.99)]
+    return ScannerLaw(name=name, sigma=sigma, level=float(signal.mean()), zeroed=zeroed)
 
 
 @cache

@@ -56,8 +56,8 @@ class Camera(Settings):
 class Scanner(Settings):
     """Magnitude MRI: |bias * F^-1 K F structure + complex normal noise|, so that noise is Rician.
 
-    ``snr`` is the mean of the structure where there is signal over the standard deviation of one noise channel, and a condition of
-    generation: ``--condition snr=20``. Left out, it is that of the training images.
+    ``snr`` is the mean of the training images where there is signal (above 0.3 of their 99th percentile) over the standard deviation of one
+    noise channel, and a condition of generation: ``--condition snr=20``. Left out, it is that of the training images.
     """
 
     kind: Literal["scanner"] = "scanner"

@@ -25,6 +25,7 @@ from sciimg.augmenters.samplers.settings import SamplerSettings
 from sciimg.augmenters.settings import Schedule
 from sciimg.augmenters.system import Batch, Condition, Noise, Phase, Player, Process, Space, autocast
 
+_ZERO = torch.zeros((), device="cpu")  # a number; adds to tensors of any device
 _SMOOTH = 0.3  # standard deviations; below this a distance counts as squared
 
 
@@ -64,7 +65,7 @@ class AdversarialProcess(Process):
 
     def sample(self, condition: Condition, noise: Noise, shape: tuple[int, ...], settings: SamplerSettings) -> Tensor:
         drawn = [noise.normal(own) for own in self.generator.noise_shapes(shape[1:])]
-        with autocast(self.schedule.precision):
+        with autocast(self.schedule.precision, noise.device):
             made: Tensor = self.generator(drawn, condition.resized(shape[1:]))
         return made
 
@@ -85,8 +86,8 @@ def energy_score(real: Sequence[Tensor], first: Sequence[Tensor], second: Sequen
     real, first, second : sequence of Tensor, each of shape (N, C, ...)
         Views (scales, windows) of a real point and of two made ones under the same condition.
     """
-    near = sum((0.5 * (_distance(x, a) + _distance(x, b)) for x, a, b in zip(real, first, second, strict=True)), start=torch.zeros(()))
-    apart = sum((_distance(a, b) for a, b in zip(first, second, strict=True)), start=torch.zeros(()))
+    near = sum((0.5 * (_distance(x, a) + _distance(x, b)) for x, a, b in zip(real, first, second, strict=True)), start=_ZERO)
+    apart = sum((_distance(a, b) for a, b in zip(first, second, strict=True)), start=_ZERO)
     return near - 0.5 * apart
 
 
@@ -107,9 +108,9 @@ def gradient_penalty(discriminator: Discriminator, coefficients: list[Tensor], c
     """
     points = [own.detach().requires_grad_() for own in coefficients]
     logits = discriminator(points, condition)
-    total = sum((own.sum() / math.sqrt(own.shape[1] * len(logits)) for own in logits), start=torch.zeros(()))
+    total = sum((own.sum() / math.sqrt(own.shape[1] * len(logits)) for own in logits), start=_ZERO)
     slopes = torch.autograd.grad(total, points, create_graph=True)
-    return sum((slope.float().square().sum() for slope in slopes), start=torch.zeros(())) / len(condition)
+    return sum((slope.float().square().sum() for slope in slopes), start=_ZERO) / len(condition)
 
 
 # ---------------------------------------------------------------- the game
@@ -187,12 +188,16 @@ class _Game(Phase):
 
     def _made(self, data: Tensor, condition: Condition, batch: Batch) -> Tensor:
         shapes = self.generator.noise_shapes(data.shape[2:])
-        made: Tensor = self.generator([torch.randn(len(condition), *own, generator=batch.generator) for own in shapes], condition)
+        made: Tensor = self.generator([_drawn((len(condition), *own), batch.generator) for own in shapes], condition)
         return made
 
     def _augmented(self, points: tuple[Tensor, ...], condition: Condition, batch: Batch) -> tuple[tuple[Tensor, ...], Condition]:
         choices = self.choices
         return augment(points, condition, batch.generator, choices.shift, colour=choices.colour, cut=choices.cut)
+
+
+def _drawn(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator, device=generator.device)
 
 
 def _mean(values: Sequence[Tensor]) -> Tensor:

@@ -47,15 +47,15 @@ class GaussianProcess(Process):
         """Draw training times: logit-normal (Esser 2024, arXiv:2403.03206, eq. 19) for flow, uniform for diffusion."""
         match self.settings:
             case FlowProcess():
-                z = torch.randn(n, generator=generator)
+                z = torch.randn(n, generator=generator, device=generator.device)
                 return torch.sigmoid(self.settings.time_mean + self.settings.time_std * z)
             case DiffusionProcess():
-                return torch.rand(n, generator=generator) * (_EPSILON_START if self.target == "epsilon" else 1.0)
+                return torch.rand(n, generator=generator, device=generator.device) * (_EPSILON_START if self.target == "epsilon" else 1.0)
 
     def loss(self, data: Tensor, condition: Condition, generator: torch.Generator) -> Tensor:
         """Mean squared error of the target; ``condition`` has its maps on the grid of the space already."""
         time = self.times(len(data), generator)
-        noise = torch.randn(data.shape, generator=generator)
+        noise = torch.randn(data.shape, generator=generator, device=generator.device)
         column = time.view(-1, *([1] * (data.ndim - 1)))
         match self.settings:
             case FlowProcess():
@@ -70,7 +70,7 @@ class GaussianProcess(Process):
 
     def predict(self, x: Tensor, time: float, condition: Condition, guidance: float) -> tuple[Tensor, Tensor]:
         """Return the expected (x_0, epsilon); guidance extrapolates from the unconditional output (Ho & Salimans 2022, eq. 6)."""
-        column = torch.full((len(x),), time)
+        column = torch.full((len(x),), time, device=x.device)
         output: Tensor = self.network(x.float(), column, condition)
         if guidance != 1.0:
             free: Tensor = self.network(x.float(), column, condition.withheld())
@@ -85,7 +85,7 @@ class GaussianProcess(Process):
         def predict(x: Tensor, time: float) -> tuple[Tensor, Tensor]:
             return self.predict(x, time, told, settings.guidance)
 
-        with autocast(self.schedule.precision):
+        with autocast(self.schedule.precision, noise.device):
             x = noise.normal(shape).double()
             return SAMPLERS[settings.name](predict, self.path, x, time_grid(settings.steps, start), noise.normal).float()
 

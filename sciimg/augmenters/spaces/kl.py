@@ -51,12 +51,12 @@ class KLAutoencoder(Space):
 
     @torch.no_grad()
     def encode(self, images: Tensor, condition: Condition | None = None) -> Tensor:
-        with autocast(self.settings.training.precision):
+        with autocast(self.settings.training.precision, images.device):
             return (self.posterior(images)[0] - self.mean) / self.std
 
     @torch.no_grad()
     def decode(self, points: Tensor, noise: Noise | None = None, condition: Condition | None = None) -> Tensor:
-        with autocast(self.settings.training.precision):
+        with autocast(self.settings.training.precision, points.device):
             images: Tensor
             images, log_spread = self.decoder(points * self.std + self.mean)
         if noise is None or self.residual is None:
@@ -85,7 +85,7 @@ class _Reconstruction(Phase):
 
     def loss(self, player: str, batch: Batch) -> dict[str, Tensor]:
         mean, log_variance = self.space.posterior(batch.images)
-        latent = mean + torch.randn(mean.shape, generator=batch.generator) * (0.5 * log_variance).exp()
+        latent = mean + torch.randn(mean.shape, generator=batch.generator, device=mean.device) * (0.5 * log_variance).exp()
         decoded, log_spread = self.space.decoder(latent)
         error = self._error(decoded, batch.images)
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()  # Kingma & Welling 2014, appendix B
@@ -102,7 +102,7 @@ class _Reconstruction(Phase):
     def finish(self, batch: Batch) -> None:
         """Measure latent mean and standard deviation per channel, and the colour of the residual."""
         space, axes = self.space, (0, *range(2, batch.images.ndim))
-        with autocast(self.schedule.precision):
+        with autocast(self.schedule.precision, batch.images.device):
             latent = torch.cat([space.posterior(part)[0] for part in batch.images.split(16)])
             parts = [space.decoder(part) for part in latent.split(16)]
         space.mean.copy_(latent.mean(axes, keepdim=True))
@@ -113,7 +113,7 @@ class _Reconstruction(Phase):
 
     def _error(self, decoded: Tensor, images: Tensor) -> Tensor:
         error = decoded - images
-        slopes = sum((torch.diff(error, dim=axis).abs().mean() for axis in range(2, error.ndim)), start=torch.zeros(()))
+        slopes = sum((torch.diff(error, dim=axis).abs().mean() for axis in range(2, error.ndim)), start=error.new_zeros(()))
         return error.abs().mean() + self.settings.gradient_weight * slopes
 
     @staticmethod

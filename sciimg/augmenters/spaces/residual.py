@@ -58,9 +58,8 @@ class ResidualNoise(nn.Module):
             # a Gaussian times exp(b u) with u ~ N(0, 1) has the ratio 3 exp(4 b^2)
             self.burst[channel] = 0.5 * math.sqrt(math.log(min(max(ratio, _GAUSSIAN), _WILDEST) / _GAUSSIAN))
 
-        texture = self._texture(
-            log_spread, torch.randn(decoded.shape, generator=generator), torch.randn(decoded[:, :1].shape, generator=generator)
-        )
+        white, other = (torch.randn(own.shape, generator=generator, device=generator.device) for own in (decoded, decoded[:, :1]))
+        texture = self._texture(log_spread, white, other)
         for channel in range(residual.shape[1]):
             self.strength[channel] = _strength(images[:, channel], decoded[:, channel], texture[:, channel].to(decoded.dtype))
 

@@ -1,0 +1,36 @@
+"""Where networks run. The CPU is the default, because only its results are bit-identical everywhere; a GPU is asked for by name."""
+
+import torch
+
+from sciimg.errors import InputError, Problem
+
+
+def usable(name: str) -> torch.device:
+    """Return a device that this machine has.
+
+    Raises
+    ------
+    InputError
+        Kind ``no-device``: there is no such device, or this build of torch cannot use it.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(Problem("--device", "no-device", f"A device is cpu, cuda or cuda:N; got {name!r}.")) from None
+    if device.type == "cpu":
+        return device
+    if device.type != "cuda" or not torch.cuda.is_available():
+        why = "torch finds no GPU that it can use"
+        if torch.version.cuda is None:
+            why = f"this build of torch ({torch.__version__}) has no CUDA"
+        message = f"{name!r} was asked for, and {why}. Leave --device out to run on the CPU, or install torch for your GPU."
+        raise InputError(Problem("--device", "no-device", message))
+    count = torch.cuda.device_count()
+    if device.index is not None and device.index >= count:
+        raise InputError(Problem("--device", "no-device", f"{name!r} was asked for; the machine has {count}, numbered from 0."))
+    return device
+
+
+def described(device: torch.device) -> str:
+    """Return what a model records of the device that it was trained on."""
+    return "cpu" if device.type == "cpu" else f"{device.type}: {torch.cuda.get_device_name(device)}"
