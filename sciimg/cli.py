@@ -30,6 +30,7 @@ for _name, _sub in (("data", data_app), ("recipes", recipes_app), ("metrics", me
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Device = Annotated[str | None, typer.Option(help="cpu (default; the same bits everywhere), cuda or cuda:N.")]
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's YAML file.")]
 _INTERNAL = 70  # EX_SOFTWARE of sysexits.h: a mistake of ours is neither a refusal nor bad input
 Reply = tuple[Any, str, int]  # JSON value, text for people, exit code
@@ -96,6 +97,16 @@ def main() -> None:
     app()
 
 
+def _choose(device: str | None) -> None:
+    """Check a device before anything is done on it, and hand it to the stages through the environment."""
+    import os
+
+    if device is not None:
+        from sciimg.augmenters.device import VARIABLE, usable
+
+        os.environ[VARIABLE] = str(usable(device))
+
+
 # ---------------------------------------------------------------- the whole way
 
 
@@ -106,6 +117,7 @@ def run(
     engine: Annotated[str, typer.Option(help="local or dask.")] = "local",
     slots: Annotated[int, typer.Option(min=0, help="Heavy stages at the same time; does not change results. 0: one a core.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
+    device: Device = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
@@ -115,6 +127,7 @@ def run(
     if dry_run:
         value = describe_plan(study, workdir, engine)
         return value, "\n".join(f"{s['stage']:<20} {'done' if s['done'] else 'to do'}" for s in value["stages"]), 0
+    _choose(device)
     outcome = launch(study, workdir, engine=engine, slots=slots)
     reasons = "\n".join(f"  - {r}" for r in outcome["reasons"])
     text = f"Decision  {outcome['decision']}\n{reasons}\nRelease   {outcome['release']}\nReport    {outcome['report']}"
@@ -238,12 +251,14 @@ def train(
     data: Annotated[Path, typer.Option(help="The real collection.")],
     out: Annotated[Path, typer.Option(help="The model folder to make.")],
     recipe: Annotated[str | None, typer.Option(help="Name of the recipe in the study; default: its first.")] = None,
+    device: Device = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
     """Train one recipe of a study on a collection."""
     from sciimg.stages.train import train_command
 
+    _choose(device)
     value = train_command(study, data, out, recipe)
     return value, f"Model  {out}\nDigest {value['digest']}", 0
 
@@ -258,12 +273,14 @@ def generate(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     sampler: Annotated[str | None, typer.Option()] = None,
     steps: Annotated[int | None, typer.Option(min=1)] = None,
+    device: Device = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
     """Draw samples from a trained model into a collection with lineage."""
     from sciimg.stages.generate import generate_command
 
+    _choose(device)
     value = generate_command(model, out, count=count, conditions=condition or [], masks=mask, seed=seed, sampler=sampler, steps=steps)
     return value, f"{value['count']} samples in {out}", 0
 

@@ -34,13 +34,14 @@ class Augmenter:
         self.card, self.system, self.digest = card, system, digest
 
     @classmethod
-    def load(cls, path: Path, device: str = "cpu") -> Self:
+    def load(cls, path: Path, device: str | None = None) -> Self:
         """Read a model folder.
 
         Parameters
         ----------
-        device : str
-            Where to run it: ``cpu``, or ``cuda`` where there is one. Only the CPU's bits are the same everywhere.
+        device : str, optional
+            Where to run it: ``cpu``, or ``cuda`` where there is one. Only the CPU's bits are the same everywhere. See
+            :func:`.device.usable`.
 
         Raises
         ------

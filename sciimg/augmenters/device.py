@@ -1,18 +1,28 @@
 """Where networks run. The CPU is the default, because only its results are bit-identical everywhere; a GPU is asked for by name."""
 
+import os
+
 import torch
 
 from sciimg.errors import InputError, Problem
 
+VARIABLE = "SCIIMG_DEVICE"  # the environment carries the choice to the stages of a run, on this machine or on a cluster's
 
-def usable(name: str) -> torch.device:
+
+def usable(name: str | None = None) -> torch.device:
     """Return a device that this machine has.
+
+    Parameters
+    ----------
+    name : str, optional
+        ``cpu``, ``cuda`` or ``cuda:N``; what the environment variable SCIIMG_DEVICE says when left out, and the CPU when that is not set.
 
     Raises
     ------
     InputError
         Kind ``no-device``: there is no such device, or this build of torch cannot use it.
     """
+    name = name or os.environ.get(VARIABLE) or "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:

@@ -46,7 +46,7 @@ def fit(
     provenance: dict[str, Any],
     progress: Progress | None = None,
     fed_from: Drawn | None = None,
-    device: str = "cpu",
+    device: str | None = None,
 ) -> None:
     """Train and write a model folder, whole or not at all.
 
@@ -69,8 +69,8 @@ def fit(
         ``progress(phase, step, steps, values)`` after every step.
     fed_from : Drawn, optional
         Gives the batches, where that is not ``source`` itself: the same patches in an order that a disk can follow.
-    device : str
-        Where to train: ``cpu``, whose bits repeat, or ``cuda``, whose do not; the model says which it was.
+    device : str, optional
+        Where to train: ``cpu``, whose bits repeat, or ``cuda``, whose do not; the model says which it was. See :func:`.device.usable`.
 
     Raises
     ------

@@ -79,7 +79,9 @@ def test_a_broken_metric_is_found(monkeypatch: pytest.MonkeyPatch, name: str, br
 
 def test_noise_that_depends_on_the_batch_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     class Shared:
-        def __init__(self, key: object, indices: object) -> None:
+        device = torch.device("cpu")
+
+        def __init__(self, key: object, indices: object, device: object = None) -> None:
             self.n = len(list(indices))  # type: ignore[call-overload]
             self.generator = torch.Generator().manual_seed(0)
 
