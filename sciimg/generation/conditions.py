@@ -1,22 +1,20 @@
-"""Conditions for new samples: masks of the training part, turned and bent; scalars moved a little inside the trained range.
-
-A mask is never taken over as it is, because a model that has learned pairs by heart would answer with the image it was learned from.
-"""
+"""Conditions for new samples: masks made from those of the training part; scalars moved a little inside the trained range."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, map_coordinates
 
+from sciimg.generation.masks import perturbed, recombined
 from sciimg.patches.source import PatchSource
 from sciimg.protocol.models import ScalarCondition
 from sciimg.randomness import generator
+from sciimg.types import PatchSet
 
-_BEND_PX = {2: 2.0, 3: 1.0}  # standard deviation of the displacement by dimensions; thin structures of a volume would tear at 2
-_BEND_SCALE_PX = 8.0  # how far neighbouring displacements agree
+_OTHERS = 3  # masks that lend objects or shapes to one
 _JITTER = 0.15  # of the spread of a scalar over the draw
 
 
@@ -38,7 +36,15 @@ class Conditions:
     groups: list[str]
 
 
-def draw_conditions(source: PatchSource, indices: Sequence[int], key: tuple[str | int, ...], *, turn: bool = True) -> Conditions:
+def draw_conditions(
+    source: PatchSource,
+    indices: Sequence[int],
+    key: tuple[str | int, ...],
+    *,
+    turn: bool = True,
+    masks: Literal["perturbed", "recombined"] = "perturbed",
+    made: NDArray[np.int32] | None = None,
+) -> Conditions:
     """Draw conditions from the training part; condition ``i`` depends on (key, i) alone.
 
     Parameters
@@ -49,6 +55,10 @@ def draw_conditions(source: PatchSource, indices: Sequence[int], key: tuple[str 
     key : tuple of str or int
     turn : bool
         Whether turned masks are plausible: not where a model was told of turns so that its samples have none.
+    masks : {"perturbed", "recombined"}
+        How new masks are made of real ones; see :mod:`sciimg.generation.masks`.
+    made : array of int32, shape (N, [Z,] Y, X), optional
+        Masks that come from elsewhere; the real ones are not used then.
     """
     patches = source.draw((*key, "conditions"), indices)
     scalars = [c.name for c in source.conditions if isinstance(c, ScalarCondition)]
@@ -59,33 +69,28 @@ def draw_conditions(source: PatchSource, indices: Sequence[int], key: tuple[str 
         table[scalars] = _jittered(table[scalars], survey, indices, key)
     labels = None
     if patches.labels is not None:
-        labels = np.stack([_perturbed(mask, generator(*key, "mask", i), turn) for mask, i in zip(patches.labels, indices, strict=True)])
+        labels = made if made is not None else _new_masks(source, patches, indices, key, turn, masks)
         for condition in source.conditions:
             if isinstance(condition, ScalarCondition) and condition.measure == "foreground-fraction":
                 table[condition.name] = (labels > 0).reshape(len(labels), -1).mean(1)  # the new mask decides it
     return Conditions(labels, table, [str(g) for g in patches.groups])
 
 
+def _new_masks(
+    source: PatchSource, patches: PatchSet, indices: Sequence[int], key: tuple[str | int, ...], turn: bool, how: str
+) -> NDArray[np.int32]:
+    assert patches.labels is not None
+    if how == "perturbed":
+        return np.stack([perturbed(mask, generator(*key, "mask", i), turn) for mask, i in zip(patches.labels, indices, strict=True)])
+    out = []
+    for mask, i in zip(patches.labels, indices, strict=True):
+        others = source.draw((*key, "others", i), range(_OTHERS)).labels
+        assert others is not None and patches.label_kind is not None
+        out.append(recombined([mask, *others], patches.label_kind, generator(*key, "mask", i), turn))
+    return np.stack(out)
+
+
 def _jittered(values: pd.DataFrame, survey: pd.DataFrame, indices: Sequence[int], key: tuple[str | int, ...]) -> NDArray[np.float64]:
     noise = np.stack([generator(*key, "scalars", i).normal(size=values.shape[1]) for i in indices])
     moved = values.to_numpy(float) + _JITTER * survey.to_numpy(float).std(0) * noise
     return np.asarray(np.clip(moved, survey.to_numpy(float).min(0), survey.to_numpy(float).max(0)))
-
-
-def _perturbed(mask: NDArray[np.int32], rng: np.random.Generator, turn: bool) -> NDArray[np.int32]:
-    """Turn (2D: the eight symmetries of a square; 3D: left-right, for the other turns make no anatomy) and bend, numbers kept."""
-    if turn and mask.ndim == 2:
-        turns = int(rng.integers(4)) if mask.shape[0] == mask.shape[1] else 2 * int(rng.integers(2))
-        mask = np.rot90(mask, turns)
-    if turn and rng.random() < 0.5:
-        mask = np.flip(mask, axis=-1)
-    fields = (_unit(gaussian_filter(rng.normal(size=mask.shape), _BEND_SCALE_PX, mode="wrap")) for _ in range(mask.ndim))
-    shift = [_BEND_PX[mask.ndim] * field for field in fields]
-    places = [g + s for g, s in zip(np.indices(mask.shape), shift, strict=True)]
-    bent: NDArray[np.int32] = map_coordinates(mask, places, order=0, mode="nearest", output=np.int32)
-    return bent
-
-
-def _unit(field: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the field with zero mean, so that a mask is bent and not moved out of its place, and unit variance."""
-    return np.asarray((field - field.mean()) / field.std())

@@ -238,13 +238,25 @@ class Patches(Model):
     min_foreground: float = Field(default=0.0, ge=0, le=1)
 
 
+class GeneratedMasks(Model):
+    """Masks drawn by a recipe that is trained on the masks of the training part."""
+
+    recipe: Name = "pixel-flow"
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
 class GenerationPlan(Model):
-    """What is generated. Masks and scalars are drawn from the training part and perturbed, never copied from the holdout."""
+    """What is generated. Masks and scalars are drawn from the training part and changed, never copied from the holdout."""
 
     count: int = Field(gt=0)
     sampler: str | None = None
     steps: int | None = Field(default=None, gt=0)
     guidance: float | None = Field(default=None, ge=0)
+    masks: Literal["perturbed", "recombined"] | GeneratedMasks | None = Field(
+        default=None,
+        description="Where masks come from: real ones bent and turned (the default), put together from objects and shapes of several, or "
+        "drawn by a recipe.",
+    )
     seed: int = Field(default=0, ge=0)
 
 
@@ -301,6 +313,9 @@ class ReleasePlan(Model):
     creator: str
 
 
+_LATER = (("generate", "masks"),)
+
+
 class Study(Model):
     """The contract. Field order is the order of a run."""
 
@@ -325,8 +340,15 @@ class Study(Model):
 
     @property
     def digest(self) -> Digest:
-        """SHA-256 of the study in canonical JSON, defaults included: formatting and comments do not change it."""
-        return digest_of(self.model_dump(mode="json"))
+        """SHA-256 of the study in canonical JSON, defaults included: formatting and comments do not change it.
+
+        Keys that came with a later version count where they are used, so that a study registered before them keeps its digest.
+        """
+        data = self.model_dump(mode="json")
+        for part, key in _LATER:
+            if data[part][key] is None:
+                del data[part][key]
+        return digest_of(data)
 
     @property
     def dims(self) -> Literal[2, 3]:

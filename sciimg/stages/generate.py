@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sciimg.protocol.models import MaskCondition, RecipePlan, Study
+from sciimg.errors import InputError, Problem
+from sciimg.protocol.models import GeneratedMasks, MaskCondition, RecipePlan, Study
 
 if TYPE_CHECKING:
     from sciimg.augmenters.model_file import ModelCard
+    from sciimg.patches.source import PatchSource
 
 _PAIRS = 64  # at most, in ``paired`` and ``reconstruction``
 
@@ -54,13 +56,13 @@ def generate_recipe(study: Study, plan: RecipePlan, model: Path, collection: Pat
         "progress": log,
     }
     if not (out / "synthetic").exists():
-        generate(
-            model,
-            out / "synthetic",
-            draw_conditions(source, range(asked.count), key, turn=not card.recipe.training.tell_symmetry),
-            seed=asked.seed,
-            **how,
-        )
+        turn = not card.recipe.training.tell_symmetry
+        if isinstance(asked.masks, GeneratedMasks):
+            made = _made_masks(study, asked.masks, source, PatchSource(images, table, "calibration", study.patches.shape), out)
+            conditions = draw_conditions(source, range(asked.count), key, turn=turn, made=made)
+        else:
+            conditions = draw_conditions(source, range(asked.count), key, turn=turn, masks=asked.masks or "perturbed")
+        generate(model, out / "synthetic", conditions, seed=asked.seed, **how)
     holdout = PatchSource(images, table, "holdout", study.patches.shape, study.conditions, study.patches.min_foreground)
     real = holdout.grid(limit=min(_PAIRS, study.validation.samples), seed_key=(*key, "paired"))
     real = real.take(np.flatnonzero(_seen(card, real.table)))
@@ -71,6 +73,27 @@ def generate_recipe(study: Study, plan: RecipePlan, model: Path, collection: Pat
         groups = [str(g) for g in real.groups]
         generate(model, out / "paired", Conditions(real.labels, told, groups), seed=asked.seed + 1, about=about, **how)
     _reconstruct(model, real, about, out / "reconstruction", study)
+
+
+def _made_masks(study: Study, plan: GeneratedMasks, train: "PatchSource", unseen: "PatchSource", out: Path) -> NDArray[np.int32]:
+    """Train a recipe on the masks of the training part and draw as many as are asked for; the model is kept in ``masks/``."""
+    from sciimg.augmenters.augmenter import Augmenter
+    from sciimg.augmenters.recipes import get_recipe
+    from sciimg.augmenters.training import fit
+    from sciimg.generation.mask_images import MaskImages, image_to_mask
+
+    kind = train.draw(("kind",), range(1)).label_kind
+    if kind is None:
+        raise InputError(Problem("generate.masks", "no-labels", "Masks are learned from label images, and the collection has none."))
+    model, key = out / "masks", (study.digest, "masks")
+    if not model.exists():
+        recipe = get_recipe(plan.recipe, plan.options, study.dims)
+        about = {"study": study.digest, "recipe": plan.recipe, "of": "masks"}
+        fit(recipe, MaskImages(train, kind), MaskImages(unseen, kind), (), key=key, out=model, provenance=about)
+    drawn = Augmenter.load(model).sample(
+        None, pd.DataFrame(index=range(study.generate.count)), key=key, indices=range(study.generate.count)
+    )
+    return image_to_mask(drawn, kind)
 
 
 def _seen(card: "ModelCard", table: pd.DataFrame) -> NDArray[np.bool_]:

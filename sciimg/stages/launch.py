@@ -80,14 +80,18 @@ def check_recipes(study: Path) -> None:
     """
     from sciimg.augmenters.recipes import get_recipe
     from sciimg.protocol import load_study
+    from sciimg.protocol.models import GeneratedMasks
 
     problems: list[Problem] = []
     plan = load_study(study).study
-    for recipe in plan.recipes:
+    named = [(f"recipes.{recipe.name}", recipe.recipe, recipe.options) for recipe in plan.recipes]
+    if isinstance(plan.generate.masks, GeneratedMasks):
+        named.append(("generate.masks", plan.generate.masks.recipe, plan.generate.masks.options))
+    for where, name, options in named:
         try:
-            get_recipe(recipe.recipe, recipe.options, plan.dims)
+            get_recipe(name, options, plan.dims)
         except InputError as error:
-            problems.extend(Problem(f"{study}: recipes.{recipe.name}", p.kind, p.message) for p in error.problems)
+            problems.extend(Problem(f"{study}: {where}", p.kind, p.message) for p in error.problems)
     if problems:
         raise InputError(problems)
 

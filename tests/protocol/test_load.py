@@ -214,3 +214,12 @@ def test_the_ready_studies_are_found_from_any_folder(tmp_path: Path, monkeypatch
 
 def test_a_folder_may_be_given(tmp_path: Path) -> None:
     assert load_study(ROOT / "protocols/tissue-demo.yaml", folder=tmp_path).folder == tmp_path
+
+
+def test_a_key_of_a_later_version_counts_where_it_is_used() -> None:
+    """What was registered before the key existed keeps its digest; asking for it makes another study."""
+    plain = parse_study(TISSUE.encode(), "s").study
+    same = plain.model_copy(update={"generate": plain.generate.model_copy(update={"masks": None})})
+    other = plain.model_copy(update={"generate": plain.generate.model_copy(update={"masks": "recombined"})})
+    assert same.digest == plain.digest != other.digest
+    assert "masks" not in str(plain.model_dump(mode="json", exclude_none=True)["generate"])
