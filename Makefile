@@ -40,7 +40,8 @@ wheel: env
 	$(BIN)/python -m build --wheel --no-isolation
 
 conformance: env
-	$(BIN)/python -m pytest tests/conformance -m "slow or not slow"
+	$(BIN)/python -m pytest tests/conformance
+	OMP_NUM_THREADS=1 $(BIN)/python tests/conformance/all_systems.py $(CONFORMANCE)
 
 test-independent: env
 	$(BIN)/python -m pytest tests/independent

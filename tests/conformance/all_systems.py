@@ -1,0 +1,132 @@
+"""Every system on real images, against three impostors: ``make conformance``.
+
+Writes ``reports/benchmarks/conformance.json`` and a page with a sample sheet for each row (``reports/conformance/README.md``). A row takes
+about a minute on one core; ``--only NAME...`` repeats some and keeps the others.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import sys
+import tempfile
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "support"))
+SHOWN = 8
+
+
+def main() -> int:
+    from systems.rows import ROWS
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", help="Names of recipes; the other rows are kept as they are.")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--out", type=Path, default=ROOT / "reports" / "benchmarks" / "conformance.json")
+    parser.add_argument("--page", type=Path, default=ROOT / "reports" / "conformance")
+    args = parser.parse_args()
+    wanted = [row for row in ROWS if not args.only or row[0] in args.only]
+    known = json.loads(args.out.read_text())["rows"] if args.out.exists() else []
+    rows = {(row["recipe"], row["dims"]): row for row in known if (row["recipe"], row["dims"]) in ROWS}
+    args.page.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
+        jobs = {pool.submit(_row, name, dims, args.page): (name, dims) for name, dims in wanted}
+        for job in as_completed(jobs):
+            name, dims = jobs[job]
+            row = job.result()
+            if row is None:
+                print(f"skipped {name} {dims}D: the package that holds its images is not installed", flush=True)
+                continue
+            rows[name, dims] = row
+            value = "undefined" if row["value"] is None else f"{row['value']:.3g}"
+            print(
+                f"{'passed ' if row['passed'] else 'FAILED '} {name:<24} {dims}D  {row['measure']} {value} ({row['threshold']:g})",
+                flush=True,
+            )
+            _write(args.out, args.page, [rows[key] for key in ROWS if key in rows])
+    return 0 if all(row["passed"] for row in rows.values()) else 1
+
+
+def _row(name: str, dims: int, page: Path) -> dict[str, Any] | None:
+    """One row in a process of its own; a recipe that breaks is a row that failed, and says why."""
+    sys.path.insert(0, str(ROOT / "tests" / "support"))
+    from systems.rows import run
+
+    from sciimg.augmenters.recipes import get_recipe
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            row = run(name, dims, Path(folder))
+        except Exception as error:
+            own = get_recipe(name)
+            asked = {"measure": own.reach.measure, "value": None, "threshold": own.reach.threshold(dims), "impostors": {}}
+            return {"system": own.systems[0], "recipe": name, "dims": dims, **asked, "seconds": 0.0, "passed": False, "error": repr(error)}
+    if row is None:
+        return None
+    if row.samples is not None and row.real is not None:
+        _sheet(row.real, row.samples, page / f"{name}-{dims}d.png")
+    return row.as_json()
+
+
+def _sheet(real: NDArray[Any], made: NDArray[Any], path: Path) -> None:
+    """Real images above, samples for their conditions below; the middle plane of volumes; the intensity scale is that of the real ones."""
+    from PIL import Image
+
+    planes = [x[:SHOWN, :, x.shape[2] // 2] if x.ndim == 5 else x[:SHOWN] for x in (real, made)]
+    low, high = (np.quantile(planes[0], q, axis=(0, 2, 3), keepdims=True) for q in (0.002, 0.998))
+    rows = []
+    for plane in planes:
+        grey = np.clip((plane - low) / np.maximum(high - low, 1e-12), 0, 1)
+        # first channel green, second magenta; one channel grey
+        rgb = np.stack([grey[:, -1], grey[:, 0], grey[:, -1]], axis=-1) if grey.shape[1] > 1 else np.repeat(grey[:, 0, ..., None], 3, -1)
+        framed = np.pad(rgb, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1.0)
+        rows.append(np.concatenate(list(framed), axis=1))
+    sheet = (np.concatenate(rows, axis=0) * 255).astype(np.uint8)
+    factor = max(1, 128 // real.shape[-1])
+    Image.fromarray(np.kron(sheet, np.ones((factor, factor, 1), np.uint8))).save(path, optimize=True)
+
+
+_PAGE = """# Every system on real images
+
+{passed} of {count} rows pass ({date}, {machine}, torch {torch}). Each recipe was trained for about a minute on one core: on a stained colon
+section (2D) or the ICBM 152 brain template (3D). The threshold must be reached by the recipe, and missed by an untrained network, a blurred
+mean of the training images, and a replay of the training set (whose copies are thrown out: a dash is what could not be measured).
+On each sheet real images are above, samples for their conditions below. `make conformance` repeats it.
+
+| system | recipe | dims | measure | value | threshold | untrained | blurred mean | replay | seconds | passed |
+|---|---|---|---|---|---|---|---|---|---|---|
+"""
+
+
+def _write(out: Path, page: Path, rows: list[dict[str, Any]]) -> None:
+    import torch
+
+    machine = f"{os.cpu_count()} cores, {platform.machine()}"
+    about = {"date": datetime.date.today().isoformat(), "machine": machine, "torch": torch.__version__}
+    out.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
+    text = _PAGE.format(passed=sum(row["passed"] for row in rows), count=len(rows), **about)
+    for row in rows:
+        impostors = [_number(row["impostors"].get(who)) for who in ("untrained", "blurred", "replay")]
+        cells = [row["system"], f"`{row['recipe']}`", f"{row['dims']}D", row["measure"], _number(row["value"]), _number(row["threshold"])]
+        text += "| " + " | ".join([*cells, *impostors, f"{row['seconds']:.0f}", "yes" if row["passed"] else "**no**"]) + " |\n"
+    for row in rows:
+        sheet = f"{row['recipe']}-{row['dims']}d.png"
+        if (page / sheet).exists():
+            text += f"\n## {row['system']} (`{row['recipe']}`, {row['dims']}D)\n\n![real above, samples below]({sheet})\n"
+    (page / "README.md").write_text(text)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
