@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training bench-io faults scale clean
+.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training bench-generation bench-io faults scale clean
 
 env: $(STAMP)
 
@@ -48,6 +48,9 @@ test-independent: env
 
 bench-training: env
 	$(BIN)/python tests/benchmarks/bench_training.py
+
+bench-generation: env
+	$(BIN)/python tests/benchmarks/bench_generation.py $(BENCH_GENERATION)
 
 bench-io: env
 	$(BIN)/python tests/benchmarks/bench_io.py --out reports/benchmarks/io.json $(BENCH_IO)
