@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sciimg.augmenters.build import build
 from sciimg.augmenters.conditioning.encoder import encode_condition
 from sciimg.augmenters.conditioning.schema import ConditionSchema
-from sciimg.augmenters.device import usable
+from sciimg.augmenters.device import enough_memory, usable
 from sciimg.augmenters.model_file import ModelCard, model_digest, read_card, read_weights
 from sciimg.augmenters.samplers.settings import SamplerSettings
 from sciimg.augmenters.system import Noise, System
@@ -182,7 +182,8 @@ class Augmenter:
             source=None if source is None else source[row_at],
         )
         device = self.system.device
-        images = self.system.sample(condition.on(device), Noise(key, range(first, first + CHUNK), device), settings)
+        with enough_memory(f"{CHUNK} samples of {self.card.shape[1:]} at a time", "Use fewer workers, or a machine with more."):
+            images = self.system.sample(condition.on(device), Noise(key, range(first, first + CHUNK), device), settings)
         structure = self.card.intensity.inverse(images.cpu().numpy()[places])
         return self._formed(structure, table, key, indices)
 

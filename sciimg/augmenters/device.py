@@ -1,10 +1,12 @@
 """Where networks run. The CPU is the default, because only its results are bit-identical everywhere; a GPU is asked for by name."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
-from sciimg.errors import InputError, Problem
+from sciimg.errors import InputError, Problem, TrainingFailedError
 
 VARIABLE = "SCIIMG_DEVICE"  # the environment carries the choice to the stages of a run, on this machine or on a cluster's
 
@@ -39,6 +41,25 @@ def usable(name: str | None = None) -> torch.device:
     if device.index is not None and device.index >= count:
         raise InputError(Problem("--device", "no-device", f"{name!r} was asked for; the machine has {count}, numbered from 0."))
     return device
+
+
+@contextmanager
+def enough_memory(what: str, advice: str) -> Iterator[None]:
+    """Turn a failed allocation into a message that says what to change.
+
+    Raises
+    ------
+    TrainingFailedError
+        Kind ``no-memory``.
+    """
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise TrainingFailedError(Problem("memory", "no-memory", f"There was not enough memory for {what}. {advice}")) from error
+    except RuntimeError as error:
+        if "alloc" not in str(error).lower() or "memory" not in str(error).lower():
+            raise
+        raise TrainingFailedError(Problem("memory", "no-memory", f"There was not enough memory for {what}. {advice}")) from error
 
 
 def described(device: torch.device) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sciimg.augmenters import checkpoint
 from sciimg.augmenters.checkpoint import State, prefixed, under
+from sciimg.augmenters.device import enough_memory
 from sciimg.augmenters.feed import Feed
 from sciimg.augmenters.optimisation import Trainer
 from sciimg.augmenters.system import Batch, Phase, System, autocast
@@ -111,6 +112,18 @@ class _Run:
 
     def _move(self, step: int) -> None:
         """Let every player take one step."""
+        with enough_memory(
+            f"a step of phase {self.phase.name!r}", "Lower training.batch (and space.training.batch), or cut smaller patches."
+        ):
+            values = self._moved(step)
+        if not all(math.isfinite(value) for value in values.values()):
+            self._fail(step, values)
+        for quantity, value in values.items():
+            self.curves.setdefault(quantity, []).append(value)
+        if self.loop.progress is not None:
+            self.loop.progress(self.phase.name, step + 1, self.schedule.steps, values)
+
+    def _moved(self, step: int) -> dict[str, float]:
         batch = self.loop.feed.batch(self.phase.name, step, self.schedule.steps, self.schedule.batch)
         values: dict[str, float] = {}
         self.loop.system.train()
@@ -126,12 +139,7 @@ class _Run:
             losses["loss"].backward()
             norm = trainer.step(step)
             values |= {f"{name}.{quantity}": float(value.detach()) for quantity, value in losses.items()} | {f"{name}.gradient": norm}
-        if not all(math.isfinite(value) for value in values.values()):
-            self._fail(step, values)
-        for quantity, value in values.items():
-            self.curves.setdefault(quantity, []).append(value)
-        if self.loop.progress is not None:
-            self.loop.progress(self.phase.name, step + 1, self.schedule.steps, values)
+        return values
 
     def _only(self, mover: Trainer) -> None:
         if len(self.trainers) > 1:

@@ -47,6 +47,20 @@ def get_recipe(name: str, options: dict[str, Any] | None = None, dims: Literal[2
         raise InputError(_bad_options(name, error)) from None
 
 
+def too_small(recipe: Recipe) -> list[Problem]:
+    """Return what keeps budgets from teaching anything: a training that ends before its learning rate has risen."""
+    schedules = {"training": recipe.training, "space.training": getattr(recipe.space, "training", None)}
+    return [
+        Problem(
+            f"{recipe.name}: {name}.steps",
+            "budget-too-small",
+            f"The learning rate rises over {own.warmup} steps, and training ends after {own.steps}. Give more steps, or set {name}.warmup.",
+        )
+        for name, own in schedules.items()
+        if own is not None and own.steps <= own.warmup
+    ]
+
+
 def summaries() -> list[dict[str, Any]]:
     """Return one line a recipe: its place on every axis of the space of choices."""
     return [

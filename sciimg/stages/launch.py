@@ -78,7 +78,7 @@ def check_recipes(study: Path) -> None:
     InputError
         With every problem of every recipe of the study.
     """
-    from sciimg.augmenters.recipes import get_recipe
+    from sciimg.augmenters.recipes import get_recipe, too_small
     from sciimg.protocol import load_study
     from sciimg.protocol.models import GeneratedMasks
 
@@ -89,7 +89,7 @@ def check_recipes(study: Path) -> None:
         named.append(("generate.masks", plan.generate.masks.recipe, plan.generate.masks.options))
     for where, name, options in named:
         try:
-            get_recipe(name, options, plan.dims)
+            problems.extend(Problem(f"{study}: {where}", p.kind, p.message) for p in too_small(get_recipe(name, options, plan.dims)))
         except InputError as error:
             problems.extend(Problem(f"{study}: {where}", p.kind, p.message) for p in error.problems)
     if problems:

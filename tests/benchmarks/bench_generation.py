@@ -55,7 +55,7 @@ DATA: dict[str, tuple[str, dict[str, Any]]] = {
     "nuclei-128": ("nuclei.yaml", {"patches": {"shape": [128, 128]}}),
     "hippocampus": ("hippocampus.yaml", {}),
 }
-SMALL = {"training.steps": 3, "training.batch": 4, "training.held_out_patches": 8}
+SMALL = {"training.steps": 3, "training.warmup": 1, "training.batch": 4, "training.held_out_patches": 8}
 RECIPES = ("ldm", "gan")
 STEPS = 10  # Heun steps of the reference
 
@@ -115,7 +115,7 @@ def _study(name: str, seed: int, workdir: Path, small: bool) -> Path:
         data["validation"]["downstream"] |= {"seeds": 2, "steps": 5}
         for recipe in data["recipes"]:
             own = get_recipe(recipe["recipe"]).model_dump()
-            recipe["options"] = SMALL | ({"space.training.steps": 3} if "training" in own["space"] else {})
+            recipe["options"] = SMALL | ({"space.training.steps": 3, "space.training.warmup": 1} if "training" in own["space"] else {})
     path = workdir / f"{name}-{seed}.yaml"
     path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
     return path

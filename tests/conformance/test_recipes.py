@@ -4,6 +4,7 @@ These rows hold for a few steps of training. What a trained recipe must reach on
 ``all_systems.py`` (``make conformance``).
 """
 
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,29 @@ def test_trains_and_samples_whatever_the_company(name: str, dims: int, tmp_path:
     for rows in ([3], [0, 1, 2], [8, 5]):
         got = model.sample(told.labels[rows], table.iloc[rows], key=key, indices=rows, steps=2, workers=2)
         assert np.array_equal(got, whole[rows])
+
+
+@pytest.mark.parametrize(("name", "dims"), ROWS, ids=IDS)
+def test_a_training_that_is_killed_at_every_step_gives_the_same_bytes(name: str, dims: int, tmp_path: Path) -> None:
+    shape, channels = ((16, 16), ("a", "b")) if dims == 2 else ((8, 8, 8), ("a",))
+    recipe, parts = shrunk(get_recipe(name, {}, dims)), (Textures(shape, channels), Textures(shape, channels, "calibration"))
+    key = ("killed", name)
+    fit(recipe, *parts, CONDITIONS, key=key, out=tmp_path / "whole", provenance={})
+
+    def kill(phase: str, step: int, steps: int, values: dict[str, float]) -> None:
+        if step not in survived[phase]:
+            survived[phase].add(step)
+            raise KeyboardInterrupt
+
+    survived: dict[str, set[int]] = defaultdict(set)
+    for _ in range(50):
+        try:
+            fit(recipe, *parts, CONDITIONS, key=key, out=tmp_path / "killed", provenance={}, progress=kill)
+            break
+        except KeyboardInterrupt:
+            continue
+    for file in ("model.safetensors", "model.json", "curves.json"):
+        assert (tmp_path / "killed" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
 
 def test_every_recipe_is_described() -> None:

@@ -40,7 +40,7 @@ patches: {shape: SHAPE}
 conditions:
   - {kind: scalar, name: level, measure: channel-mean, channel: intensity}
 recipes:
-  - {name: ldm, recipe: ldm, options: {training.steps: 12, space.training.steps: 12}}
+  - {name: ldm, recipe: ldm, options: {training.steps: 12, training.warmup: 4, space.training.steps: 12, space.training.warmup: 4}}
 generate: {count: 24, steps: 4}
 validation: {samples: 24, bootstrap: 50, physics: [intensity-law]}
 gates:

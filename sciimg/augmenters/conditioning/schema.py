@@ -172,6 +172,9 @@ def learn_schema(
             case MaskCondition(name=name):
                 if patches.labels is None or patches.label_kind is None:
                     problems.append(Problem(name, "no-labels", "A mask condition needs labels in the collection; ingest with labels."))
+                elif not patches.labels.any():
+                    message = "No mask of the training part has anything in it. Check that masks and images belong together."
+                    problems.append(Problem(name, "empty-masks", message))
                 else:
                     parts["mask"] = MaskSchema(name=name, kind=patches.label_kind, classes=classes)
             case ScalarCondition(name=name):
@@ -184,7 +187,13 @@ def learn_schema(
                     mean, std, low, high = (float(f(values)) for f in (np.mean, np.std, np.min, np.max))
                     parts["scalars"] += (ScalarRange(name=name, mean=mean, std=std, low=low, high=high),)
             case ClassCondition(name=name):
-                parts["classes"] += (Categories(name=name, values=tuple(sorted(set(patches.table[name].astype(str))))),)
+                found = tuple(sorted(set(patches.table[name].astype(str))))
+                if len(found) < 2:
+                    message = (
+                        f"Every training image is of class {found[0]!r}: there is nothing to tell. Leave the condition out, or add classes."
+                    )
+                    problems.append(Problem(name, "one-class", message))
+                parts["classes"] += (Categories(name=name, values=found),)
             case ImageCondition(name=name, channels=channels):
                 given = [patches.channels.index(channel) for channel in channels]
                 parts["image"] = ImageSchema(name=name, scale=learn_scale(patches.images[:, given], channels))
