@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training bench-generation bench-io faults scale clean
+.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training bench-generation bench-gpu bench-io faults scale clean
 
 env: $(STAMP)
 
@@ -51,6 +51,9 @@ bench-training: env
 
 bench-generation: env
 	$(BIN)/python tests/benchmarks/bench_generation.py $(BENCH_GENERATION)
+
+bench-gpu: env
+	$(BIN)/python tests/benchmarks/bench_gpu.py $(BENCH_GPU)
 
 bench-io: env
 	$(BIN)/python tests/benchmarks/bench_io.py --out reports/benchmarks/io.json $(BENCH_IO)
