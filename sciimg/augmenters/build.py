@@ -10,7 +10,14 @@ from sciimg.augmenters.grid import Step, halvings, product
 from sciimg.augmenters.processes.adversarial import AdversarialProcess as AdversarialGame
 from sciimg.augmenters.processes.classifier import Classifier
 from sciimg.augmenters.processes.gaussian import GaussianProcess
-from sciimg.augmenters.processes.settings import AdversarialProcess, DiffusionProcess, EDMProcess, FlowProcess, GaussianSettings, ScoreProcess
+from sciimg.augmenters.processes.settings import (
+    AdversarialProcess,
+    DiffusionProcess,
+    EDMProcess,
+    FlowProcess,
+    GaussianSettings,
+    ScoreProcess,
+)
 from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.spaces.kl import KLAutoencoder
 from sciimg.augmenters.spaces.pixel import Pixels
@@ -63,7 +70,8 @@ def _process(recipe: Recipe, schema: ConditionSchema, space: Space, shape: tuple
             generator, discriminator = Generator(sizes, backbone), Discriminator(sizes, backbone)
             return AdversarialGame(process, space, generator, discriminator, recipe.training, (channels, *grid))
         case process, backbone:
-            message = f"Process {process.kind!r} cannot use backbone {backbone.kind!r}: flow, ddpm, edm and score take a unet, adversarial a convnet."
+            takes = "flow, ddpm, edm and score take a unet, adversarial a convnet"
+            message = f"Process {process.kind!r} cannot use backbone {backbone.kind!r}: {takes}."
             raise InputError(Problem(f"{recipe.name}: backbone", "bad-option", message))
 
 

@@ -36,7 +36,6 @@ class GaussianData:
         z = (x - path.alpha(t) * self.mean) / self.spread(path, t)
         return path.alpha(s) * self.mean + self.spread(path, s) * z
 
-
     def log_density(self, x: Tensor) -> Tensor:
         """Return the logarithm of the density at each value."""
         return -0.5 * ((x - self.mean) / self.std) ** 2 - math.log(self.std * math.sqrt(2 * math.pi))

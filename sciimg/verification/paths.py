@@ -47,8 +47,8 @@ def checks() -> Iterator[Check]:
     yield check("path-vp-drift", 0, max(abs(vp.slopes(t)[0] / vp.alpha(t) + 0.5 * (0.1 + 19.9 * t)) for t in _TIMES), 1e-12, _VP)
     added = [2 * ve.sigma(t) * ve.slopes(t)[1] / (2 * math.log(5000)) - (0.01 * 5000**t) ** 2 for t in _TIMES]  # d sigma² / dt = g²
     yield check("path-ve-diffusion", 0, max(abs(a) for a in added), 1e-9, _VE)
-    for name, path, source in (("linear", flow, _FLOW), ("cosine", cosine, _COSINE)):
-        ends = abs(path.alpha(0) - 1) + abs(path.sigma(0)) + abs(path.alpha(1)) + abs(path.sigma(1) - 1)
+    for name, between, source in (("linear", flow, _FLOW), ("cosine", cosine, _COSINE)):
+        ends = abs(between.alpha(0) - 1) + abs(between.sigma(0)) + abs(between.alpha(1)) + abs(between.sigma(1) - 1)
         yield check(f"path-{name}-ends", 0, ends, 1e-15, source)
     for name, path in _PATHS:
         yield check(f"path-{name}-slopes", 0, max(_slope_error(path, t) for t in _TIMES), 1e-7, "central difference of alpha and sigma")
@@ -71,7 +71,9 @@ def _edm_error(sigma: float, data: float) -> float:
     output = torch.tensor([-0.8, 0.5], dtype=torch.float64)
     denoised = own.split(NoiseLevelPath(), sigma, x, output)[0]
     scale = abs(own.scale(NoiseLevelPath(), sigma) - 1 / math.sqrt(sigma**2 + data**2))
-    return max(float((denoised - (skip * x + out * output)).abs().max()), scale, abs(own.time(NoiseLevelPath(), sigma) - math.log(sigma) / 4))
+    return max(
+        float((denoised - (skip * x + out * output)).abs().max()), scale, abs(own.time(NoiseLevelPath(), sigma) - math.log(sigma) / 4)
+    )
 
 
 def _slope_error(path: Path, t: float, h: float = 1e-6) -> float:

@@ -37,6 +37,7 @@ _LATENT = Reach(
     options=_OPTIONS | {"space.training.steps": 120},
     options_3d=_OPTIONS_3D | {"space.training.steps": 60, "space.training.batch": 4},
 )
+_ALL = Conditioning()
 _SECOND = Schedule(steps=300, batch=16, learning_rate=5e-4, ema=0.99)  # phases after the flow is learned
 
 
@@ -47,7 +48,7 @@ def _pixels(
     sampler: SamplerSettings,
     cites: tuple[str, ...],
     reach: Reach = _OBEYS,
-    conditioning: Conditioning = Conditioning(),
+    conditioning: Conditioning = _ALL,
     in_3d: dict[str, object] | None = None,
 ) -> Recipe:
     """Return a recipe in pixels that differs from others in process and sampler alone."""

@@ -50,7 +50,7 @@ class Classifier(nn.Module):
     def log_likelihood(self, x: Tensor, times: Tensor, condition: Condition) -> Tensor:
         """Return log p(condition | x_t), shape (N,), for points (N, C, [Z,] Y, X) and times (N,)."""
         told = condition.vector
-        output = self(x, times)
+        output: Tensor = self(x, times)
         mean, log_variance = output[:, : 2 * self.scalars].chunk(2, dim=1)
         log_variance = _SHARPEST + nn.functional.softplus(log_variance - _SHARPEST)
         error = (told[:, : self.scalars] - mean).square()

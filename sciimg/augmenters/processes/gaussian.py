@@ -112,7 +112,8 @@ class GaussianProcess(Process):
 
     def wanted(self, data: Tensor, noise: Tensor, times: Tensor) -> Tensor:
         """Return what the network should predict."""
-        p, q = (self.columns(times, lambda t, part=part: self.target.target(self.path, t)[part], data) for part in (0, 1))
+        p = self.columns(times, lambda t: self.target.target(self.path, t)[0], data)
+        q = self.columns(times, lambda t: self.target.target(self.path, t)[1], data)
         return p * data + q * noise
 
     def network_times(self, times: Tensor) -> Tensor:
@@ -174,7 +175,7 @@ class GaussianProcess(Process):
             return solver_of(settings)(self.field(told, settings), self.path, x, times, normal).float()
 
     def encode(self, points: Tensor, condition: Condition, settings: SamplerSettings, rounds: int = 3) -> Tensor:
-        """Carry points of the space to the noise from which the ddim solver makes them (:func:`ddim_inversion`); undone by :meth:`decode`."""
+        """Carry points of the space to the noise from which ddim makes them (:func:`ddim_inversion`); undone by :meth:`decode`."""
         told = condition.resized(points.shape[2:])
         times = self.grid(settings)
         with torch.no_grad(), autocast(self.schedule.precision, points.device.type):
@@ -182,7 +183,7 @@ class GaussianProcess(Process):
         return x / self.path.spread(times[0])
 
     def log_likelihood(self, points: Tensor, condition: Condition, steps: int, probes: Tensor | None = None) -> Tensor:
-        """Return log p(points | condition) in nats, shape (N,), by the probability-flow ODE (:func:`log_likelihood`), in float32 networks."""
+        """Return log p(points | condition) in nats, shape (N,), along the probability-flow ODE (:func:`log_likelihood`)."""
         told = condition.resized(points.shape[2:])
         times = times_of("karras", self.path, steps, self.start)[-2::-1]
         return log_likelihood(self.field(told, SamplerSettings()), self.path, points.double(), times, probes)

@@ -71,7 +71,7 @@ class ReflowPhase(_Pairs):
 
 
 class DistilPhase(_Pairs):
-    """Regress the data on the noise in one step of a copy of the network (Liu et al. 2023, arXiv:2309.06380, eq. 6, with an L2 distance)."""
+    """Regress the data on the noise in one step of a copy of the network (Liu et al. 2023, arXiv:2309.06380, eq. 6, in L2)."""
 
     name = "distil"
 

@@ -12,9 +12,7 @@ Grid = Literal["uniform", "karras", "logsnr"]
 class SamplerSettings(Settings):
     """How samples are drawn: solver, number of steps, guidance strength (1 is none)."""
 
-    name: Literal[
-        "euler", "heun", "ddim", "dpm-solver++", "unipc-2", "unipc-3", "ancestral", "predictor-corrector", "one-step"
-    ] = "heun"
+    name: Literal["euler", "heun", "ddim", "dpm-solver++", "unipc-2", "unipc-3", "ancestral", "predictor-corrector", "one-step"] = "heun"
     steps: int = Field(default=12, gt=0)
     grid: Grid = Field(default="uniform", description="Steps alike in time, in a root of the noise level (Karras 2022), or in log-SNR.")
     guidance: float = Field(default=1.0, ge=0, description="Power of p(condition | x): 0 does not listen, 1 is what was learned.")

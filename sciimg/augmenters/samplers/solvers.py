@@ -41,7 +41,7 @@ def heun(predict: Predict, path: Path, x: Tensor, times: Sequence[float], normal
     gain = min(churn / (len(times) - 1), _MOST_CHURN)
     for now, then in pairwise(times):
         if gain > 0 and _CHURNED[0] <= path.level(now) <= _CHURNED[1]:
-            x, now = _noisier(path, x, now, gain, normal)  # noqa: PLW2901 — the step begins there
+            x, now = _noisier(path, x, now, gain, normal)
         slope = path.velocity(now, *predict(x, now))
         ahead = x + (then - now) * slope
         if then > 0:
