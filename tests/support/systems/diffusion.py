@@ -69,7 +69,7 @@ def _neighbours(code: NDArray[Any]) -> float:
 
 
 def few_steps(answerer: Answerer, subject: Subject) -> float | None:
-    """KID of the recipe's own sampler over that of 25 Euler steps of the flow it was taught by; None where it is no better than half a mean.
+    """KID of the recipe's own sampler over that of 25 Euler steps of the flow it was taught by; None where it is poor.
 
     Both in units of the blurred mean's distance.
     """
