@@ -43,6 +43,9 @@ def build(recipe: Recipe, schema: ConditionSchema, shape: tuple[int, ...], spaci
     padded = padded_shape(shape, product(steps, dims))
     space = _space(recipe, padded, steps[:inside])
     process = _process(recipe, schema, space, padded, steps[inside:])
+    if recipe.sampler.name not in process.samplers:
+        message = f"The process is sampled by {', '.join(process.samplers)}; got {recipe.sampler.name!r}."
+        raise InputError(Problem(f"{recipe.name}: sampler.name", "bad-option", message))
     return System(space, process, shape, padded)
 
 

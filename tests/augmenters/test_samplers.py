@@ -63,9 +63,7 @@ def test_order_of_convergence_from_noise_to_data(name: str, order: int, path: Pa
 
 
 @pytest.mark.parametrize("path", EVERY, ids=named)
-@pytest.mark.parametrize(
-    ("name", "order"), [("euler", 1), ("ddim", 1), ("heun", 2), ("dpm-solver++", 2), ("unipc-2", 2), ("unipc-3", 3)]
-)
+@pytest.mark.parametrize(("name", "order"), [("euler", 1), ("ddim", 1), ("heun", 2), ("dpm-solver++", 2), ("unipc-2", 2), ("unipc-3", 3)])
 def test_order_of_convergence_between_noise_levels(name: str, order: int, path: Path) -> None:
     coarse, fine = error(name, path, between(path, 160)), error(name, path, between(path, 320))
     assert math.log2(coarse / fine) == pytest.approx(order, abs=0.1)
@@ -179,9 +177,7 @@ def test_random_signs_estimate_the_divergence() -> None:
     x, truth = drawn_and_known()
     path, generator = LinearPath(), torch.Generator().manual_seed(4)
     probes = torch.randint(0, 2, (16, *x.shape), generator=generator).double() * 2 - 1
-    one, many = (
-        log_likelihood(correlated(path), path, x, times_of("karras", path, 30, 1.0)[-2::-1], own) for own in (probes[:1], probes)
-    )
+    one, many = (log_likelihood(correlated(path), path, x, times_of("karras", path, 30, 1.0)[-2::-1], own) for own in (probes[:1], probes))
     assert (one - truth).abs().mean() > (many - truth).abs().mean()
     assert torch.allclose(many, truth, atol=0.6)
 
