@@ -30,13 +30,17 @@ _LATENT_IN_3D = _IN_3D | {"training.batch": 8, "space.training.batch": 8}
 
 _OPTIONS = {"training.steps": 500, "training.batch": 16}
 _OPTIONS_3D = {"training.steps": 150, "training.batch": 4}
-_OBEYS = Reach(measure="mask-obedience", at_least=0.7, options=_OPTIONS, options_3d=_OPTIONS_3D)
+_PIXELS = Reach(measure="mask-obedience", at_least=0.7, options=_OPTIONS, options_3d=_OPTIONS_3D)
 _LATENT = Reach(
     measure="mask-obedience",
     at_least=0.7,
     options=_OPTIONS | {"space.training.steps": 120},
     options_3d=_OPTIONS_3D | {"space.training.steps": 60, "space.training.batch": 4},
 )
+# what samplers and parameterisations do shows in small networks
+_SHORT = {"training.steps": 400, "training.batch": 16, "training.learning_rate": 2e-3, "backbone.widths": [16, 32, 64]}
+_SHORT_3D = {"training.steps": 200, "training.batch": 4}
+_OBEYS = Reach(measure="mask-obedience", at_least=0.7, options=_SHORT, options_3d=_SHORT_3D)
 _ALL = Conditioning()
 _SECOND = Schedule(steps=300, batch=16, learning_rate=5e-4, ema=0.99)  # phases after the flow is learned
 
@@ -92,13 +96,21 @@ RECIPES = (
         cites=(_LATENT_DIFFUSION, _DDPM, _DDIM, _GUIDANCE),
         reach=_LATENT,
     ),
-    _pixels("pixel-flow", ("rectified flow",), FlowProcess(), SamplerSettings(name="heun", steps=12), (_RECTIFIED_FLOW, _GUIDANCE)),
+    _pixels(
+        "pixel-flow",
+        ("rectified flow",),
+        FlowProcess(),
+        SamplerSettings(name="heun", steps=12),
+        (_RECTIFIED_FLOW, _GUIDANCE),
+        _PIXELS,
+    ),
     _pixels(
         "pixel-ddpm",
         ("DDPM", "DDIM"),
         DiffusionProcess(predict="epsilon"),
         SamplerSettings(name="ancestral", steps=100),
         (_DDPM, _DDIM, _GUIDANCE),
+        _PIXELS,
     ),
     _pixels(
         "ddim",
@@ -106,7 +118,7 @@ RECIPES = (
         DiffusionProcess(predict="v"),
         SamplerSettings(name="ddim", steps=25),
         (_DDIM, _V),
-        Reach(measure="round-trip", at_least=0.6, options=_OPTIONS, options_3d=_OPTIONS_3D),
+        Reach(measure="round-trip", at_least=0.6, options=_SHORT, options_3d=_SHORT_3D),
     ),
     _pixels(
         "dpm-solver++",
@@ -128,7 +140,7 @@ RECIPES = (
         EDMProcess(),
         SamplerSettings(name="heun", steps=10, grid="karras"),
         (_EDM,),
-        Reach(measure="kid", at_most=0.3, options=_OPTIONS, options_3d=_OPTIONS_3D),
+        Reach(measure="kid", at_most=0.3, options=_SHORT, options_3d=_SHORT_3D),
     ),
     _pixels(
         "score-vp",
@@ -153,8 +165,8 @@ RECIPES = (
         Reach(
             measure="few-steps",
             at_most=1.5,
-            options=_OPTIONS | {"process.reflow.training.steps": 150},
-            options_3d=_OPTIONS_3D | {"process.reflow.training.steps": 60},
+            options=_SHORT | {"process.reflow.training.steps": 150, "process.reflow.steps": 8},
+            options_3d=_SHORT_3D | {"process.reflow.training.steps": 80},
         ),
         in_3d={"process.reflow.training.batch": 4},
     ),
@@ -167,8 +179,8 @@ RECIPES = (
         Reach(
             measure="few-steps",
             at_most=1.5,
-            options=_OPTIONS | {"process.distil.training.steps": 200},
-            options_3d=_OPTIONS_3D | {"process.distil.training.steps": 80},
+            options=_SHORT | {"process.distil.training.steps": 150, "process.distil.steps": 8},
+            options_3d=_SHORT_3D | {"process.distil.training.steps": 80},
         ),
         in_3d={"process.distil.training.batch": 4},
     ),
@@ -181,8 +193,8 @@ RECIPES = (
         Reach(
             measure="guidance-obedience",
             at_least=0.5,
-            options=_OPTIONS | {"process.classifier.training.steps": 200},
-            options_3d=_OPTIONS_3D | {"process.classifier.training.steps": 100},
+            options=_SHORT | {"process.classifier.training.steps": 150, "process.classifier.width": 16},
+            options_3d=_SHORT_3D | {"process.classifier.training.steps": 100},
         ),
         Conditioning(uses=("scalar", "class")),
         in_3d={"process.classifier.training.batch": 4},
@@ -193,7 +205,7 @@ RECIPES = (
         FlowProcess(),
         SamplerSettings(name="heun", steps=12, guidance=1.5, guidance_interval=(0.2, 80.0)),
         (_GUIDANCE, "Kynkaanniemi et al. 2024, arXiv:2404.07724"),
-        Reach(measure="guidance-obedience", at_least=0.5, options=_OPTIONS, options_3d=_OPTIONS_3D),
+        Reach(measure="guidance-obedience", at_least=0.5, options=_SHORT, options_3d=_SHORT_3D),
         Conditioning(drop=0.15),
     ),
 )

@@ -76,13 +76,12 @@ class GaussianProcess(Process):
     # ---------------------------------------------------------------- training
 
     def times(self, n: int, generator: torch.Generator) -> Tensor:
-        """Draw training times, float64, spread evenly over their distribution: one in each of n parts (Kingma 2021, arXiv:2107.00630, I.1).
+        """Draw training times, float64, one in each of n equally likely parts: a loss averaged over them has little noise.
 
         Logit-normal for flow (Esser 2024, arXiv:2403.03206, eq. 19), log-normal noise levels for EDM (Karras 2022, table 1), else uniform.
         """
-        first = torch.rand(1, generator=generator, device=generator.device, dtype=torch.float64)
-        shares = (first + torch.arange(n, device=generator.device, dtype=torch.float64) / n) % 1.0
-        shares = shares.clamp(_TAIL, 1 - _TAIL)
+        within = torch.rand(n, generator=generator, device=generator.device, dtype=torch.float64)
+        shares = ((torch.arange(n, device=generator.device) + within) / n).clamp(_TAIL, 1 - _TAIL)
         match self.settings:
             case FlowProcess():
                 return torch.sigmoid(self.settings.time_mean + self.settings.time_std * torch.special.ndtri(shares))
