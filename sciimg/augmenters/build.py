@@ -8,8 +8,16 @@ from sciimg.augmenters.backbones.unet import UNet
 from sciimg.augmenters.conditioning.schema import ConditionSchema
 from sciimg.augmenters.grid import Step, halvings, product
 from sciimg.augmenters.processes.adversarial import AdversarialProcess as AdversarialGame
+from sciimg.augmenters.processes.classifier import Classifier
 from sciimg.augmenters.processes.gaussian import GaussianProcess
-from sciimg.augmenters.processes.settings import AdversarialProcess, DiffusionProcess, FlowProcess
+from sciimg.augmenters.processes.settings import (
+    AdversarialProcess,
+    DiffusionProcess,
+    EDMProcess,
+    FlowProcess,
+    GaussianSettings,
+    ScoreProcess,
+)
 from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.spaces.kl import KLAutoencoder
 from sciimg.augmenters.spaces.pixel import Pixels
@@ -35,6 +43,9 @@ def build(recipe: Recipe, schema: ConditionSchema, shape: tuple[int, ...], spaci
     padded = padded_shape(shape, product(steps, dims))
     space = _space(recipe, padded, steps[:inside])
     process = _process(recipe, schema, space, padded, steps[inside:])
+    if recipe.sampler.name not in process.samplers:
+        message = f"The process is sampled by {', '.join(process.samplers)}; got {recipe.sampler.name!r}."
+        raise InputError(Problem(f"{recipe.name}: sampler.name", "bad-option", message))
     return System(space, process, shape, padded)
 
 
@@ -55,11 +66,22 @@ def _process(recipe: Recipe, schema: ConditionSchema, space: Space, shape: tuple
         fold *= image // point
     sizes = FieldSizes(channels, tuple(grid), steps, schema.spatial * fold, schema.vector, schema.words)
     match recipe.process, recipe.backbone:
-        case (FlowProcess() | DiffusionProcess()) as process, UNetBackbone() as backbone:
-            return GaussianProcess(process, space, UNet(sizes, backbone), recipe.training, recipe.conditioning.drop)
+        case (FlowProcess() | DiffusionProcess() | EDMProcess() | ScoreProcess()) as process, UNetBackbone() as backbone:
+            classifier = _classifier(recipe.name, process, schema, sizes)
+            return GaussianProcess(process, space, UNet(sizes, backbone), recipe.training, recipe.conditioning.drop, classifier)
         case AdversarialProcess() as process, ConvNetBackbone() as backbone:
             generator, discriminator = Generator(sizes, backbone), Discriminator(sizes, backbone)
             return AdversarialGame(process, space, generator, discriminator, recipe.training, (channels, *grid))
         case process, backbone:
-            message = f"Process {process.kind!r} cannot use backbone {backbone.kind!r}: flow and ddpm take a unet, adversarial a convnet."
+            takes = "flow, ddpm, edm and score take a unet, adversarial a convnet"
+            message = f"Process {process.kind!r} cannot use backbone {backbone.kind!r}: {takes}."
             raise InputError(Problem(f"{recipe.name}: backbone", "bad-option", message))
+
+
+def _classifier(name: str, process: GaussianSettings, schema: ConditionSchema, sizes: FieldSizes) -> Classifier | None:
+    if process.classifier is None:
+        return None
+    if not schema.scalars and not schema.classes:
+        message = "Classifier guidance reads scalars and classes; the study has neither. Add one, or set process.classifier to null."
+        raise InputError(Problem(f"{name}: process.classifier", "no-condition", message))
+    return Classifier(sizes, len(schema.scalars), tuple(len(c.values) for c in schema.classes), process.classifier.width)

@@ -343,9 +343,9 @@ def padded_shape(shape: tuple[int, ...], multiple: Step) -> tuple[int, ...]:
     return (shape[0], *(-(-size // step) * step for size, step in zip(shape[1:], multiple, strict=True)))
 
 
-def autocast(precision: Literal["bf16", "fp32"], device: torch.device) -> torch.autocast:
+def autocast(precision: Literal["bf16", "fp32"], device: torch.device | str) -> torch.autocast:
     """Return the context in which networks run."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
 def count_parameters(module: nn.Module) -> int:

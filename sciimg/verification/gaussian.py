@@ -27,7 +27,7 @@ class GaussianData:
         def ideal(x: Tensor, t: float) -> tuple[Tensor, Tensor]:
             a, s = path.alpha(t), path.sigma(t)
             data = self.mean + a * self.std**2 / self.spread(path, t) ** 2 * (x - a * self.mean)
-            return data, (x - a * data) / s
+            return data, s / self.spread(path, t) ** 2 * (x - a * self.mean)
 
         return ideal
 
@@ -35,6 +35,10 @@ class GaussianData:
         """Return where the probability-flow ODE takes x from time t to time s: the standardised value does not change."""
         z = (x - path.alpha(t) * self.mean) / self.spread(path, t)
         return path.alpha(s) * self.mean + self.spread(path, s) * z
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """Return the logarithm of the density at each value."""
+        return -0.5 * ((x - self.mean) / self.std) ** 2 - math.log(self.std * math.sqrt(2 * math.pi))
 
 
 def grid() -> Tensor:

@@ -1,53 +1,76 @@
 """Samplers on Gaussian data, where the flow from noise to data is known."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from sciimg.augmenters.processes.paths import CosinePath, LinearPath, Path
-from sciimg.augmenters.samplers.solvers import SAMPLERS, time_grid
+from sciimg.augmenters.processes.paths import CosinePath, LinearPath, NoiseLevelPath, Path, VarianceExplodingPath, VariancePreservingPath
+from sciimg.augmenters.samplers.likelihood import log_likelihood
+from sciimg.augmenters.samplers.solvers import SAMPLERS, ddim_inversion
+from sciimg.augmenters.samplers.times import time_grid, times_of
 from sciimg.records import Check
 from sciimg.verification.checks import check
 from sciimg.verification.gaussian import GaussianData, grid
 
+_PATHS = (("linear", LinearPath()), ("cosine", CosinePath()))
 _ORDERS = {
     "euler": (1, "explicit Euler has global order 1"),
     "heun": (2, "Heun has global order 2; Karras et al. 2022, arXiv:2206.00364, section 3"),
     "ddim": (1, "DDIM is a first-order exponential integrator; Lu et al. 2022, arXiv:2206.00927, section 3"),
+    "dpm-solver++": (2, "two earlier predictions, order 2; Lu et al. 2022, arXiv:2211.01095, section 4"),
+    "unipc-2": (2, "UniP-1 with UniC-1: order p + 1 = 2; Zhao et al. 2023, arXiv:2302.04867, corollary 3.2"),
+    "unipc-3": (3, "UniP-2 with UniC-2: order p + 1 = 3; Zhao et al. 2023, arXiv:2302.04867, corollary 3.2"),
 }
+Times = Callable[[Path, int], Sequence[float]]
 
 
 def checks() -> Iterator[Check]:
-    """Order of convergence of each solver, the moments of ancestral steps, and agreement of DDIM with Euler on straight paths."""
+    """Order of each solver, moments of stochastic steps, DDIM against Euler and against its inversion, likelihood of the ODE."""
     for name, (order, source) in _ORDERS.items():
-        for label, path in (("linear", LinearPath()), ("cosine", CosinePath())):
+        for label, path in _PATHS:
             yield check(f"order-{name}-{label}", order, measured_order(name, path), 0.1, source)
     x, data, path = grid(), GaussianData(), LinearPath()
     pair = [SAMPLERS[s](data.predict(path), path, x, time_grid(9), _no_noise) for s in ("euler", "ddim")]
     yield check("ddim-is-euler-on-straight-paths", 0, float((pair[0] - pair[1]).abs().max()), 1e-12, "alpha and sigma are linear in t")
     yield from _ancestral()
+    yield from _langevin()
+    yield from _inversion()
+    yield from _likelihood()
 
 
 def measured_order(name: str, path: Path, steps: Sequence[int] = (80, 160, 320)) -> float:
-    """Return the slope of log(error) against log(step size) at time 0.05, away from the last step that every solver treats apart."""
+    """Return the slope of log(error) against log(step size) at time 0.05, away from the last step that every solver treats apart.
+
+    Solvers of x_0 take steps alike in log-SNR, the variable in which they are polynomial, from noise level 20; the others in time, from 1.
+    """
     data, x = GaussianData(), grid()
+    times = _in_log_snr if name.startswith(("dpm", "unipc")) else _in_time
     errors = []
     for n in steps:
-        times = [1 - (1 - 0.05) * i / n for i in range(n + 1)]
-        got = SAMPLERS[name](data.predict(path), path, x, times, _no_noise)
-        errors.append(math.log(float((got - data.flow(path, x, times[0], times[-1])).abs().max())))
+        own = times(path, n)
+        got = SAMPLERS[name](data.predict(path), path, x, own, _no_noise)
+        errors.append(math.log(float((got - data.flow(path, x, own[0], own[-1])).abs().max())))
     logs = [math.log(1 / n) for n in steps]
     mean_l, mean_e = sum(logs) / len(logs), sum(errors) / len(errors)
     rise = sum((a - mean_l) * (b - mean_e) for a, b in zip(logs, errors, strict=True))
     return rise / sum((a - mean_l) ** 2 for a in logs)
 
 
+def _in_time(path: Path, n: int) -> list[float]:
+    return [1 - (1 - 0.05) * i / n for i in range(n + 1)]
+
+
+def _in_log_snr(path: Path, n: int) -> list[float]:
+    low, high = math.log(path.level(0.05)), math.log(20.0)
+    return [path.time_of(math.exp(high + (low - high) * i / n)) for i in range(n + 1)]
+
+
 def _ancestral() -> Iterator[Check]:
     """A step from t to s with the true x_0 must land on the marginal at s: mean alpha_s x_0, variance sigma_s²."""
     source = "Ho et al. 2020, arXiv:2006.11239, eqs. 6 and 7"
-    for label, path in (("linear", LinearPath()), ("cosine", CosinePath())):
+    for label, path in (*_PATHS, ("vp", VariancePreservingPath()), ("ve", VarianceExplodingPath())):
         t, s, truth = 0.8, 0.55, 0.6
         a, sigma = path.alpha(t), path.sigma(t)
 
@@ -65,6 +88,51 @@ def _ancestral() -> Iterator[Check]:
         from_x, from_noise = step(mean_in + sigma, 0.0) - mean, step(mean_in, 1.0) - mean
         yield check(f"ancestral-mean-{label}", path.alpha(s) * truth, mean, 1e-12, source)
         yield check(f"ancestral-variance-{label}", path.sigma(s) ** 2, from_x**2 + from_noise**2, 1e-12, source)
+
+
+def _langevin() -> Iterator[Check]:
+    """Many predictor-corrector steps end in the data distribution: both moments, exactly, because each step is affine in its noise."""
+    data, steps = GaussianData(), 300
+    rows = 2 * steps + 1  # row 0: no noise; row 1: the start; each further row: one draw
+    for label, path in (*_PATHS, ("vp", VariancePreservingPath())):
+        x = torch.zeros(rows, 1, dtype=torch.float64)
+        x[1] = 1.0
+        draws = iter(range(2, rows + 1))
+
+        def unit(shape: Sequence[int], draws: Iterator[int] = draws) -> Tensor:
+            out = torch.zeros(rows, *shape, dtype=torch.float64)
+            out[next(draws)] = 1.0
+            return out
+
+        got = SAMPLERS["predictor-corrector"](data.predict(path), path, x, time_grid(steps), unit).flatten()
+        source = "Langevin steps keep the marginal; Song et al. 2021, arXiv:2011.13456, section 4.2"
+        yield check(f"predictor-corrector-mean-{label}", data.mean, float(got[0]), 0.01, source)
+        yield check(f"predictor-corrector-variance-{label}", 1, float((got[1:] - got[0]).square().sum()) / data.std**2, 0.06, source)
+
+
+def _inversion() -> Iterator[Check]:
+    """DDIM undoes its inversion to rounding when the steps are solved to the end, and the code is the noise of the exact flow."""
+    data, source = GaussianData(), "Song et al. 2021, arXiv:2010.02502, section 4.3; Pan et al. 2023, arXiv:2309.04907"
+    for label, path in _PATHS:
+        times, x = time_grid(40), grid()
+        code = ddim_inversion(data.predict(path), path, x, times[::-1], rounds=60)
+        back = SAMPLERS["ddim"](data.predict(path), path, code, times, _no_noise)
+        yield check(f"ddim-inversion-round-trip-{label}", 0, float((back - x).abs().max()), 1e-9, source)
+        exact = data.flow(path, x, 0.0, 1.0)
+        yield check(f"ddim-inversion-code-{label}", 0, float((code - exact).abs().max() / exact.abs().max()), 0.05, source)
+
+
+def _likelihood() -> Iterator[Check]:
+    """Log density along the probability-flow ODE, with the exact divergence and with random signs, of independent Gaussian values."""
+    data, source = GaussianData(mean=0.2, std=0.7), "Song et al. 2021, arXiv:2011.13456, eq. 39"
+    x = data.mean + data.std * torch.randn(8, 6, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    truth = float(data.log_density(x).sum(1).mean())
+    signs = torch.randint(0, 2, (2, *x.shape), generator=torch.Generator().manual_seed(6), dtype=torch.float64) * 2 - 1
+    for label, path in (*_PATHS, ("vp", VariancePreservingPath()), ("ve", VarianceExplodingPath()), ("edm", NoiseLevelPath())):
+        times = times_of("karras", path, 100, path.end)[-2::-1]
+        for kind, probes in (("exact", None), ("hutchinson", signs)):
+            got = log_likelihood(data.predict(path), path, x, times, probes)
+            yield check(f"likelihood-{kind}-{label}", 1, float(got.mean()) / truth, 0.01, source)
 
 
 def _no_noise(shape: Sequence[int]) -> Tensor:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from sciimg.augmenters.samplers.solvers import ddim_inversion
 from sciimg.records import Check
 from sciimg.verification import checks, determinism, latents, metrics, paths, samplers, store
 from sciimg.verification.suite import THEMES, run
@@ -48,6 +49,26 @@ def test_a_first_order_heun_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ancestral_steps_without_fresh_noise_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(samplers, "SAMPLERS", {**samplers.SAMPLERS, "ancestral": samplers.SAMPLERS["ddim"]})
     assert "ancestral-variance-linear" in failed(samplers.checks)
+
+
+def test_a_multistep_solver_that_forgets_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samplers, "SAMPLERS", {**samplers.SAMPLERS, "dpm-solver++": samplers.SAMPLERS["ddim"]})
+    assert failed(samplers.checks) == {"order-dpm-solver++-linear", "order-dpm-solver++-cosine"}
+
+
+def test_a_likelihood_without_the_divergence_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samplers, "log_likelihood", lambda predict, path, x, times, probes=None: x.sum(1))
+    assert {"likelihood-exact-linear", "likelihood-hutchinson-edm"} <= failed(samplers.checks)
+
+
+def test_an_inversion_that_does_not_solve_its_steps_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samplers, "ddim_inversion", lambda *args, rounds: ddim_inversion(*args, rounds=1))
+    assert "ddim-inversion-round-trip-linear" in failed(samplers.checks)
+
+
+def test_a_wrong_preconditioning_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths.Preconditioned, "scale", lambda self, path, t: 1.0)
+    assert failed(paths.checks) >= {"edm-preconditioning"}
 
 
 def test_unscaled_latents_are_found(monkeypatch: pytest.MonkeyPatch) -> None:

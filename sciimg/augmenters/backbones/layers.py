@@ -67,7 +67,7 @@ def depth_to_space(x: Tensor, factor: Factor) -> Tensor:
 
 
 class FourierTime(nn.Module):
-    """Features of a time in [0, 1]: cosines and sines at geometrically spaced frequencies."""
+    """Features of a time near [0, 1]: cosines and sines at geometrically spaced frequencies."""
 
     frequencies: Tensor
 
@@ -76,8 +76,8 @@ class FourierTime(nn.Module):
         self.register_buffer("frequencies", math.pi * torch.logspace(-1, math.log2(top), features // 2, base=2.0), persistent=False)
 
     def forward(self, time: Tensor) -> Tensor:
-        angle = time.float()[:, None] * self.frequencies
-        return torch.cat([angle.cos(), angle.sin()], dim=1)
+        angle = time[:, None] * self.frequencies  # in the precision of the time; what follows may be coarser
+        return torch.cat([angle.cos(), angle.sin()], dim=1).float()
 
 
 class Embedding(nn.Module):

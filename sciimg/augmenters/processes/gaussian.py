@@ -1,18 +1,28 @@
-"""Rectified flow and diffusion: one process on a Gaussian path, whose network predicts a velocity or the noise."""
+"""Flow, diffusion, EDM and score matching: one process on a Gaussian path, whose network predicts a mixture of data and noise."""
 
+import copy
+import math
+from collections.abc import Callable
 from typing import assert_never
 
 import torch
 from torch import Tensor
 
-from sciimg.augmenters.processes.paths import CosinePath, LinearPath, Path, Target
-from sciimg.augmenters.processes.settings import DiffusionProcess, FlowProcess
+from sciimg.augmenters.processes.classifier import Classifier, ClassifierPhase
+from sciimg.augmenters.processes.parameterisations import Epsilon, Parameterisation, Preconditioned, V, Velocity
+from sciimg.augmenters.processes.paths import CosinePath, LinearPath, NoiseLevelPath, Path, VarianceExplodingPath, VariancePreservingPath
+from sciimg.augmenters.processes.reflow import DistilPhase, ReflowPhase
+from sciimg.augmenters.processes.settings import DiffusionProcess, EDMProcess, FlowProcess, GaussianSettings, ScoreProcess
+from sciimg.augmenters.samplers.likelihood import log_likelihood
 from sciimg.augmenters.samplers.settings import SamplerSettings
-from sciimg.augmenters.samplers.solvers import SAMPLERS, time_grid
+from sciimg.augmenters.samplers.solvers import SAMPLERS, Normal, Predict, ddim_inversion, solver_of
+from sciimg.augmenters.samplers.times import HIGHEST, times_of
 from sciimg.augmenters.settings import Schedule
 from sciimg.augmenters.system import Batch, Condition, FieldNetwork, Noise, Phase, Player, Process, Space, autocast
 
 _EPSILON_START = 0.995  # alpha(1) = 0: the noise alone says nothing about x_0 there
+_FIRST_TIME = 1e-5  # of score matching (Song 2021, appendix C): the noise level is 0 at 0
+_TAIL = 1e-6  # probabilities beyond which no training time is drawn
 
 
 class GaussianProcess(Process):
@@ -20,7 +30,7 @@ class GaussianProcess(Process):
 
     Parameters
     ----------
-    settings : FlowProcess or DiffusionProcess
+    settings : FlowProcess, DiffusionProcess, EDMProcess or ScoreProcess
     space : Space
         Where the data live; the process trains on ``space.encode`` of images.
     network : FieldNetwork
@@ -28,66 +38,170 @@ class GaussianProcess(Process):
     schedule : Schedule
     drop : float
         Probability of withholding the condition while training.
+    classifier : Classifier, optional
+        Guides by its gradient; the network is then told nothing (Dhariwal & Nichol 2021, arXiv:2105.05233, algorithm 1).
     """
 
-    samplers = tuple(SAMPLERS)
-
     def __init__(
-        self, settings: FlowProcess | DiffusionProcess, space: Space, network: FieldNetwork, schedule: Schedule, drop: float
+        self,
+        settings: GaussianSettings,
+        space: Space,
+        network: FieldNetwork,
+        schedule: Schedule,
+        drop: float,
+        classifier: Classifier | None = None,
     ) -> None:
         super().__init__()
         self.settings, self.network, self.schedule, self.drop = settings, network, schedule, drop
+        self.classifier = classifier
         self._space = (space,)  # in a tuple: the space's weights are not this module's
         self.path, self.target = _path_of(settings)
+        self.start = _EPSILON_START if isinstance(self.path, CosinePath) and isinstance(self.target, Epsilon) else self.path.end
+        flow = settings if isinstance(settings, FlowProcess) else None
+        self.teacher = copy.deepcopy(network) if flow and flow.reflow else None  # the flow before it was made straight
+        self.student = copy.deepcopy(network) if flow and flow.distil else None  # goes the whole way at once
+        self.samplers = (*SAMPLERS, "one-step") if self.student is not None else tuple(SAMPLERS)
 
     def phases(self) -> tuple[Phase, ...]:
-        return (_Matching(self, self._space[0]),)
+        space = self._space[0]
+        phases: list[Phase] = [_Matching(self, space)]
+        if isinstance(self.settings, FlowProcess) and self.settings.reflow is not None and self.teacher is not None:
+            phases.append(ReflowPhase(self, space, self.teacher, self.settings.reflow))
+        if isinstance(self.settings, FlowProcess) and self.settings.distil is not None and self.student is not None:
+            phases.append(DistilPhase(self, space, self.student, self.settings.distil))
+        if self.classifier is not None and self.settings.classifier is not None:
+            phases.append(ClassifierPhase(self, space, self.classifier, self.settings.classifier.training))
+        return tuple(phases)
+
+    # ---------------------------------------------------------------- training
 
     def times(self, n: int, generator: torch.Generator) -> Tensor:
-        """Draw training times: logit-normal (Esser 2024, arXiv:2403.03206, eq. 19) for flow, uniform for diffusion."""
+        """Draw training times, float64, one in each of n equally likely parts: a loss averaged over them has little noise.
+
+        Logit-normal for flow (Esser 2024, arXiv:2403.03206, eq. 19), log-normal noise levels for EDM (Karras 2022, table 1), else uniform.
+        """
+        within = torch.rand(n, generator=generator, device=generator.device, dtype=torch.float64)
+        shares = ((torch.arange(n, device=generator.device) + within) / n).clamp(_TAIL, 1 - _TAIL)
         match self.settings:
             case FlowProcess():
-                z = torch.randn(n, generator=generator, device=generator.device)
-                return torch.sigmoid(self.settings.time_mean + self.settings.time_std * z)
+                return torch.sigmoid(self.settings.time_mean + self.settings.time_std * torch.special.ndtri(shares))
+            case EDMProcess():
+                return torch.exp(self.settings.level_mean + self.settings.level_std * torch.special.ndtri(shares))
             case DiffusionProcess():
-                return torch.rand(n, generator=generator, device=generator.device) * (_EPSILON_START if self.target == "epsilon" else 1.0)
+                return shares * self.start
+            case ScoreProcess():
+                return _FIRST_TIME + shares * (self.path.end - _FIRST_TIME)
+            case _:
+                assert_never(self.settings)
 
     def loss(self, data: Tensor, condition: Condition, generator: torch.Generator) -> Tensor:
         """Mean squared error of the target; ``condition`` has its maps on the grid of the space already."""
-        time = self.times(len(data), generator)
+        times = self.times(len(data), generator)
         noise = torch.randn(data.shape, generator=generator, device=generator.device)
-        column = time.view(-1, *([1] * (data.ndim - 1)))
-        match self.settings:
-            case FlowProcess():
-                x, target = (1 - column) * data + column * noise, noise - data
-            case DiffusionProcess():
-                a, s = torch.cos(0.5 * torch.pi * column), torch.sin(0.5 * torch.pi * column)
-                x, target = a * data + s * noise, noise if self.target == "epsilon" else a * noise - s * data
-            case _:
-                assert_never(self.settings)
-        output: Tensor = self.network(x, time, condition)
-        return (output - target).square().mean()
+        return self.error(self.network, self.noised(data, noise, times), self.wanted(data, noise, times), times, condition)
 
-    def predict(self, x: Tensor, time: float, condition: Condition, guidance: float) -> tuple[Tensor, Tensor]:
-        """Return the expected (x_0, epsilon); guidance extrapolates from the unconditional output (Ho & Salimans 2022, eq. 6)."""
-        column = torch.full((len(x),), time, device=x.device)
-        output: Tensor = self.network(x.float(), column, condition)
-        if guidance != 1.0:
-            free: Tensor = self.network(x.float(), column, condition.withheld())
+    def error(self, network: FieldNetwork, x: Tensor, wanted: Tensor, times: Tensor, condition: Condition) -> Tensor:
+        """Return the mean squared error of what a network predicts of x_t, one time a sample."""
+        output: Tensor = network(x * self.columns(times, self._scale, x), self.network_times(times), self._told(condition))
+        return (output - wanted).square().mean()
+
+    def noised(self, data: Tensor, noise: Tensor, times: Tensor) -> Tensor:
+        """Return x_t, one time a sample."""
+        return self.columns(times, self.path.alpha, data) * data + self.columns(times, self.path.sigma, data) * noise
+
+    def wanted(self, data: Tensor, noise: Tensor, times: Tensor) -> Tensor:
+        """Return what the network should predict."""
+        p = self.columns(times, lambda t: self.target.target(self.path, t)[0], data)
+        q = self.columns(times, lambda t: self.target.target(self.path, t)[1], data)
+        return p * data + q * noise
+
+    def network_times(self, times: Tensor) -> Tensor:
+        """Return the numbers that stand for the times, float64; an embedding may cast them, nothing before it does."""
+        return torch.tensor([self.target.time(self.path, t) for t in times.tolist()], dtype=torch.float64, device=times.device)
+
+    @staticmethod
+    def columns(times: Tensor, of: Callable[[float], float], like: Tensor) -> Tensor:
+        """Return a function of each sample's time, computed in float64, in the shape and type that multiplies ``like``."""
+        values = torch.tensor([of(t) for t in times.tolist()], dtype=torch.float64)
+        return values.to(like).view(-1, *([1] * (like.ndim - 1)))
+
+    # ---------------------------------------------------------------- sampling
+
+    def predict(
+        self, x: Tensor, time: float, condition: Condition, guidance: float, network: FieldNetwork | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the expected (x_0, epsilon), float64; guidance extrapolates from the unconditional output (Ho & Salimans 2022, eq. 6)."""
+        network = self.network if network is None else network
+        times = torch.full((len(x),), self.target.time(self.path, time), dtype=torch.float64, device=x.device)
+        given = (x * self._scale(time)).float()
+        output: Tensor = network(given, times, self._told(condition))
+        if self.classifier is None and guidance != 1.0:
+            free: Tensor = network(given, times, condition.withheld())
             output = free + guidance * (output - free)
-        scale = 1.0 if isinstance(self.path, LinearPath) or self.target == "epsilon" else 0.5 * torch.pi  # v → velocity
-        return self.path.split(time, x, scale * output.double(), self.target)
+        data, noise = self.target.split(self.path, time, x, output.double())
+        if self.classifier is None or guidance == 0.0 or self.path.level(time) > HIGHEST:  # above, x_t says nothing of the condition
+            return data, noise
+        slope = guidance * self.path.sigma(time) * self._classified(x, time, condition)
+        return data + self.path.level(time) * slope, noise - slope  # Dhariwal & Nichol 2021, algorithm 2
 
-    def sample(self, condition: Condition, noise: Noise, shape: tuple[int, ...], settings: SamplerSettings) -> Tensor:
-        told = condition.resized(shape[1:])
-        start = _EPSILON_START if self.target == "epsilon" else 1.0
+    def field(self, condition: Condition, settings: SamplerSettings) -> Predict:
+        """Return the predictor that solvers ask; ``condition`` has its maps on the grid of the space already."""
+        low, high = settings.guidance_interval or (0.0, math.inf)
+        plain = 0.0 if self.classifier is not None else 1.0
 
         def predict(x: Tensor, time: float) -> tuple[Tensor, Tensor]:
-            return self.predict(x, time, told, settings.guidance)
+            inside = low <= self.path.level(time) <= high
+            return self.predict(x, time, condition, settings.guidance if inside else plain)
 
-        with autocast(self.schedule.precision, noise.device):
-            x = noise.normal(shape).double()
-            return SAMPLERS[settings.name](predict, self.path, x, time_grid(settings.steps, start), noise.normal).float()
+        return predict
+
+    def grid(self, settings: SamplerSettings) -> list[float]:
+        """Return the times at which a sampler looks."""
+        return times_of(settings.grid, self.path, settings.steps, self.start)
+
+    def sample(self, condition: Condition, noise: Noise, shape: tuple[int, ...], settings: SamplerSettings) -> Tensor:
+        x = noise.normal(shape).double()
+        return self.decode(x, condition, settings, noise.normal)
+
+    def decode(self, code: Tensor, condition: Condition, settings: SamplerSettings, normal: Normal) -> Tensor:
+        """Carry standard normal noise (N, C, [Z,] Y, X) to points of the space; ``normal`` serves solvers that draw more of it."""
+        told = condition.resized(code.shape[2:])
+        with autocast(self.schedule.precision, code.device.type):
+            if settings.name == "one-step" and self.student is not None:
+                return self.predict(code, self.path.end, told, 1.0, self.student)[0].float()
+            times = self.grid(settings)
+            x = code * self.path.spread(times[0])
+            return solver_of(settings)(self.field(told, settings), self.path, x, times, normal).float()
+
+    def encode(self, points: Tensor, condition: Condition, settings: SamplerSettings, rounds: int = 3) -> Tensor:
+        """Carry points of the space to the noise from which ddim makes them (:func:`ddim_inversion`); undone by :meth:`decode`."""
+        told = condition.resized(points.shape[2:])
+        times = self.grid(settings)
+        with torch.no_grad(), autocast(self.schedule.precision, points.device.type):
+            x = ddim_inversion(self.field(told, settings), self.path, points.double(), times[::-1], rounds)
+        return x / self.path.spread(times[0])
+
+    def log_likelihood(self, points: Tensor, condition: Condition, steps: int, probes: Tensor | None = None) -> Tensor:
+        """Return log p(points | condition) in nats, shape (N,), along the probability-flow ODE (:func:`log_likelihood`)."""
+        told = condition.resized(points.shape[2:])
+        times = times_of("karras", self.path, steps, self.start)[-2::-1]
+        return log_likelihood(self.field(told, SamplerSettings()), self.path, points.double(), times, probes)
+
+    def _classified(self, x: Tensor, time: float, condition: Condition) -> Tensor:
+        """Return the gradient of log p(condition | x_t), float64."""
+        assert self.classifier is not None
+        times = torch.full((len(x),), self.target.time(self.path, time), dtype=torch.float64, device=x.device)
+        with torch.enable_grad():
+            point = x.detach().requires_grad_()
+            log_p = self.classifier.log_likelihood((point * self._scale(time)).float(), times, condition)
+            (slope,) = torch.autograd.grad(log_p.sum(), point)
+        return slope.double()
+
+    def _scale(self, time: float) -> float:
+        return self.target.scale(self.path, time)
+
+    def _told(self, condition: Condition) -> Condition:
+        return condition if self.classifier is None else condition.withheld()
 
 
 class _Matching(Phase):
@@ -110,13 +224,21 @@ class _Matching(Phase):
 
     def _encoded(self, batch: Batch) -> tuple[Tensor, Condition]:
         with torch.no_grad():
-            data = self.space.encode(batch.images)
+            data = self.space.encode(batch.images, batch.condition)
         return data, batch.condition.resized(data.shape[2:])
 
 
-def _path_of(settings: FlowProcess | DiffusionProcess) -> tuple[Path, Target]:
+def _path_of(settings: GaussianSettings) -> tuple[Path, Parameterisation]:
     match settings:
         case FlowProcess():
-            return LinearPath(), "velocity"
+            return LinearPath(), Velocity()
         case DiffusionProcess():
-            return CosinePath(), "epsilon" if settings.predict == "epsilon" else "velocity"
+            return CosinePath(), Epsilon() if settings.predict == "epsilon" else V()
+        case EDMProcess():
+            return NoiseLevelPath(settings.sigma_max), Preconditioned(settings.sigma_data)
+        case ScoreProcess(sde="vp"):
+            return VariancePreservingPath(), Epsilon()
+        case ScoreProcess():
+            return VarianceExplodingPath(), Epsilon()
+        case _:
+            assert_never(settings)

@@ -4,22 +4,71 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sciimg.augmenters.settings import Settings
+from sciimg.augmenters.settings import Schedule, Settings
 
 
-class FlowProcess(Settings):
+class NoisyClassifier(Settings):
+    """A network that reads the scalars and classes off noised points; its gradient guides a model that is told nothing (Dhariwal 2021)."""
+
+    width: int = Field(default=32, gt=0)
+    training: Schedule = Schedule(steps=400)
+
+
+class Gaussian(Settings):
+    """What every process on a Gaussian path may have."""
+
+    classifier: NoisyClassifier | None = Field(default=None, description="Guide by a classifier in place of telling the network.")
+
+
+class Reflow(Settings):
+    """Train once more on the pairs (noise, data) that the flow itself joins: its lines get straight (Liu 2022, section 2.2)."""
+
+    steps: int = Field(default=12, gt=0, description="Of the teacher's solver, DPM-Solver++(2M).")
+    training: Schedule = Schedule(steps=400)
+
+
+class Distil(Settings):
+    """Teach a copy of the network to go the whole way in one step (InstaFlow; Liu 2023)."""
+
+    steps: int = Field(default=12, gt=0, description="Of the teacher's solver, DPM-Solver++(2M).")
+    training: Schedule = Schedule(steps=400)
+
+
+class FlowProcess(Gaussian):
     """Rectified flow (Liu 2022, Lipman 2022): velocity between noise and data on straight lines; logit-normal times (Esser 2024)."""
 
     kind: Literal["flow"] = "flow"
     time_mean: float = 0.0
     time_std: float = Field(default=1.0, gt=0)
+    reflow: Reflow | None = None
+    distil: Distil | None = None
 
 
-class DiffusionProcess(Settings):
+class DiffusionProcess(Gaussian):
     """Variance-preserving diffusion (Ho 2020) in continuous time with a cosine schedule; predicts noise or v (Salimans & Ho 2022)."""
 
     kind: Literal["ddpm"] = "ddpm"
     predict: Literal["epsilon", "v"] = "v"
+
+
+class EDMProcess(Gaussian):
+    """Diffusion by noise level with a preconditioned denoiser and log-normal levels in training (Karras 2022)."""
+
+    kind: Literal["edm"] = "edm"
+    sigma_data: float = Field(default=1.0, gt=0, description="Standard deviation of points of the space.")
+    sigma_max: float = Field(default=80.0, gt=0)
+    level_mean: float = Field(default=-0.4, description="Mean of the logarithm of the noise levels of training.")
+    level_std: float = Field(default=1.2, gt=0)
+
+
+class ScoreProcess(Gaussian):
+    """Score matching along an SDE that keeps (VP) or explodes (VE) the variance (Song 2021)."""
+
+    kind: Literal["score"] = "score"
+    sde: Literal["vp", "ve"] = "vp"
+
+
+GaussianSettings = FlowProcess | DiffusionProcess | EDMProcess | ScoreProcess
 
 
 class AdversarialProcess(Settings):
@@ -38,4 +87,4 @@ class AdversarialProcess(Settings):
     cut: float = Field(default=0.0, ge=0, le=1, description="Share of samples that lose a box in that view.")
 
 
-ProcessSettings = Annotated[FlowProcess | DiffusionProcess | AdversarialProcess, Field(discriminator="kind")]
+ProcessSettings = Annotated[GaussianSettings | AdversarialProcess, Field(discriminator="kind")]

@@ -1,15 +1,29 @@
 """How samples are drawn, as data."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sciimg.augmenters.settings import Settings
+
+Grid = Literal["uniform", "karras", "logsnr"]
 
 
 class SamplerSettings(Settings):
     """How samples are drawn: solver, number of steps, guidance strength (1 is none)."""
 
-    name: Literal["euler", "heun", "ddim", "ancestral", "one-step"] = "heun"
+    name: Literal["euler", "heun", "ddim", "dpm-solver++", "unipc-2", "unipc-3", "ancestral", "predictor-corrector", "one-step"] = "heun"
     steps: int = Field(default=12, gt=0)
-    guidance: float = Field(default=1.0, ge=0)
+    grid: Grid = Field(default="uniform", description="Steps alike in time, in a root of the noise level (Karras 2022), or in log-SNR.")
+    guidance: float = Field(default=1.0, ge=0, description="Power of p(condition | x): 0 does not listen, 1 is what was learned.")
+    guidance_interval: tuple[float, float] | None = Field(
+        default=None, description="Noise levels sigma/alpha between which guidance acts (Kynkaanniemi 2024); outside it is 1. None: all."
+    )
+    churn: float = Field(default=0.0, ge=0, description="Fresh noise of the heun solver (S_churn of Karras 2022, algorithm 2).")
+    corrector_snr: float = Field(default=0.16, gt=0, description="Length of the corrector's Langevin steps (r of Song 2021, algorithm 2).")
+
+    @model_validator(mode="after")
+    def _interval_rises(self) -> Self:
+        if self.guidance_interval is not None and not 0 <= self.guidance_interval[0] < self.guidance_interval[1]:
+            raise ValueError(f"guidance_interval needs two rising noise levels, as in [0.2, 5]; got {list(self.guidance_interval)}")
+        return self

@@ -2,8 +2,12 @@
 
 from types import MappingProxyType
 
-from . import common, physics
+from . import common, diffusion, physics
 from .subject import Measure
 
-_FAMILIES = (common, physics)
+_FAMILIES = (
+    common,
+    diffusion,
+    physics,
+)
 MEASURES: MappingProxyType[str, Measure] = MappingProxyType({name: own for family in _FAMILIES for name, own in family.MEASURES.items()})
