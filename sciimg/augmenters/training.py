@@ -79,7 +79,7 @@ def fit(
     told = recipe.training.tell_symmetry
     schema = learn_schema(survey, conditions, source.classes, label_length(elements, told), recipe.conditioning.uses)
     made, _ = split_channels(survey, schema)
-    scale = learn_scale(made, tuple(name for name in survey.channels if schema.image is None or name not in schema.image.channels))
+    scale = learn_scale(made, tuple(name for name in survey.channels if schema.image is None or name not in schema.image.only_given))
     shape = (made.shape[1], *source.patch_shape)
     card = _card(recipe, schema, scale, survey, shape, provenance)
     identity = digest_of([card.model_dump(mode="json"), list(key)])

@@ -10,7 +10,7 @@ from sciimg.augmenters.processes.settings import DiffusionProcess, FlowProcess
 from sciimg.augmenters.samplers.settings import SamplerSettings
 from sciimg.augmenters.samplers.solvers import SAMPLERS, time_grid
 from sciimg.augmenters.settings import Schedule
-from sciimg.augmenters.system import Batch, Condition, FieldNetwork, Noise, Phase, Player, Process, Space, autocast
+from sciimg.augmenters.system import Batch, Condition, FieldNetwork, Noise, Phase, Player, Process, Space, Stage, autocast
 
 _EPSILON_START = 0.995  # alpha(1) = 0: the noise alone says nothing about x_0 there
 
@@ -41,7 +41,11 @@ class GaussianProcess(Process):
         self.path, self.target = _path_of(settings)
 
     def phases(self) -> tuple[Phase, ...]:
-        return (_Matching(self, self._space[0]),)
+        return tuple(_Matching(self, self._space[0], stage) for stage in self.network.stages())
+
+    def told(self, data: Tensor, condition: Condition, generator: torch.Generator) -> Condition:
+        """Return what the network is told while it learns from points ``data``; the condition is on their grid."""
+        return condition
 
     def times(self, n: int, generator: torch.Generator) -> Tensor:
         """Draw training times: logit-normal (Esser 2024, arXiv:2403.03206, eq. 19) for flow, uniform for diffusion."""
@@ -91,15 +95,17 @@ class GaussianProcess(Process):
 
 
 class _Matching(Phase):
-    """Regress the target on encoded images."""
+    """Regress the target on encoded images, with one part of the network."""
 
-    name = "process"
-
-    def __init__(self, process: GaussianProcess, space: Space) -> None:
-        self.process, self.space, self.schedule = process, space, process.schedule
+    def __init__(self, process: GaussianProcess, space: Space, stage: Stage) -> None:
+        self.process, self.space, self.schedule, self.stage, self.name = process, space, process.schedule, stage, stage.name
 
     def players(self) -> tuple[Player, ...]:
-        return (Player("network", (self.process.network,), self.schedule),)
+        return (Player("network", self.stage.modules, self.schedule),)
+
+    def prepare(self, batch: Batch) -> None:
+        if self.stage.begin is not None:
+            self.stage.begin()
 
     def loss(self, player: str, batch: Batch) -> dict[str, Tensor]:
         data, condition = self._encoded(batch)
@@ -111,7 +117,8 @@ class _Matching(Phase):
     def _encoded(self, batch: Batch) -> tuple[Tensor, Condition]:
         with torch.no_grad():
             data = self.space.encode(batch.images)
-        return data, batch.condition.resized(data.shape[2:])
+        condition = self.stage.told(batch.condition, batch.generator).resized(data.shape[2:])
+        return data, self.process.told(data, condition, batch.generator)
 
 
 def _path_of(settings: FlowProcess | DiffusionProcess) -> tuple[Path, Target]:
