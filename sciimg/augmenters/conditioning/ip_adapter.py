@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sciimg.augmenters.backbones.layers import Block, Down, conv, memory_format, norm
+from sciimg.augmenters.backbones.layers import Block, Down, conv, memory_format
 from sciimg.augmenters.backbones.settings import UNetBackbone
 from sciimg.augmenters.backbones.unet import UNet
 from sciimg.augmenters.system import Condition, FieldNetwork, FieldSizes, Stage
@@ -113,7 +113,9 @@ class _Attention(nn.Module):
 
     def __init__(self, dims: int, width: int) -> None:
         super().__init__()
-        self.norm, self.query = norm(width), conv(dims, width, _WIDTH, 1)
+        # no weights of its own: torch 2.13 crashes on the gradient of those weights where, as in a frozen base, the input needs none
+        self.norm = nn.GroupNorm(1, width, affine=False)
+        self.query = conv(dims, width, _WIDTH, 1)
         self.key, self.value = nn.Linear(_WIDTH, _WIDTH), nn.Linear(_WIDTH, _WIDTH)
         self.leave = conv(dims, _WIDTH, width, 1, zero=True)
 

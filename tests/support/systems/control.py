@@ -13,7 +13,7 @@ from .common import features
 from .datasets import default
 from .subject import Answerer, Measure, Subject, asked, nearest
 
-_TRAINING = Training(steps=250)
+_STEPS = {2: 250, 3: 600}  # by dimensions
 _LEARNED_FROM = 128
 _COPIED = 0.9  # correlation from which a sample copies its reference
 
@@ -42,7 +42,7 @@ def segmenter_of(dims: int) -> Segmenter:
     """A segmenter that has seen real training images of the default data alone; trained once a process."""
     data = default(dims)
     assert data is not None
-    return train_segmenter(data.train.draw(("segmenter",), range(_LEARNED_FROM)), _TRAINING, key=("segmenter", dims))
+    return train_segmenter(data.train.draw(("segmenter",), range(_LEARNED_FROM)), Training(steps=_STEPS[dims]), key=("segmenter", dims))
 
 
 def reference_likeness(answerer: Answerer, subject: Subject) -> float | None:
