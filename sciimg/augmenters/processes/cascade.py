@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from sciimg.augmenters.backbones.pyramid import block_means, doubled
+from sciimg.augmenters.backbones.pyramid import block_means, doubled, repeated
 from sciimg.augmenters.grid import Step, coarser
 from sciimg.augmenters.processes.gaussian import GaussianProcess
 from sciimg.augmenters.processes.settings import CascadeProcess as Choices
@@ -82,7 +82,11 @@ class CoarseMeans(Space):
 
 
 class SuperResolution(GaussianProcess):
-    """A process that is told its own means over blocks, with noise of a known level on them."""
+    """A process that is told its own means over blocks, with noise of a known level on them.
+
+    Where there is none, every prediction of the data is given exactly these means, and so are the samples: the part of the image that is
+    known is kept, the part of which the means say nothing is made (Wang et al. 2023, arXiv:2212.00490, eq. 13).
+    """
 
     def __init__(self, settings: Choices, space: Space, network: FieldNetwork, factor: Step, schedule: Schedule, drop: float) -> None:
         super().__init__(settings.high, space, network, schedule, drop)
@@ -94,6 +98,15 @@ class SuperResolution(GaussianProcess):
         fresh = torch.randn(coarse.shape, generator=generator, device=generator.device)
         return self._told(coarse, level, fresh, condition.without("image") if self.given else condition)
 
+    def predict(self, x: Tensor, time: float, condition: Condition, guidance: float) -> tuple[Tensor, Tensor]:
+        data, noise = super().predict(x, time, condition, guidance)
+        assert condition.image is not None
+        told = condition.image[:, -x.shape[1] :].double()
+        exact = (condition.vector[:, -1] == 0).view(-1, *([1] * (x.ndim - 1)))
+        kept = data + exact * (told - repeated(block_means(data, self.factor), self.factor))
+        a, s = self.path.alpha(time), self.path.sigma(time)
+        return kept, noise + a / s * (data - kept)  # x stays a * data + s * noise
+
     def refine(
         self, coarse: Tensor, level: float, condition: Condition, noise: Noise, shape: tuple[int, ...], settings: SamplerSettings
     ) -> Tensor:
@@ -104,7 +117,7 @@ class SuperResolution(GaussianProcess):
 
     def _told(self, coarse: Tensor, level: Tensor, fresh: Tensor, condition: Condition) -> Condition:
         angle = 0.5 * torch.pi * level.view(-1, *([1] * (coarse.ndim - 1)))  # the variance-preserving path, whatever the process's own is
-        seen = doubled(angle.cos() * coarse + angle.sin() * fresh, self.factor)
+        seen = repeated(angle.cos() * coarse + angle.sin() * fresh, self.factor)
         image = seen if condition.image is None else torch.cat([condition.image, seen], dim=1)
         return replace(condition, image=image, vector=torch.cat([condition.vector, level[:, None]], dim=1))
 

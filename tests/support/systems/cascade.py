@@ -4,38 +4,43 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from .common import distance, kid, mask_obedience
+from .common import distance, mask_obedience
 from .control import mask_dice
 from .subject import Answerer, Measure, Subject, asked
 
-_COARSE = 0.15  # most error of the means over blocks, as a share of their spread
+_COARSE = 0.05  # most error of the means over blocks, as a share of their spread
 _LAYOUT = 0.9
 _OBEDIENT = 0.7
 
 
 def super_resolution(answerer: Answerer, subject: Subject) -> float | None:
-    """KID from real images in units of the KID of linear interpolation; None where the coarse image is not kept."""
+    """KID from the images whose coarse part was told, in units of that of real training images; None where that part is not kept.
+
+    Below 1, samples are nearer to these images than other real ones are.
+    """
     made = asked(answerer, subject)
     if made is None:
         return None
     images, told = made
     process = subject.recipe.process
-    factor = 2 ** process.halvings  # type: ignore[union-attr]
+    factor = 2**process.halvings  # type: ignore[union-attr]
     real = subject.made_of(told)
     coarse = block_means(real, factor)
     error = np.sqrt(np.square(block_means(images, factor) - coarse).mean()) / coarse.std()
     if error > _COARSE:
         return None
-    plain = ndimage.zoom(coarse, (1, 1, *(factor,) * subject.dims), order=1, mode="nearest", grid_mode=True)
-    return distance(real, images) / distance(real, plain)
+    return distance(real, images) / distance(real, subject.made_of(subject.training))
 
 
 def kid_and_layout(answerer: Answerer, subject: Subject) -> float | None:
-    """KID as in ``kid``, of samples whose masks are read back with a Dice of 0.9 of that of real images; None otherwise."""
-    layout = mask_dice(answerer, subject)
-    return kid(answerer, subject) if layout is not None and layout >= _LAYOUT else None
+    """KID in units of that of real training images, where masks are read back with 0.9 of the Dice of real images; None otherwise."""
+    made, layout = asked(answerer, subject), mask_dice(answerer, subject)
+    if made is None or layout is None or layout < _LAYOUT:
+        return None
+    images, told = made
+    real = subject.made_of(told)
+    return distance(real, images) / distance(real, subject.made_of(subject.training))
 
 
 def slice_consistency(answerer: Answerer, subject: Subject) -> float | None:
