@@ -72,7 +72,7 @@ def _process(recipe: Recipe, schema: ConditionSchema, space: Space, shape: tuple
             generator, discriminator = Generator(sizes, backbone), Discriminator(sizes, backbone)
             return AdversarialGame(process, space, generator, discriminator, recipe.training, (channels, *grid))
         case process, backbone:
-            takes = "flow, ddpm and cascade take a unet or planes, adversarial a convnet"
+            takes = "flow and ddpm take a unet or planes, as cascade does; adversarial takes a convnet"
             message = f"Process {process.kind!r} cannot use backbone {backbone.kind!r}: {takes}."
             raise InputError(Problem(f"{recipe.name}: backbone", "bad-option", message))
 
