@@ -104,7 +104,7 @@ def split_channels(patches: PatchSet, schema: ConditionSchema) -> "tuple[NDArray
     if schema.image is None:
         return patches.images, None
     given = [patches.channels.index(name) for name in schema.image.channels]
-    made = [i for i in range(len(patches.channels)) if i not in given]
+    made = [i for i, name in enumerate(patches.channels) if name not in schema.image.only_given]
     return patches.images[:, made], patches.images[:, given]
 
 

@@ -100,6 +100,8 @@ class _Run:
             self.phase.finish(self._measured("finish"))
 
     def _begin(self) -> None:
+        for p in self.loop.system.parameters():  # what no player of this phase trains is frozen
+            p.requires_grad_(False)
         restored = self.loop.take_restored()
         if not restored:
             with torch.no_grad():
@@ -142,10 +144,9 @@ class _Run:
         return values
 
     def _only(self, mover: Trainer) -> None:
-        if len(self.trainers) > 1:
-            for trainer in self.trainers:
-                for p in trainer.parameters:
-                    p.requires_grad_(trainer is mover)
+        for trainer in self.trainers:
+            for p in trainer.parameters:
+                p.requires_grad_(trainer is mover)
 
     @torch.no_grad()
     def _look(self) -> None:

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -90,6 +90,11 @@ class Condition:
         tokens = None if self.tokens is None else self.tokens * keep.long()
         return Condition(self.maps * spatial, self.vector * keep, self.keep * keep, image, tokens)
 
+    def without(self, *kinds: Literal["maps", "image"]) -> Condition:
+        """Return the same with no maps, or no image, at all: what a network hears that never learned to listen to them."""
+        maps = self.maps[:, :0] if "maps" in kinds else self.maps
+        return replace(self, maps=maps, image=None if "image" in kinds else self.image)
+
     def first(self, n: int) -> Condition:
         """Return the first ``n`` samples' conditions."""
         return Condition(*(None if part is None else part[:n] for part in self._parts))  # type: ignore[arg-type]
@@ -128,6 +133,8 @@ class FieldSizes:
         How the network's levels get coarser, finest first.
     maps, vector, words : int
         Channels of ``condition.spatial`` on this grid, length of ``condition.vector``, number of words of captions (0: none).
+    image : int
+        How many of ``maps`` belong to the source image; the others are drawn from the label image.
     """
 
     channels: int
@@ -136,14 +143,49 @@ class FieldSizes:
     maps: int = 0
     vector: int = 0
     words: int = 0
+    image: int = 0
+
+    @property
+    def masks(self) -> int:
+        return self.maps - self.image
 
     @property
     def dims(self) -> int:
         return len(self.grid)
 
 
+def _as_it_is(condition: Condition, generator: torch.Generator) -> Condition:
+    return condition
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of a network that learns by itself: after the parts before it, which stay as they are from then on.
+
+    Parameters
+    ----------
+    name : str
+        Of the phase of training.
+    modules : tuple of Module
+        What learns.
+    told : callable
+        ``told(condition, generator)`` is what this part learns from: a base network is not told what its side network will be.
+    begin : callable, optional
+        Called once before the first step: a side network may start as a copy of its base.
+    """
+
+    name: str
+    modules: tuple[nn.Module, ...]
+    told: Callable[[Condition, torch.Generator], Condition] = _as_it_is
+    begin: Callable[[], None] | None = None
+
+
 class FieldNetwork(nn.Module, ABC):
     """A backbone of diffusion and flow: predicts a field on the grid of its input."""
+
+    def stages(self) -> tuple[Stage, ...]:
+        """Return the parts that learn one after another; most networks learn as a whole."""
+        return (Stage("process", (self,)),)
 
     @abstractmethod
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:

@@ -85,7 +85,7 @@ def fit(
     told = recipe.training.tell_symmetry
     schema = learn_schema(survey, conditions, source.classes, label_length(elements, told), recipe.conditioning.uses)
     made, _ = split_channels(survey, schema)
-    names = tuple(name for name in survey.channels if schema.image is None or name not in schema.image.channels)
+    names = tuple(name for name in survey.channels if schema.image is None or name not in schema.image.only_given)
     spacing = survey.spacing.values[-len(source.patch_shape) :]
     formation = None if recipe.formation is None else learn_formation(recipe.formation, made, names, spacing, survey.spacing.unit)
     scale = learn_scale(made if formation is None else formation.structure(made), names)

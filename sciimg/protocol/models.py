@@ -198,11 +198,16 @@ class ClassCondition(Model):
 
 
 class ImageCondition(Model):
-    """Channels of the image that are given, from which a recipe makes the others: another contrast, another stain."""
+    """Channels of the image that are given, from which a recipe makes the others: another contrast, another stain.
+
+    Or, with ``made``, channels of an image like the one to make: a reference whose looks are followed, or the image itself, of which a
+    recipe for super-resolution reads the coarse part alone. In training every image is its own reference.
+    """
 
     kind: Literal["image"]
     name: Name = "source"
     channels: tuple[str, ...] = Field(min_length=1)
+    made: bool = Field(default=False, description="The given channels are made as well.")
 
 
 class TextCondition(Model):

@@ -23,6 +23,7 @@ from sciimg.augmenters.intensity import learn_scale
 from sciimg.augmenters.recipes import RECIPES, get_recipe, summaries
 from sciimg.augmenters.system import Noise
 from sciimg.augmenters.training import fit
+from sciimg.protocol.models import ImageCondition
 
 IDS = [f"{name}-{dims}d" for name, dims in ROWS]
 
@@ -33,15 +34,18 @@ def test_trains_and_samples_whatever_the_company(name: str, dims: int, tmp_path:
     source = Textures(shape, channels)
     key = ("conformance", name)
     recipe = shrunk(get_recipe(name, {}, dims))
-    fit(recipe, source, Textures(shape, channels, "calibration"), CONDITIONS, key=key, out=tmp_path / "model", provenance={})
+    itself = (ImageCondition(kind="image", channels=channels, made=True),) if "image" in recipe.conditioning.needs else ()
+    held_out = Textures(shape, channels, "calibration")
+    fit(recipe, source, held_out, (*CONDITIONS, *itself), key=key, out=tmp_path / "model", provenance={})
     model = Augmenter.load(tmp_path / "model")
     told = source.draw(("told",), range(9))
-    scalar = model.conditions.scalars[0]
-    table = told.table.assign(level=told.table["level"].clip(scalar.low, scalar.high))
-    whole = model.sample(told.labels, table, key=key, indices=range(9), steps=2)
+    table = told.table.assign(**{s.name: told.table[s.name].clip(s.low, s.high) for s in model.conditions.scalars})
+    given = told.images if model.conditions.image is not None else None
+    whole = model.sample(told.labels, table, given, key=key, indices=range(9), steps=2)
     assert whole.shape == (9, len(channels), *shape) and whole.dtype == np.uint16
     for rows in ([3], [0, 1, 2], [8, 5]):
-        got = model.sample(told.labels[rows], table.iloc[rows], key=key, indices=rows, steps=2, workers=2)
+        own = None if given is None else given[rows]
+        got = model.sample(told.labels[rows], table.iloc[rows], own, key=key, indices=rows, steps=2, workers=2)
         assert np.array_equal(got, whole[rows])
 
 

@@ -95,24 +95,44 @@ class Embedding(nn.Module):
         return out
 
 
-class Block(nn.Module):
-    """Residual block; when ``embedding`` > 0 a vector scales and shifts it between its convolutions (FiLM, Perez et al. 2018)."""
+class SpatialModulation(nn.Module):
+    """Scale and shift for every place, made of maps: (N, M, [Z,] Y, X) → two of (N, C, [Z,] Y, X) (SPADE; Park et al. 2019, eq. 1)."""
 
-    def __init__(self, dims: int, inputs: int, outputs: int, *, embedding: int = 0, dropout: float = 0.0) -> None:
+    def __init__(self, dims: int, maps: int, channels: int) -> None:
+        super().__init__()
+        hidden = max(8, channels // 2)
+        self.layers = nn.Sequential(conv(dims, maps, hidden), nn.SiLU(), conv(dims, hidden, 2 * channels, gain=0.5))
+
+    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        scale, shift = self.layers(maps).chunk(2, dim=1)
+        return scale, shift
+
+
+class Block(nn.Module):
+    """Residual block, scaled and shifted between its convolutions.
+
+    When ``embedding`` > 0 by a vector, everywhere alike (FiLM, Perez et al. 2018); when ``maps`` > 0 by maps, place by place (SPADE).
+    """
+
+    def __init__(self, dims: int, inputs: int, outputs: int, *, embedding: int = 0, maps: int = 0, dropout: float = 0.0) -> None:
         super().__init__()
         self.norm1, self.conv1 = norm(inputs), conv(dims, inputs, outputs)
         self.norm2, self.conv2 = norm(outputs), conv(dims, outputs, outputs, zero=True)
         self.skip = nn.Identity() if inputs == outputs else conv(dims, inputs, outputs, 1)
         self.film = nn.Linear(embedding, 2 * outputs) if embedding else None
+        self.spade = SpatialModulation(dims, maps, outputs) if maps else None
         self.act, self.dropout = nn.SiLU(), nn.Dropout(dropout)
         if self.film is not None:
             nn.init.normal_(self.film.weight, 0.0, 0.3 / math.sqrt(embedding))
             nn.init.zeros_(self.film.bias)
 
-    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, embedding: Tensor | None = None, maps: Tensor | None = None) -> Tensor:
         h = self.norm2(self.conv1(self.act(self.norm1(x))))
         if self.film is not None and embedding is not None:
             scale, shift = self.film(embedding).view(len(x), -1, *([1] * (x.ndim - 2))).chunk(2, dim=1)
+            h = h * (1 + scale) + shift
+        if self.spade is not None and maps is not None:
+            scale, shift = self.spade(maps)
             h = h * (1 + scale) + shift
         out: Tensor = self.skip(x) + self.conv2(self.dropout(self.act(h)))
         return out

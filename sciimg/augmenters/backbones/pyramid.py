@@ -67,6 +67,13 @@ def block_means(x: Tensor, factor: Factor = 2) -> Tensor:
     return (F.avg_pool3d if x.ndim == 5 else F.avg_pool2d)(x, factors)
 
 
+def repeated(x: Tensor, factor: Factor = 2) -> Tensor:
+    """Return ``x`` on a finer grid, constant over blocks: the pseudo-inverse of :func:`block_means`."""
+    for axis, f in enumerate(per_axis(factor, x.ndim - 2), start=2):
+        x = x.repeat_interleave(f, axis)
+    return x
+
+
 def doubled(x: Tensor, factor: Factor = 2) -> Tensor:
     """Return ``x`` on a finer grid, linearly interpolated."""
     scale = [float(f) for f in per_axis(factor, x.ndim - 2)]

@@ -21,6 +21,18 @@ class UNetBackbone(Settings):
         return len(self.widths) - 1
 
 
+class PlanesBackbone(Settings):
+    """A 2D UNet on the planes of a volume along all three axes, whose fields are averaged."""
+
+    kind: Literal["planes"] = "planes"
+    plane: UNetBackbone = UNetBackbone()
+    tell_axis: bool = Field(default=True, description="Tell the network across which axis a plane lies; not where no direction is special.")
+
+    @property
+    def halvings(self) -> int:
+        return self.plane.halvings
+
+
 class ConvNetBackbone(Settings):
     """Generator and discriminator of an adversarial process; widths and residual blocks a scale."""
 
@@ -45,4 +57,4 @@ class ConvNetBackbone(Settings):
         return self
 
 
-BackboneSettings = Annotated[UNetBackbone | ConvNetBackbone, Field(discriminator="kind")]
+BackboneSettings = Annotated[UNetBackbone | PlanesBackbone | ConvNetBackbone, Field(discriminator="kind")]

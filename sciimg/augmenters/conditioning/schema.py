@@ -49,14 +49,20 @@ class MaskSchema(Settings):
 
 
 class ImageSchema(Settings):
-    """Channels that are given, not made."""
+    """Channels that are given; ``made`` where they are made as well, and the given image is only like the one to make."""
 
     name: str
     scale: IntensityScale
+    made: bool = False
 
     @property
     def channels(self) -> tuple[str, ...]:
         return tuple(channel.name for channel in self.scale.channels)
+
+    @property
+    def only_given(self) -> tuple[str, ...]:
+        """Channels that are not made."""
+        return () if self.made else self.channels
 
 
 class TextSchema(Settings):
@@ -104,7 +110,8 @@ class ConditionSchema(Settings):
         """
         problems = [*self._mask_problems(labels)]
         if self.image is not None and source is None:
-            message = f"The model turns {', '.join(self.image.channels)} into other images; give source images (--source)."
+            verb = "follows images of" if self.image.made else "turns into other images"
+            message = f"The model {verb} {', '.join(self.image.channels)}; give source images (--source)."
             problems.append(Problem(self.image.name, "no-source", message))
         captions = [self.text.name] if self.text else []
         for name in [*(s.name for s in self.scalars), *(c.name for c in self.classes), *captions]:
@@ -194,9 +201,9 @@ def learn_schema(
                     )
                     problems.append(Problem(name, "one-class", message))
                 parts["classes"] += (Categories(name=name, values=found),)
-            case ImageCondition(name=name, channels=channels):
+            case ImageCondition(name=name, channels=channels, made=made):
                 given = [patches.channels.index(channel) for channel in channels]
-                parts["image"] = ImageSchema(name=name, scale=learn_scale(patches.images[:, given], channels))
+                parts["image"] = ImageSchema(name=name, scale=learn_scale(patches.images[:, given], channels), made=made)
             case TextCondition(name=name):
                 parts["text"] = learn_text(name, patches.table[name].astype(str))
     if problems:

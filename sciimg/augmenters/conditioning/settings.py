@@ -14,9 +14,14 @@ class Conditioning(Settings):
 
     uses: tuple[Kind, ...] = Field(default=("mask", "scalar", "class"), description="Other conditions of a study are not told.")
     needs: tuple[Kind, ...] = Field(default=(), description="Conditions without which the recipe makes no sense.")
-    mask: Literal["concat"] = "concat"
+    mask: Literal["concat", "spade", "controlnet", "t2i-adapter"] = Field(
+        default="concat",
+        description="Beside the input; as modulation of every block; or by a side network of a base that learned without masks.",
+    )
     vector: Literal["film"] = "film"
-    image: Literal["concat"] = "concat"
+    image: Literal["concat", "tokens"] = Field(
+        default="concat", description="Beside the input, place by place; or as attention tokens that say what it looks like, not where."
+    )
     text: Literal["pooled"] = "pooled"
     drop: float = Field(default=0.1, ge=0, lt=1)
 

@@ -18,7 +18,7 @@ from sciimg.augmenters.samplers.settings import SamplerSettings
 from sciimg.augmenters.samplers.solvers import SAMPLERS, Normal, Predict, ddim_inversion, solver_of
 from sciimg.augmenters.samplers.times import HIGHEST, times_of
 from sciimg.augmenters.settings import Schedule
-from sciimg.augmenters.system import Batch, Condition, FieldNetwork, Noise, Phase, Player, Process, Space, autocast
+from sciimg.augmenters.system import Batch, Condition, FieldNetwork, Noise, Phase, Player, Process, Space, Stage, autocast
 
 _EPSILON_START = 0.995  # alpha(1) = 0: the noise alone says nothing about x_0 there
 _FIRST_TIME = 1e-5  # of score matching (Song 2021, appendix C): the noise level is 0 at 0
@@ -64,7 +64,7 @@ class GaussianProcess(Process):
 
     def phases(self) -> tuple[Phase, ...]:
         space = self._space[0]
-        phases: list[Phase] = [_Matching(self, space)]
+        phases: list[Phase] = [_Matching(self, space, stage) for stage in self.network.stages()]
         if isinstance(self.settings, FlowProcess) and self.settings.reflow is not None and self.teacher is not None:
             phases.append(ReflowPhase(self, space, self.teacher, self.settings.reflow))
         if isinstance(self.settings, FlowProcess) and self.settings.distil is not None and self.student is not None:
@@ -72,6 +72,10 @@ class GaussianProcess(Process):
         if self.classifier is not None and self.settings.classifier is not None:
             phases.append(ClassifierPhase(self, space, self.classifier, self.settings.classifier.training))
         return tuple(phases)
+
+    def told(self, data: Tensor, condition: Condition, generator: torch.Generator) -> Condition:
+        """Return what the network is told while it learns from points ``data``; the condition is on their grid."""
+        return condition
 
     # ---------------------------------------------------------------- training
 
@@ -122,7 +126,7 @@ class GaussianProcess(Process):
     @staticmethod
     def columns(times: Tensor, of: Callable[[float], float], like: Tensor) -> Tensor:
         """Return a function of each sample's time, computed in float64, in the shape and type that multiplies ``like``."""
-        values = torch.tensor([of(t) for t in times.tolist()], dtype=torch.float64)
+        values = torch.tensor([of(t) for t in times.tolist()], dtype=torch.float64, device="cpu")
         return values.to(like).view(-1, *([1] * (like.ndim - 1)))
 
     # ---------------------------------------------------------------- sampling
@@ -205,15 +209,17 @@ class GaussianProcess(Process):
 
 
 class _Matching(Phase):
-    """Regress the target on encoded images."""
+    """Regress the target on encoded images, with one part of the network."""
 
-    name = "process"
-
-    def __init__(self, process: GaussianProcess, space: Space) -> None:
-        self.process, self.space, self.schedule = process, space, process.schedule
+    def __init__(self, process: GaussianProcess, space: Space, stage: Stage) -> None:
+        self.process, self.space, self.schedule, self.stage, self.name = process, space, process.schedule, stage, stage.name
 
     def players(self) -> tuple[Player, ...]:
-        return (Player("network", (self.process.network,), self.schedule),)
+        return (Player("network", self.stage.modules, self.schedule),)
+
+    def prepare(self, batch: Batch) -> None:
+        if self.stage.begin is not None:
+            self.stage.begin()
 
     def loss(self, player: str, batch: Batch) -> dict[str, Tensor]:
         data, condition = self._encoded(batch)
@@ -225,7 +231,8 @@ class _Matching(Phase):
     def _encoded(self, batch: Batch) -> tuple[Tensor, Condition]:
         with torch.no_grad():
             data = self.space.encode(batch.images, batch.condition)
-        return data, batch.condition.resized(data.shape[2:])
+        condition = self.stage.told(batch.condition, batch.generator).resized(data.shape[2:])
+        return data, self.process.told(data, condition, batch.generator)
 
 
 def _path_of(settings: GaussianSettings) -> tuple[Path, Parameterisation]:

@@ -71,6 +71,22 @@ class ScoreProcess(Gaussian):
 GaussianSettings = FlowProcess | DiffusionProcess | EDMProcess | ScoreProcess
 
 
+class CascadeProcess(Settings):
+    """A coarse image first, then its detail (Imagen; Saharia 2022): two processes of the Gaussian family, one after the other.
+
+    The second is told a coarse image with noise on it, and how much, so that it forgives the first its errors (Ho 2022).
+    """
+
+    kind: Literal["cascade"] = "cascade"
+    low: FlowProcess | DiffusionProcess | None = Field(
+        default=FlowProcess(), discriminator="kind", description="None: the coarse image is given (super-resolution)."
+    )
+    high: FlowProcess | DiffusionProcess = Field(default=FlowProcess(), discriminator="kind")
+    halvings: int = Field(default=2, gt=0, description="How often the grid of the first is halved.")
+    augmentation: float = Field(default=0.5, ge=0, lt=1, description="Most noise on the coarse image in training, as a time of its path.")
+    level: float = Field(default=0.1, ge=0, lt=1, description="Noise on a made coarse image in sampling; a given one has none.")
+
+
 class AdversarialProcess(Settings):
     """Generator against discriminator, relativistic and paired, with zero-centred penalties (R3GAN; Huang 2024), and an energy score."""
 
@@ -87,4 +103,4 @@ class AdversarialProcess(Settings):
     cut: float = Field(default=0.0, ge=0, le=1, description="Share of samples that lose a box in that view.")
 
 
-ProcessSettings = Annotated[GaussianSettings | AdversarialProcess, Field(discriminator="kind")]
+ProcessSettings = Annotated[GaussianSettings | CascadeProcess | AdversarialProcess, Field(discriminator="kind")]

@@ -38,11 +38,16 @@ def kid(answerer: Answerer, subject: Subject) -> float | None:
     made = asked(answerer, subject)
     if made is None:
         return None
-    real = features(subject.made_of(subject.told))
-    scale = real.std(0) + 1e-9
+    real = subject.made_of(subject.told)
     mean = np.broadcast_to(subject.made_of(subject.training).mean(0), made[0].shape)
-    worst = _mmd(real / scale, features(mean) / scale)
-    return float(_mmd(real / scale, features(made[0]) / scale) / worst)
+    return distance(real, made[0]) / distance(real, mean)
+
+
+def distance(real: NDArray[Any], others: NDArray[Any]) -> float:
+    """Squared MMD of the features of two sets of images, each feature in units of its spread in the first."""
+    own = features(real)
+    scale = own.std(0) + 1e-9
+    return _mmd(own / scale, features(others) / scale)
 
 
 def features(images: NDArray[Any]) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +14,7 @@ import pandas as pd
 import tissue
 from numpy.typing import NDArray
 
-from sciimg.protocol.models import Condition, MaskCondition, ScalarCondition
+from sciimg.protocol.models import Condition, ImageCondition, MaskCondition, ScalarCondition
 from sciimg.randomness import generator
 from sciimg.types import PatchSet, Spacing
 
@@ -145,5 +146,16 @@ def photons(dims: int) -> Dataset | None:
     return Dataset(exposed(train), exposed(unseen), clean.conditions)
 
 
-DATASETS: MappingProxyType[str, Callable[[int], Dataset | None]] = MappingProxyType({"default": default, "photons": photons})
+def its_own_reference(dims: int) -> Dataset | None:
+    """The default images, told of themselves: by a reference image, or by what is coarse in them."""
+    data = default(dims)
+    if data is None:
+        return None
+    channels = ("haematoxylin", "dab") if dims == 2 else ("t1",)
+    return replace(data, conditions=(*data.conditions, ImageCondition(kind="image", channels=channels, made=True)))
+
+
+DATASETS: MappingProxyType[str, Callable[[int], Dataset | None]] = MappingProxyType(
+    {"default": default, "photons": photons, "its-own-reference": its_own_reference}
+)
 """Data by name, as a recipe's measure asks for them; a function of the number of dimensions."""

@@ -2,11 +2,13 @@
 
 from types import MappingProxyType
 
-from . import common, diffusion, physics
+from . import cascade, common, control, diffusion, physics
 from .subject import Measure
 
 _FAMILIES = (
+    cascade,
     common,
+    control,
     diffusion,
     physics,
 )

@@ -12,7 +12,7 @@ from scipy import ndimage
 from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.feed import Patches
 from sciimg.augmenters.recipe import Recipe
-from sciimg.protocol.models import Condition
+from sciimg.protocol.models import Condition, ImageCondition
 from sciimg.types import PatchSet
 
 Key = tuple[str | int, ...]
@@ -70,7 +70,7 @@ class Subject:
 
     def made_of(self, patches: PatchSet) -> NDArray[Any]:
         """Return the channels that the recipe makes."""
-        return patches.images[:, [i for i, name in enumerate(patches.channels) if name not in self.given]]
+        return patches.images[:, [i for i, name in enumerate(patches.channels) if name not in self.only_given]]
 
     def given_of(self, patches: PatchSet) -> NDArray[Any] | None:
         """Return the channels that are told to it, or None."""
@@ -78,8 +78,15 @@ class Subject:
 
     @property
     def given(self) -> tuple[str, ...]:
-        own = [c for c in self.data.conditions if c.kind == "image" and "image" in self.recipe.conditioning.uses]
-        return own[0].channels if own else ()
+        return tuple(name for own in self._sources for name in own.channels)
+
+    @property
+    def only_given(self) -> tuple[str, ...]:
+        return tuple(name for own in self._sources if not own.made for name in own.channels)
+
+    @property
+    def _sources(self) -> list[ImageCondition]:
+        return [c for c in self.data.conditions if isinstance(c, ImageCondition) and "image" in self.recipe.conditioning.uses]
 
     def fresh(self, images: NDArray[Any]) -> NDArray[np.bool_]:
         """Return which images are no verbatim copies of training images, turned or mirrored ones included."""
