@@ -94,6 +94,13 @@ class Condition:
         """Return the first ``n`` samples' conditions."""
         return Condition(*(None if part is None else part[:n] for part in self._parts))  # type: ignore[arg-type]
 
+    def split(self, size: int) -> list[Condition]:
+        """Return the conditions of successive parts of at most ``size`` samples."""
+        return [
+            Condition(*(None if part is None else part[start : start + size] for part in self._parts))  # type: ignore[arg-type]
+            for start in range(0, len(self), size)
+        ]
+
     def joined(self, other: Condition) -> Condition:
         """Return these conditions followed by others."""
         pairs = zip(self._parts, other._parts, strict=True)
@@ -193,7 +200,7 @@ class Phase(ABC):
 
     @abstractmethod
     def players(self) -> tuple[Player, ...]:
-        """Return the players in the order in which they move on every step."""
+        """Return the players in the order in which they move on every step; with none, no step is taken (:class:`Measurement`)."""
 
     @abstractmethod
     def loss(self, player: str, batch: Batch) -> dict[str, Tensor]:
@@ -212,6 +219,21 @@ class Phase(ABC):
 
     def finish(self, batch: Batch) -> None:  # noqa: B027 — optional
         """The same after the last step, with the weights that are kept."""
+
+
+class Measurement(Phase):
+    """A phase that learns nothing by steps: ``prepare`` measures once, and that is all."""
+
+    schedule = Schedule(steps=1)
+
+    def players(self) -> tuple[Player, ...]:
+        return ()
+
+    def loss(self, player: str, batch: Batch) -> dict[str, Tensor]:
+        raise AssertionError("a phase without players has no loss")
+
+    @abstractmethod
+    def prepare(self, batch: Batch) -> None: ...
 
 
 class Noise:
@@ -241,7 +263,12 @@ class Noise:
 
 
 class Space(nn.Module, ABC):
-    """Where a process lives. Coordinates have about zero mean and unit variance in every channel."""
+    """Where a process lives. Coordinates have about zero mean and unit variance in every channel.
+
+    ``exact`` says that decoding undoes encoding: nothing is lost, so there is no reconstruction to judge.
+    """
+
+    exact = False
 
     @abstractmethod
     def shape(self, image_shape: tuple[int, ...]) -> tuple[int, ...]:

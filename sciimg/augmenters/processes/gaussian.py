@@ -110,7 +110,7 @@ class _Matching(Phase):
 
     def _encoded(self, batch: Batch) -> tuple[Tensor, Condition]:
         with torch.no_grad():
-            data = self.space.encode(batch.images)
+            data = self.space.encode(batch.images, batch.condition)
         return data, batch.condition.resized(data.shape[2:])
 
 
