@@ -60,9 +60,7 @@ class Decoder(nn.Module):
         changes: list[nn.Module] = [conv(dims, latent, ascending[0])]
         changes += [Up(dims, ascending[level - 1], ascending[level], climbs[level - 1]) for level in range(1, len(widths))]
         self.stages = nn.ModuleList(_Stage(dims, change, width, blocks, features) for change, width in zip(changes, ascending, strict=True))
-        self.leave = nn.Sequential(
-            norm(ascending[-1]), nn.SiLU(), conv(dims, ascending[-1], 2 * channels * math.prod(steps[0]), zero=True)
-        )
+        self.leave = nn.Sequential(norm(ascending[-1]), nn.SiLU(), conv(dims, ascending[-1], 2 * channels * math.prod(steps[0]), zero=True))
         self.linear = conv(dims, latent, channels * math.prod(self.factor), 1)
         self.told = None if told is None else _Told(steps, widths, *told)
         self.to(memory_format=memory_format(dims))  # type: ignore[call-overload]

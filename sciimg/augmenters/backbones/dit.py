@@ -46,7 +46,8 @@ class DiT(FieldNetwork):
         patches = space_to_depth(torch.cat([x, condition.spatial], dim=1), self.patch).movedim(1, -1)
         grid = patches.shape[1:-1]
         h = self.enter(patches.flatten(1, -2)) + positions(grid, self.width, x.device)
-        depth, kept = len(self.blocks), []
+        depth = len(self.blocks)
+        kept: list[Tensor] = []
         for number, block in enumerate(self.blocks):
             if number >= depth - len(self.skips):
                 h = h + self.skips[number - depth](kept.pop())

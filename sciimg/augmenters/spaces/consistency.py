@@ -65,7 +65,8 @@ class ConsistencyTexture(nn.Module):
         column = sigma.view(-1, *([1] * (x.ndim - 1)))
         root = (1 + column.square()).sqrt()
         output = depth_to_space(self.network(space_to_depth(x / root, self.finest), sigma / (1 + sigma), told), self.finest)
-        return x / root.square() + column / root * output  # Song et al. 2023, eq. 5, with data of unit variance
+        end: Tensor = x / root.square() + column / root * output  # Song et al. 2023, eq. 5, with data of unit variance
+        return end
 
     def loss(self, residual: Tensor, told: Condition, progress: float, generator: torch.Generator) -> Tensor:
         """Compare the ends of the path from two neighbouring noise levels (Song & Dhariwal 2023, algorithm 1)."""

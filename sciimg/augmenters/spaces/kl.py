@@ -73,9 +73,10 @@ class KLAutoencoder(Space):
         if noise is not None and self.texture is not None:
             with autocast(self.texture.settings.training.precision):
                 return self.texture.draw(images, log_spread, noise)
-        if noise is not None and self.residual is not None:
-            images = self.residual(images, log_spread, noise)
-        return images
+        if noise is None or self.residual is None:
+            return images
+        textured: Tensor = self.residual(images, log_spread, noise)
+        return textured
 
     def phases(self) -> tuple[Phase, ...]:
         first = _Reconstruction(self)

@@ -31,7 +31,7 @@ class WaveletSpace(Settings):
 class ELBO(Settings):
     """Train the autoencoder on the evidence lower bound (Kingma & Welling 2014): its latent then has the standard normal as prior."""
 
-    beta: float = Field(default=1.0, gt=0, description="Weight of the KL divergence (beta-VAE; Higgins et al. 2017); 1 is the bound itself.")
+    beta: float = Field(default=1.0, gt=0, description="Weight of the divergence (beta-VAE; Higgins et al. 2017); 1 is the bound itself.")
     warmup: float = Field(default=0.25, ge=0, le=1, description="Share of the steps over which that weight rises from 0.")
 
 

@@ -10,19 +10,24 @@ from sciimg.augmenters.spaces.kl import KLAutoencoder, divergence
 from sciimg.augmenters.spaces.settings import KLSpace
 from sciimg.types import PatchSet
 
-from .common import features
+from .common import features, kid
 from .siblings import sibling
-from .subject import Answerer, Measure, Subject, asked
+from .subject import FEWEST, Answerer, Measure, Subject, asked
+
+_NEAR = 0.5  # KID of samples in units of the blurred mean's
 
 
 def reconstruction(answerer: Answerer, subject: Subject) -> float | None:
     """PSNR of unseen images after the way through the latent, in dB; the peak is the range of the real ones.
 
-    Nothing where half of what came back are training images, or where samples of the prior are no nearer to real images than a blurred mean.
+    Nothing where half of what came back are training images, or where samples of the prior are not clearly nearer to real images than a
+    blurred mean.
     """
     real = subject.made_of(subject.told)
     back = answerer.reconstruct(real)
-    if back is None or subject.fresh(back).mean() < 0.5:
+    if back is None or subject.fresh(back).mean() < FEWEST:
+        return None
+    if (distance := kid(answerer, subject)) is None or distance > _NEAR:
         return None
     return float(10 * np.log10(_range(real) ** 2 / _error(back, real)))
 

@@ -13,7 +13,7 @@ from sciimg.augmenters.system import Noise
 
 from .common import kid
 from .siblings import sibling
-from .subject import Answerer, Measure, Subject
+from .subject import FEWEST, Answerer, Measure, Subject
 
 
 def sharpness(answerer: Answerer, subject: Subject) -> float | None:
@@ -26,7 +26,7 @@ def sharpness(answerer: Answerer, subject: Subject) -> float | None:
     mean = answerer.reconstruct(real)
     assert mean is not None
     drawn = mean if answerer.model is None else _drawn(answerer.model, real)
-    if subject.fresh(drawn).mean() < 0.5 or _error(drawn, real) > 2.2 * _error(mean, real):
+    if subject.fresh(drawn).mean() < FEWEST or _error(drawn, real) > 2.2 * _error(mean, real):
         return None
     gap, left = (abs(_fine_power(some) - _fine_power(real)) for some in (mean, drawn))
     return float(1 - left / gap)
