@@ -82,5 +82,5 @@ def test_every_place_has_its_own_position(grid: tuple[int, ...]) -> None:
 
 
 def test_width_and_heads_must_agree() -> None:
-    with pytest.raises(ValidationError, match="multiple of 2 x heads"):
-        DiTBackbone(width=20, heads=4)
+    with pytest.raises(ValidationError, match="multiple of heads"):
+        DiTBackbone(width=22, heads=4)

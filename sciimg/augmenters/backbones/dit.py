@@ -83,7 +83,10 @@ class TransformerBlock(nn.Module):
 
     def _attention(self, x: Tensor) -> Tensor:
         query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.attend(x).chunk(3, dim=-1))
-        mixed = F.scaled_dot_product_attention(_normal(query).to(value.dtype), _normal(key).to(value.dtype), value)
+        # on the CPU the fused kernel's backward pass is twice as fast in float32 as in bf16, and its forward pass as fast
+        kind = torch.float32 if x.device.type == "cpu" else value.dtype
+        with torch.autocast(x.device.type, enabled=False):
+            mixed = F.scaled_dot_product_attention(_normal(query).to(kind), _normal(key).to(kind), value.to(kind)).to(value.dtype)
         out: Tensor = self.join(mixed.transpose(1, 2).flatten(2))
         return out
 

@@ -33,10 +33,13 @@ def sharpness(answerer: Answerer, subject: Subject) -> float | None:
 
 
 def kid_beside_unet(answerer: Answerer, subject: Subject) -> float | None:
-    """KID over that of the same recipe with a UNet, trained for as many steps on the same data."""
+    """KID minus that of the same recipe with a UNet, trained on the same data for as long: a step of either costs the same on the CPU.
+
+    Where a blurred mean is 1. A difference, because an unbiased KID may be 0 or less, of which there is no percentage.
+    """
     own = kid(answerer, subject)
     other = kid(sibling(subject, _with_unet(subject.recipe, subject.dims)), subject)
-    return None if own is None or other is None else own / other
+    return None if own is None or other is None else own - other
 
 
 def _drawn(model: Augmenter, images: NDArray[Any]) -> NDArray[Any]:
