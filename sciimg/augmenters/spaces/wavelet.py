@@ -10,9 +10,6 @@ from sciimg.augmenters.backbones.pyramid import from_haar_pyramid, haar_pyramid
 from sciimg.augmenters.grid import Step, coarser, product
 from sciimg.augmenters.system import Batch, Condition, Measurement, Noise, Phase, Space
 
-_STD = "std_{}"
-_MEAN = "mean_{}"
-
 
 class Wavelets(Space):
     """The Haar pyramid folded onto its coarsest grid, band by band standardised by what was measured on training images.
@@ -36,11 +33,10 @@ class Wavelets(Space):
         self.channels, self.dims, self.steps = channels, dims, tuple(steps)
         bands = haar_pyramid(torch.zeros(1, channels, *product(steps, dims)), steps)
         for level, band in enumerate(bands):
-            self.register_buffer(_MEAN.format(level), torch.zeros(1, band.shape[1], *([1] * dims)))
-            self.register_buffer(_STD.format(level), torch.ones(1, band.shape[1], *([1] * dims)))
-        folds = [product(steps[level + 1 :], dims) for level in range(len(steps))]
-        self._folds = folds
-        self._counts = [space_to_depth(band, fold).shape[1] for band, fold in zip(bands, folds, strict=True)]
+            self.register_buffer(f"mean_{level}", torch.zeros(1, band.shape[1], *([1] * dims)))
+            self.register_buffer(f"std_{level}", torch.ones(1, band.shape[1], *([1] * dims)))
+        self._folds = [product(steps[level + 1 :], dims) for level in range(len(steps))]  # from a band's grid to the coarsest
+        self._counts = [space_to_depth(band, fold).shape[1] for band, fold in zip(bands, self._folds, strict=True)]
 
     def shape(self, image_shape: tuple[int, ...]) -> tuple[int, ...]:
         return (sum(self._counts), *coarser(image_shape[1:], product(self.steps, self.dims)))
@@ -71,7 +67,7 @@ class Wavelets(Space):
             std.copy_(band.std(axes, keepdim=True).clamp_min(1e-6))
 
     def _statistics(self) -> list[tuple[Tensor, Tensor]]:
-        return [(self.get_buffer(_MEAN.format(level)), self.get_buffer(_STD.format(level))) for level in range(len(self.steps))]
+        return [(self.get_buffer(f"mean_{level}"), self.get_buffer(f"std_{level}")) for level in range(len(self.steps))]
 
 
 class _Bands(Measurement):
