@@ -80,7 +80,8 @@ class ConsistencyTexture(nn.Module):
         with torch.no_grad():
             wanted = self(data + near.view(column) * noise, near, told)
         distance = ((guess - wanted).square().flatten(1).mean(1) + _HUBER**2).sqrt() - _HUBER
-        return (distance / (far - near)).mean()
+        mean: Tensor = (distance / (far - near)).mean()
+        return mean
 
     def draw(self, decoded: Tensor, log_spread: Tensor, noise: Noise) -> Tensor:
         """Return decoded images (N, C, [Z,] Y, X) with a drawn residual added (Song et al. 2023, algorithm 1)."""

@@ -101,7 +101,7 @@ class _Reconstruction(Phase):
 
     def loss(self, player: str, batch: Batch) -> dict[str, Tensor]:
         mean, log_variance = self.space.posterior(batch.images, batch.condition)
-        latent = mean + torch.randn(mean.shape, generator=batch.generator) * (0.5 * log_variance).exp()
+        latent = _drawn(mean, log_variance, batch.generator)
         decoded, log_spread = self.space.decoder(latent, batch.condition)
         kl = divergence(mean, log_variance)
         if self.settings.elbo is None:
@@ -118,8 +118,8 @@ class _Reconstruction(Phase):
         mean, log_variance = self.space.posterior(batch.images, batch.condition)
         if self.settings.elbo is None:
             return self._error(self.space.decoder(mean, batch.condition)[0], batch.images)
-        latent = mean + torch.randn(mean.shape, generator=batch.generator) * (0.5 * log_variance).exp()
-        decoded = self.space.decoder(latent, batch.condition)[0]
+        latent = _drawn(mean, log_variance, batch.generator)
+        decoded: Tensor = self.space.decoder(latent, batch.condition)[0]
         return misfit(decoded, batch.images) + self.settings.elbo.beta * divergence(mean, log_variance).sum() / decoded.numel()
 
     @torch.no_grad()
@@ -173,6 +173,11 @@ class _Consistency(Phase):
     def _residual(self, images: Tensor, condition: Condition) -> tuple[Tensor, Condition]:
         decoded, log_spread = self.space.plain(self.space.encode(images, condition), condition)
         return images - decoded, self.texture.told(decoded, log_spread)
+
+
+def _drawn(mean: Tensor, log_variance: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw from the posterior (Kingma & Welling 2014, section 2.4)."""
+    return mean + torch.randn(mean.shape, generator=generator, device=generator.device) * (0.5 * log_variance).exp()
 
 
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
