@@ -16,6 +16,7 @@ from sciimg.augmenters.conditioning.schema import ConditionSchema
 from sciimg.augmenters.device import enough_memory, usable
 from sciimg.augmenters.model_file import ModelCard, model_digest, read_card, read_weights
 from sciimg.augmenters.samplers.settings import SamplerSettings
+from sciimg.augmenters.spaces.settings import KLSpace
 from sciimg.augmenters.system import Noise, System
 from sciimg.errors import InputError, Problem
 from sciimg.randomness import generator
@@ -141,22 +142,36 @@ class Augmenter:
             torch.set_num_threads(before)
         return out
 
-    def reconstruct(self, images: NDArray[Any]) -> NDArray[Any] | None:
-        """Return images (N, C, [Z,] Y, X) after a way through the latent space, or None when the space is not an autoencoder."""
-        if not self.card.recipe.space.halvings:
+    def reconstruct(
+        self, images: NDArray[Any], labels: NDArray[np.int32] | None = None, table: pd.DataFrame | None = None
+    ) -> NDArray[Any] | None:
+        """Return images (N, C, [Z,] Y, X) after a way through the latent space, or None when the space loses nothing.
+
+        Labels (N, [Z,] Y, X) and a table of N rows, as for :meth:`sample`, are for an autoencoder that listens to the condition.
+        """
+        if self.system.space.exact:
             return None
         if images.shape[1:] != self.card.shape:
             raise InputError(
                 Problem("images", "shape", f"The model reconstructs images of shape {self.card.shape}; got {images.shape[1:]}.")
             )
+        space = self.card.recipe.space
+        listens = isinstance(space, KLSpace) and space.conditional
+        if listens and table is None:
+            message = "The autoencoder of the model listens to the condition; give labels and table of the images too."
+            raise InputError(Problem("images", "missing-condition", message))
+        device, formation = self.system.device, self.card.formation
         out = np.empty(images.shape, self.dtype)
-        formation = self.card.formation
         for start in range(0, len(images), CHUNK):
-            own = images[start : start + CHUNK] if formation is None else formation.structure(images[start : start + CHUNK])
-            part = torch.from_numpy(self.card.intensity.forward(own))
-            kept = len(part)
-            part = torch.cat([part, part[-1:].expand(CHUNK - kept, *part.shape[1:])])
-            back = self.card.intensity.inverse(self.system.reconstruct(part.to(self.system.device))[:kept].cpu().numpy())
+            kept = min(CHUNK, len(images) - start)
+            rows = np.minimum(np.arange(start, start + CHUNK), len(images) - 1)
+            real = images[rows] if formation is None else formation.structure(images[rows])
+            part = torch.from_numpy(self.card.intensity.forward(real)).to(device)
+            told = None
+            if listens and table is not None:
+                own = None if labels is None else labels[rows]
+                told = encode_condition(self.conditions, own, table.iloc[rows].reset_index(drop=True), self.card.shape[1:]).on(device)
+            back = self.card.intensity.inverse(self.system.reconstruct(part, told)[:kept].cpu().numpy())
             out[start : start + kept] = self._formed(back, pd.DataFrame(index=range(kept)), ("reconstruct",), range(start, start + kept))
         return out
 

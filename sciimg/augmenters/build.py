@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import assert_never
 
 from sciimg.augmenters.backbones.convnet import Discriminator, Generator
+from sciimg.augmenters.backbones.dit import DiT
 from sciimg.augmenters.backbones.planes import Planes
-from sciimg.augmenters.backbones.settings import ConvNetBackbone, PlanesBackbone, UNetBackbone
+from sciimg.augmenters.backbones.settings import ConvNetBackbone, DiTBackbone, NoBackbone, PlanesBackbone, UNetBackbone
 from sciimg.augmenters.backbones.unet import UNet
 from sciimg.augmenters.conditioning.controlnet import ControlNet
 from sciimg.augmenters.conditioning.ip_adapter import IPAdapter
@@ -17,6 +18,7 @@ from sciimg.augmenters.processes.adversarial import AdversarialProcess as Advers
 from sciimg.augmenters.processes.cascade import CascadeProcess as Cascade
 from sciimg.augmenters.processes.classifier import Classifier
 from sciimg.augmenters.processes.gaussian import GaussianProcess
+from sciimg.augmenters.processes.prior import PriorProcess
 from sciimg.augmenters.processes.settings import (
     AdversarialProcess,
     CascadeProcess,
@@ -25,11 +27,13 @@ from sciimg.augmenters.processes.settings import (
     FlowProcess,
     GaussianSettings,
     ScoreProcess,
+    VAEProcess,
 )
 from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.spaces.kl import KLAutoencoder
 from sciimg.augmenters.spaces.pixel import Pixels
-from sciimg.augmenters.spaces.settings import KLSpace, PixelSpace
+from sciimg.augmenters.spaces.settings import KLSpace, PixelSpace, WaveletSpace
+from sciimg.augmenters.spaces.wavelet import Wavelets
 from sciimg.augmenters.system import FieldNetwork, FieldSizes, Process, Space, System, padded_shape
 from sciimg.errors import InputError, Problem
 
@@ -50,7 +54,7 @@ def build(recipe: Recipe, schema: ConditionSchema, shape: tuple[int, ...], spaci
     levels = recipe.backbone.halvings + (recipe.process.halvings if isinstance(recipe.process, CascadeProcess) else 0)
     steps = halvings(shape[1:], spacing or (1.0,) * dims, inside + levels)
     padded = padded_shape(shape, product(steps, dims))
-    space = _space(recipe, padded, steps[:inside])
+    space = _space(recipe, schema, padded, steps[:inside])
     process = _process(recipe, schema, space, padded, steps[inside:])
     if recipe.sampler.name not in process.samplers:
         message = f"The process is sampled by {', '.join(process.samplers)}; got {recipe.sampler.name!r}."
@@ -58,12 +62,14 @@ def build(recipe: Recipe, schema: ConditionSchema, shape: tuple[int, ...], spaci
     return System(space, process, shape, padded)
 
 
-def _space(recipe: Recipe, shape: tuple[int, ...], steps: tuple[Step, ...]) -> Space:
+def _space(recipe: Recipe, schema: ConditionSchema, shape: tuple[int, ...], steps: tuple[Step, ...]) -> Space:
     match recipe.space:
         case PixelSpace():
             return Pixels()
         case KLSpace():
-            return KLAutoencoder(recipe.space, shape, steps)
+            return KLAutoencoder(recipe.space, shape, steps, (schema.spatial, schema.vector))
+        case WaveletSpace():
+            return Wavelets(shape[0], len(shape) - 1, steps)
         case _:
             assert_never(recipe.space)
 
@@ -76,17 +82,24 @@ def _process(recipe: Recipe, schema: ConditionSchema, space: Space, shape: tuple
     image = len(schema.image.channels) * fold if schema.image else 0
     sizes = FieldSizes(channels, tuple(grid), steps, schema.spatial * fold, schema.vector, schema.words, image)
     match recipe.process, recipe.backbone:
-        case (FlowProcess() | DiffusionProcess() | EDMProcess() | ScoreProcess()) as process, UNetBackbone() | PlanesBackbone():
+        case (
+            FlowProcess() | DiffusionProcess() | EDMProcess() | ScoreProcess()
+        ) as process, UNetBackbone() | DiTBackbone() | PlanesBackbone():
             classifier = _classifier(recipe.name, process, schema, sizes)
             network = _field_network(recipe, sizes)
             return GaussianProcess(process, space, network, recipe.training, recipe.conditioning.drop, classifier)
-        case CascadeProcess() as process, UNetBackbone() | PlanesBackbone():
+        case CascadeProcess() as process, UNetBackbone() | DiTBackbone() | PlanesBackbone():
             return _cascade(recipe, process, schema, space, sizes)
+        case VAEProcess(), NoBackbone():
+            if not (isinstance(recipe.space, KLSpace) and recipe.space.elbo is not None):
+                message = "Process 'vae' draws from the prior, which only a kl space trained with space.elbo has; set it."
+                raise InputError(Problem(f"{recipe.name}: space", "bad-option", message))
+            return PriorProcess()
         case AdversarialProcess() as process, ConvNetBackbone() as backbone:
             generator, discriminator = Generator(sizes, backbone), Discriminator(sizes, backbone)
             return AdversarialGame(process, space, generator, discriminator, recipe.training, (channels, *grid))
         case process, backbone:
-            takes = "flow, ddpm, edm, score and cascade take a unet or planes, adversarial a convnet"
+            takes = "flow, ddpm, edm, score and cascade take a unet, a dit or planes, adversarial a convnet, vae none"
             message = f"Process {process.kind!r} cannot use backbone {backbone.kind!r}: {takes}."
             raise InputError(Problem(f"{recipe.name}: backbone", "bad-option", message))
 
@@ -140,6 +153,10 @@ def _field_network(recipe: Recipe, sizes: FieldSizes) -> FieldNetwork:
                     recipe, "conditioning", "Backbone 'planes' has no side networks: masks enter by concat or spade, images by concat."
                 )
             return Planes(sizes, backbone, how.mask)
+        case DiTBackbone() as backbone:
+            if how.image != "concat" or how.mask != "concat":
+                raise _cannot(recipe, "conditioning", "Backbone 'dit' has no side networks: masks and images enter by concat.")
+            return DiT(sizes, backbone)
         case _:
             raise _cannot(recipe, "backbone", f"Backbone {recipe.backbone.kind!r} predicts no field.")
 

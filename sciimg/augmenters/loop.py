@@ -79,18 +79,18 @@ class _Run:
     def __init__(self, loop: Loop, phase: Phase) -> None:
         self.loop, self.phase, self.state, self.schedule = loop, phase, loop.state, phase.schedule
         self.trainers = [Trainer(player, self.schedule.steps) for player in phase.players()]
+        self.steps = self.schedule.steps if self.trainers else 0  # without players there is only something to measure
         self.best: list[list[Tensor]] = []
         self.curves = self.state.curves.setdefault(phase.name, {})
 
     def train(self) -> None:
         self._begin()
-        steps = self.schedule.steps
-        while self.state.step < steps and not self._stopped():
+        while self.state.step < self.steps and not self._stopped():
             self._move(self.state.step)
             self.state.step += 1
-            if self.state.step % self.schedule.held_out_every == 0 or self.state.step == steps:
+            if self.state.step % self.schedule.held_out_every == 0 or self.state.step == self.steps:
                 self._look()
-            if self.state.step % self.schedule.checkpoint_every == 0 and self.state.step < steps:
+            if self.state.step % self.schedule.checkpoint_every == 0 and self.state.step < self.steps:
                 self._save()
         self.state.done[self.phase.name] = self.state.step
         for trainer, weights in zip(self.trainers, self.best or [t.average for t in self.trainers], strict=True):

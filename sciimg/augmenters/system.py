@@ -99,6 +99,13 @@ class Condition:
         """Return the first ``n`` samples' conditions."""
         return Condition(*(None if part is None else part[:n] for part in self._parts))  # type: ignore[arg-type]
 
+    def split(self, size: int) -> list[Condition]:
+        """Return the conditions of successive parts of at most ``size`` samples."""
+        return [
+            Condition(*(None if part is None else part[start : start + size] for part in self._parts))  # type: ignore[arg-type]
+            for start in range(0, len(self), size)
+        ]
+
     def joined(self, other: Condition) -> Condition:
         """Return these conditions followed by others."""
         pairs = zip(self._parts, other._parts, strict=True)
@@ -239,7 +246,7 @@ class Phase(ABC):
 
     @abstractmethod
     def players(self) -> tuple[Player, ...]:
-        """Return the players in the order in which they move on every step."""
+        """Return the players in the order in which they move on every step; with none, no step is taken (:class:`Measurement`)."""
 
     @abstractmethod
     def loss(self, player: str, batch: Batch) -> dict[str, Tensor]:
@@ -258,6 +265,21 @@ class Phase(ABC):
 
     def finish(self, batch: Batch) -> None:  # noqa: B027 — optional
         """The same after the last step, with the weights that are kept."""
+
+
+class Measurement(Phase):
+    """A phase that learns nothing by steps: ``prepare`` measures once, and that is all."""
+
+    schedule = Schedule(steps=1)
+
+    def players(self) -> tuple[Player, ...]:
+        return ()
+
+    def loss(self, player: str, batch: Batch) -> dict[str, Tensor]:
+        raise AssertionError("a phase without players has no loss")
+
+    @abstractmethod
+    def prepare(self, batch: Batch) -> None: ...
 
 
 class Noise:
@@ -291,7 +313,12 @@ class Noise:
 
 
 class Space(nn.Module, ABC):
-    """Where a process lives. Coordinates have about zero mean and unit variance in every channel."""
+    """Where a process lives. Coordinates have about zero mean and unit variance in every channel.
+
+    ``exact`` says that decoding undoes encoding: nothing is lost, so there is no reconstruction to judge.
+    """
+
+    exact = False
 
     @abstractmethod
     def shape(self, image_shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -118,7 +118,7 @@ def _reconstruct(model: Path, real: Any, about: Sequence[dict[str, str]], out: P
     from sciimg.store import CollectionWriter
 
     augmenter = Augmenter.load(model)
-    images = None if out.exists() else augmenter.reconstruct(real.images)
+    images = None if out.exists() else augmenter.reconstruct(real.images, real.labels, real.table)
     if images is None:
         return
     with CollectionWriter(out, synthetic=True, study=study.digest) as writer:

@@ -57,4 +57,35 @@ class ConvNetBackbone(Settings):
         return self
 
 
-BackboneSettings = Annotated[UNetBackbone | PlanesBackbone | ConvNetBackbone, Field(discriminator="kind")]
+class DiTBackbone(Settings):
+    """Transformer over patches, modulated by time and vector (DiT; Peebles & Xie 2023); condition maps are concatenated to the channels."""
+
+    kind: Literal["dit"] = "dit"
+    width: int = Field(default=192, gt=0, description="Length of a token; a multiple of heads.")
+    depth: int = Field(default=4, gt=0)
+    heads: int = Field(default=4, gt=0)
+    patch: int = Field(default=1, ge=0, description="Halvings of the grid inside a patch: 1 makes patches of 2 samples an axis.")
+    features: int = Field(default=128, gt=0, description="Length of the vector that carries time, scalars and classes.")
+
+    @property
+    def halvings(self) -> int:
+        return self.patch
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width must be a multiple of heads; got {self.width} and {self.heads} heads")
+        return self
+
+
+class NoBackbone(Settings):
+    """A process without a network of its own: the convolutional autoencoder of the space is all there is."""
+
+    kind: Literal["none"] = "none"
+
+    @property
+    def halvings(self) -> int:
+        return 0
+
+
+BackboneSettings = Annotated[UNetBackbone | PlanesBackbone | ConvNetBackbone | DiTBackbone | NoBackbone, Field(discriminator="kind")]

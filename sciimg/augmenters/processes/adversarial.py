@@ -134,14 +134,14 @@ class _Game(Phase):
         )
 
     def prepare(self, batch: Batch) -> None:
-        data = self.space.encode(batch.images)
+        data = self.space.encode(batch.images, batch.condition)
         self.generator.measure(data)
         self.discriminator.measure(data)
         self.process.scales.copy_(torch.stack(spreads(coarser_means(data))))
 
     def loss(self, player: str, batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad():
-            data = self.space.encode(batch.images)
+            data = self.space.encode(batch.images, batch.condition)
         condition = batch.condition.resized(data.shape[2:])
         if player == "discriminator":
             return self._discriminator_loss(data, condition, batch)

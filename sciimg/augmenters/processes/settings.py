@@ -103,4 +103,10 @@ class AdversarialProcess(Settings):
     cut: float = Field(default=0.0, ge=0, le=1, description="Share of samples that lose a box in that view.")
 
 
-ProcessSettings = Annotated[GaussianSettings | CascadeProcess | AdversarialProcess, Field(discriminator="kind")]
+class VAEProcess(Settings):
+    """Draw from the prior of a space trained on the evidence lower bound (Kingma & Welling 2014); nothing to train."""
+
+    kind: Literal["vae"] = "vae"
+
+
+ProcessSettings = Annotated[GaussianSettings | CascadeProcess | AdversarialProcess | VAEProcess, Field(discriminator="kind")]

@@ -8,6 +8,8 @@ from sciimg.augmenters.system import Condition, Noise, Space
 class Pixels(Space):
     """Identity: images are normalised already."""
 
+    exact = True
+
     def shape(self, image_shape: tuple[int, ...]) -> tuple[int, ...]:
         return image_shape
 

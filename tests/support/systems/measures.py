@@ -2,14 +2,16 @@
 
 from types import MappingProxyType
 
-from . import cascade, common, control, diffusion, physics
+from . import autoencoders, cascade, common, control, diffusion, latent, physics
 from .subject import Measure
 
 _FAMILIES = (
+    autoencoders,
     cascade,
     common,
     control,
     diffusion,
+    latent,
     physics,
 )
 MEASURES: MappingProxyType[str, Measure] = MappingProxyType({name: own for family in _FAMILIES for name, own in family.MEASURES.items()})

@@ -1,0 +1,84 @@
+"""Diffusion and flow in other spaces and with other networks than the first: wavelets, a consistency decoder, transformers."""
+
+from sciimg.augmenters.backbones.settings import DiTBackbone, UNetBackbone
+from sciimg.augmenters.processes.settings import DiffusionProcess, FlowProcess
+from sciimg.augmenters.recipe import Reach, Recipe
+from sciimg.augmenters.samplers.settings import SamplerSettings
+from sciimg.augmenters.settings import Schedule, Training
+from sciimg.augmenters.spaces.settings import ConsistencyDecoder, KLSpace, WaveletSpace
+
+_LATENT_DIFFUSION = "Rombach et al. 2022, arXiv:2112.10752"
+_RECTIFIED_FLOW = "Liu et al. 2022, arXiv:2209.03003"
+_TRANSFORMER = "Peebles & Xie 2023, arXiv:2212.09748"
+_UNET = UNetBackbone(widths=(64, 128, 192), blocks=(1, 1, 1))
+_STAGE_1 = Schedule(steps=400, learning_rate=2e-3, warmup=30, ema=0.99)
+_IN_3D = {"training.batch": 8, "training.symmetries": "flips", "training.tell_symmetry": True}
+_OPTIONS = {"training.steps": 500, "training.batch": 16}
+_OPTIONS_3D = {"training.steps": 150, "training.batch": 4}
+_STAGE_1_OPTIONS = {"space.training.steps": 120}
+_STAGE_1_OPTIONS_3D = {"space.training.steps": 60, "space.training.batch": 4}
+
+RECIPES = (
+    Recipe(
+        name="wavelet-flow",
+        systems=("WDM", "wavelet flow"),
+        space=WaveletSpace(),
+        process=FlowProcess(),
+        backbone=_UNET,
+        sampler=SamplerSettings(name="heun", steps=12),
+        training=Training(steps=900, learning_rate=2e-3),
+        in_3d=_IN_3D,
+        cites=("Friedrich et al. 2024, arXiv:2402.19043", _RECTIFIED_FLOW),
+        reach=Reach(measure="mask-obedience", at_least=0.7, options=_OPTIONS, options_3d=_OPTIONS_3D),
+    ),
+    Recipe(
+        name="ldm-consistency-decoder",
+        systems=("consistency decoder", "DALL-E 3 decoder"),
+        space=KLSpace(
+            training=_STAGE_1,
+            consistency=ConsistencyDecoder(
+                training=Schedule(steps=600, batch=16, learning_rate=1e-3, warmup=30, ema=0.99, precision="fp32")
+            ),
+        ),
+        process=FlowProcess(),
+        backbone=_UNET,
+        sampler=SamplerSettings(name="heun", steps=12),
+        training=Training(steps=900, learning_rate=2e-3),
+        in_3d=_IN_3D | {"space.training.batch": 8, "space.consistency.training.batch": 4},
+        cites=("Song et al. 2023, arXiv:2303.01469", "Song & Dhariwal 2023, arXiv:2310.14189", _LATENT_DIFFUSION, _RECTIFIED_FLOW),
+        reach=Reach(
+            measure="sharpness",
+            at_least=0.5,
+            options={"training.steps": 50, "training.batch": 16, "space.consistency.training.steps": 300} | _STAGE_1_OPTIONS,
+            options_3d={"training.batch": 4, "space.consistency.training.steps": 150} | _STAGE_1_OPTIONS_3D,
+        ),
+    ),
+    Recipe(
+        name="dit",
+        systems=("DiT",),
+        space=KLSpace(training=_STAGE_1),
+        process=DiffusionProcess(predict="v"),
+        backbone=DiTBackbone(patch=2),
+        sampler=SamplerSettings(name="ddim", steps=25),
+        training=Training(steps=1500, learning_rate=1e-3),
+        in_3d=_IN_3D | {"space.training.batch": 8, "backbone.patch": 1},
+        cites=(_TRANSFORMER, _LATENT_DIFFUSION, "Bao et al. 2023, arXiv:2209.12152"),
+        reach=Reach(
+            measure="kid-beside-unet", at_most=0.1, options=_OPTIONS | _STAGE_1_OPTIONS, options_3d=_OPTIONS_3D | _STAGE_1_OPTIONS_3D
+        ),
+    ),
+    Recipe(
+        name="sit",
+        systems=("SiT",),
+        space=KLSpace(training=_STAGE_1),
+        process=FlowProcess(),
+        backbone=DiTBackbone(patch=2),
+        sampler=SamplerSettings(name="heun", steps=12),
+        training=Training(steps=1500, learning_rate=1e-3),
+        in_3d=_IN_3D | {"space.training.batch": 8, "backbone.patch": 1},
+        cites=("Ma et al. 2024, arXiv:2401.08740", _TRANSFORMER, _LATENT_DIFFUSION, _RECTIFIED_FLOW),
+        reach=Reach(
+            measure="kid-beside-unet", at_most=0.1, options=_OPTIONS | _STAGE_1_OPTIONS, options_3d=_OPTIONS_3D | _STAGE_1_OPTIONS_3D
+        ),
+    ),
+)
