@@ -1,13 +1,28 @@
 """Data → modules: one ``match`` an axis of the recipe space."""
 
+import math
+from dataclasses import replace
 from typing import assert_never
 
 from sciimg.augmenters.backbones.convnet import Discriminator, Generator
-from sciimg.augmenters.backbones.settings import ConvNetBackbone, UNetBackbone
+from sciimg.augmenters.backbones.dcgan import DCGenerator, DCJudge
+from sciimg.augmenters.backbones.opponents import Judge, PointGenerator
+from sciimg.augmenters.backbones.progressive import ProgressiveGenerator, ProgressiveJudge
+from sciimg.augmenters.backbones.settings import (
+    ConvNetBackbone,
+    DCGANBackbone,
+    ProgressiveBackbone,
+    StackedBackbone,
+    StyleBackbone,
+    UNetBackbone,
+)
+from sciimg.augmenters.backbones.stacked import Refiner
+from sciimg.augmenters.backbones.style import StyleGenerator
 from sciimg.augmenters.backbones.unet import UNet
 from sciimg.augmenters.conditioning.schema import ConditionSchema
-from sciimg.augmenters.grid import Step, halvings, product
+from sciimg.augmenters.grid import Step, coarser, halvings, product
 from sciimg.augmenters.processes.adversarial import AdversarialProcess as AdversarialGame
+from sciimg.augmenters.processes.adversarial import Stage
 from sciimg.augmenters.processes.gaussian import GaussianProcess
 from sciimg.augmenters.processes.settings import AdversarialProcess, DiffusionProcess, FlowProcess
 from sciimg.augmenters.recipe import Recipe
@@ -57,9 +72,43 @@ def _process(recipe: Recipe, schema: ConditionSchema, space: Space, shape: tuple
     match recipe.process, recipe.backbone:
         case (FlowProcess() | DiffusionProcess()) as process, UNetBackbone() as backbone:
             return GaussianProcess(process, space, UNet(sizes, backbone), recipe.training, recipe.conditioning.drop)
-        case AdversarialProcess() as process, ConvNetBackbone() as backbone:
-            generator, discriminator = Generator(sizes, backbone), Discriminator(sizes, backbone)
-            return AdversarialGame(process, space, generator, discriminator, recipe.training, (channels, *grid))
+        case AdversarialProcess() as process, (
+            ConvNetBackbone() | DCGANBackbone() | ProgressiveBackbone() | StyleBackbone() | StackedBackbone()
+        ) as backbone:
+            return AdversarialGame(process, space, _stages(sizes, backbone), recipe.training)
         case process, backbone:
-            message = f"Process {process.kind!r} cannot use backbone {backbone.kind!r}: flow and ddpm take a unet, adversarial a convnet."
+            message = (
+                f"Process {process.kind!r} cannot use backbone {backbone.kind!r}: flow and ddpm take a unet, "
+                "adversarial a convnet, dcgan, progressive, style or stacked."
+            )
             raise InputError(Problem(f"{recipe.name}: backbone", "bad-option", message))
+
+
+def _stages(
+    sizes: FieldSizes, backbone: ConvNetBackbone | DCGANBackbone | ProgressiveBackbone | StyleBackbone | StackedBackbone
+) -> tuple[Stage, ...]:
+    whole = (1,) * sizes.dims
+
+    def stage(generator: PointGenerator, discriminator: Judge, of: FieldSizes = sizes, factor: Step = whole) -> Stage:
+        return Stage(generator, discriminator, of.channels, of.grid, factor)
+
+    match backbone:
+        case ConvNetBackbone():
+            return (stage(Generator(sizes, backbone), Discriminator(sizes, backbone)),)
+        case DCGANBackbone():
+            return (stage(DCGenerator(sizes, backbone), DCJudge(sizes, backbone)),)
+        case ProgressiveBackbone():
+            return (stage(ProgressiveGenerator(sizes, backbone), ProgressiveJudge(sizes, backbone)),)
+        case StyleBackbone():
+            return (stage(StyleGenerator(sizes, backbone), Discriminator(sizes, backbone)),)
+        case StackedBackbone(coarse=own):
+            first, *rest = sizes.steps
+            small = replace(sizes, grid=coarser(sizes.grid, first), steps=tuple(rest), maps=sizes.maps * math.prod(first))
+            generator = DCGenerator(small, own)
+            judge = replace(sizes, steps=sizes.steps[: len(own.discriminator)])
+            return (
+                stage(generator, DCJudge(small, own), small, first),
+                stage(Refiner(sizes, backbone, generator), DCJudge(judge, own)),
+            )
+        case _:
+            assert_never(backbone)
