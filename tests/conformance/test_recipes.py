@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from systems.rows import ROWS, run
 from systems.shrunk import shrunk
-from textures import CONDITIONS, Textures
+from textures import CAPTION, CONDITIONS, Textures
 
 from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.recipes import RECIPES, get_recipe, summaries
@@ -25,15 +25,17 @@ def test_trains_and_samples_whatever_the_company(name: str, dims: int, tmp_path:
     source = Textures(shape, channels)
     key = ("conformance", name)
     recipe = shrunk(get_recipe(name, {}, dims))
-    fit(recipe, source, Textures(shape, channels, "calibration"), CONDITIONS, key=key, out=tmp_path / "model", provenance={})
+    fit(recipe, source, Textures(shape, channels, "calibration"), (*CONDITIONS, CAPTION), key=key, out=tmp_path / "model", provenance={})
     model = Augmenter.load(tmp_path / "model")
     told = source.draw(("told",), range(9))
-    scalar = model.conditions.scalars[0]
-    table = told.table.assign(level=told.table["level"].clip(scalar.low, scalar.high))
-    whole = model.sample(told.labels, table, key=key, indices=range(9), steps=2)
+    table = told.table.copy()
+    for scalar in model.conditions.scalars:
+        table[scalar.name] = table[scalar.name].clip(scalar.low, scalar.high)
+    labels = told.labels if model.conditions.mask is not None else None
+    whole = model.sample(labels, table, key=key, indices=range(9), steps=2)
     assert whole.shape == (9, len(channels), *shape) and whole.dtype == np.uint16
     for rows in ([3], [0, 1, 2], [8, 5]):
-        got = model.sample(told.labels[rows], table.iloc[rows], key=key, indices=rows, steps=2, workers=2)
+        got = model.sample(None if labels is None else labels[rows], table.iloc[rows], key=key, indices=rows, steps=2, workers=2)
         assert np.array_equal(got, whole[rows])
 
 

@@ -113,9 +113,10 @@ class ProgressiveJudge(Judge):
         super().__init__()
         dims, widths, self.dims, self.steps, self.settings = sizes.dims, settings.discriminator, sizes.dims, sizes.steps, settings
         self.enter = nn.ModuleList(
-            Equalised(dims, (sizes.channels) * math.prod(step), width, 1) for width, step in zip(widths, self.steps, strict=True)
+            Equalised(dims, sizes.channels * math.prod(step), width, 1) for width, step in zip(widths, self.steps, strict=True)
         )
-        self.maps = nn.ModuleList(Equalised(dims, sizes.maps * math.prod(self.steps[0]), width, 1) for width in widths)
+        inputs = sizes.maps * math.prod(self.steps[0])
+        self.maps = nn.ModuleList(Equalised(dims, inputs, width, 1) for width in widths) if inputs else None
         self.first = nn.ModuleList(Equalised(dims, width, width) for width in widths)
         self.down = nn.ModuleList(
             Equalised(dims, a * math.prod(step), b, 1) for (a, b), step in zip(pairwise(widths), self.steps[1:], strict=True)
@@ -123,7 +124,6 @@ class ProgressiveJudge(Judge):
         self.told = Told(sizes, settings.features) if sizes.vector or sizes.words else None
         self.project = nn.Linear(settings.features, widths[-1]) if self.told is not None else None
         self.leave = nn.Linear(widths[-1] * math.prod(coarser(sizes.grid, product(self.steps, dims))), 1)
-        self.has_maps = bool(sizes.maps)
         self.to(memory_format=memory_format(dims))  # type: ignore[call-overload]
 
     def coefficients(self, points: Tensor, progress: float = 1.0) -> list[Tensor]:
@@ -142,7 +142,7 @@ class ProgressiveJudge(Judge):
         finest = levels - 1 - top
         x = self._entered(points, finest)
         for i in range(finest, levels):
-            if self.has_maps:
+            if self.maps is not None:
                 x = x + self.maps[i](block_means(maps, product(self.steps[1 : i + 1], self.dims)))
             x = F.leaky_relu(self.first[i](x), 0.2)
             if i + 1 < levels:

@@ -55,8 +55,8 @@ class StyleLayer(nn.Module):
         self.style = nn.Linear(features, inputs)
         nn.init.normal_(self.style.weight, 0.0, 1 / math.sqrt(features))
         nn.init.ones_(self.style.bias)
-        self.strength = nn.Parameter(torch.full((outputs, *([1] * dims)), 0.1))
-        self.bias = nn.Parameter(torch.zeros(outputs, *([1] * dims)))
+        self.strength = nn.Parameter(torch.full((1, outputs, *([1] * dims)), 0.1))
+        self.bias = nn.Parameter(torch.zeros(1, outputs, *([1] * dims)))
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
         x = modulated(x, self.weight, self.style(style)) + self.strength * noise + self.bias
@@ -71,7 +71,7 @@ class Leave(nn.Module):
         self.weight = nn.Parameter(torch.randn(outputs, inputs, *([1] * dims)) * 0.5 / math.sqrt(inputs))
         self.style = nn.Linear(features, inputs)
         nn.init.ones_(self.style.bias)
-        self.bias = nn.Parameter(torch.zeros(outputs, *([1] * dims)))
+        self.bias = nn.Parameter(torch.zeros(1, outputs, *([1] * dims)))
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         return (modulated(x, self.weight, self.style(style), demodulate=False) + self.bias).float()

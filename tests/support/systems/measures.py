@@ -2,8 +2,8 @@
 
 from types import MappingProxyType
 
-from . import common
+from . import adversarial, common
 from .subject import Measure
 
-_FAMILIES = (common,)
+_FAMILIES = (common, adversarial)
 MEASURES: MappingProxyType[str, Measure] = MappingProxyType({name: own for family in _FAMILIES for name, own in family.MEASURES.items()})
