@@ -14,7 +14,7 @@ from sciimg.augmenters.processes.adversarial import AdversarialProcess
 from sciimg.augmenters.system import Noise, autocast
 from sciimg.types import PatchSet
 
-from .common import _mmd, features, mask_obedience, scalar_obedience
+from .common import features, mask_obedience, scalar_obedience
 from .subject import Answerer, Measure, Subject, asked
 
 _MANY = 128  # patches; a distance of distributions from fewer is noise
@@ -22,7 +22,7 @@ _NEIGHBOURS = 3
 
 
 def kid_with_recall(answerer: Answerer, subject: Subject) -> float | None:
-    """Squared MMD of wavelet features over that of the blurred mean, as in ``kid`` but of many patches; None without any variety.
+    """Kernel distance of features from unseen real patches over that of the blurred mean; None without any variety.
 
     Variety is recall: the share of unseen real patches that lie among the samples (Kynkaanniemi et al. 2019, arXiv:1904.06991).
     """
@@ -136,10 +136,27 @@ def _among(points: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[
 
 
 def _distance(subject: Subject, told: PatchSet, images: NDArray[Any]) -> float:
+    """Return the kernel distance of samples from real patches over that of the blurred mean: 0 is perfect, 1 is worthless."""
     real = features(subject.made_of(told))
-    scale = real.std(0) + 1e-9
     mean = np.broadcast_to(subject.made_of(subject.training).mean(0), images.shape)
-    return float(_mmd(real / scale, features(images) / scale) / _mmd(real / scale, features(mean) / scale))
+    return float(_mmd(*_scaled(real, features(images))) / _mmd(*_scaled(real, features(mean))))
+
+
+def _mmd(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Return the unbiased squared MMD with a sum of rational quadratic kernels (Binkowski et al. 2018, arXiv:1801.01401, section 4).
+
+    Unlike the cubic kernel it is bounded, so that one feature far outside does not decide alone.
+    """
+
+    def kernel(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        squared = cdist(x, y, "sqeuclidean") / x.shape[1]
+        return np.asarray(np.mean([(1 + squared / (2 * alpha)) ** -alpha for alpha in (0.2, 0.5, 1.0, 2.0, 5.0)], axis=0))
+
+    def within(x: NDArray[np.float64]) -> float:
+        k = kernel(x, x)
+        return float((k.sum() - np.trace(k)) / (len(x) * (len(x) - 1)))
+
+    return within(a) + within(b) - 2 * float(kernel(a, b).mean())
 
 
 class _Probe:
