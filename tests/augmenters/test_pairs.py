@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -143,7 +144,7 @@ def test_growth_starts_coarse_and_ends_at_the_full_network() -> None:
     assert grown(0.0, 3, 0.5) == (0, 1.0)
     assert grown(0.5, 3, 0.5) == (2, 1.0) == grown(1.0, 3, 0.5)
     places = [level - 1 + fade for level, fade in (grown(p / 200, 3, 0.5) for p in range(201))]
-    assert places == sorted(places) and max(b - a for a, b in zip(places, places[1:], strict=False)) < 0.05  # no jump
+    assert places == sorted(places) and max(b - a for a, b in pairwise(places)) < 0.05  # no jump
     assert grown(0.3, 1, 0.5) == (0, 1.0)
 
 

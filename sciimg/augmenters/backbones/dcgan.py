@@ -16,7 +16,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from sciimg.augmenters.backbones.layers import Block, conv, depth_to_space, memory_format, norm, space_to_depth
+from sciimg.augmenters.backbones.layers import Block, Conv, conv, depth_to_space, memory_format, norm, space_to_depth
 from sciimg.augmenters.backbones.opponents import Judge, PointGenerator, Told, truncated
 from sciimg.augmenters.backbones.pyramid import block_means
 from sciimg.augmenters.backbones.settings import DCGANBackbone
@@ -54,6 +54,8 @@ class DCGenerator(PointGenerator):
             Block(dims, width, width, embedding=known + part) for width, part in zip(widths, self.split[1:], strict=False)
         )
         self.leave = conv(dims, widths[-1], sizes.channels * fold)
+        for layer, step in zip((*self.grow, self.leave), reversed(self.steps), strict=True):
+            start_even(layer, math.prod(step))  # type: ignore[arg-type]
         self.to(memory_format=memory_format(dims))  # type: ignore[call-overload]
 
     def noise_shapes(self, grid: Sequence[int]) -> list[tuple[int, ...]]:
@@ -79,6 +81,13 @@ class DCGenerator(PointGenerator):
                 x = x * (1 + scale) + shift
             x = nn.functional.relu(x)
         return depth_to_space(self.leave(x), self.steps[0]).float()
+
+
+@torch.no_grad()
+def start_even(layer: Conv, fold: int) -> None:
+    """Let all places of a block start alike, so that no checkerboard has to be unlearned (Aitken et al. 2017, arXiv:1707.02937)."""
+    own = layer.weight[: len(layer.weight) // fold]
+    layer.weight.copy_(own.repeat(fold, *([1] * (layer.weight.ndim - 1))))
 
 
 class DCJudge(Judge):

@@ -89,7 +89,8 @@ class Mapping(nn.Module):
         x = self.told(condition, noise * (noise.square().mean(1, keepdim=True) + 1e-8).rsqrt())
         for layer in self.layers:
             x = math.sqrt(2) * F.leaky_relu(layer(x), 0.2)
-        return x.float()
+        out: Tensor = x.float()
+        return out
 
 
 class StyleGenerator(PointGenerator):

@@ -18,8 +18,10 @@ _IN_3D: dict[str, Any] = {"training.steps": 600, "training.batch": 8, "training.
 _UNTOLD = Conditioning(uses=())
 _CAPTIONS = Conditioning(uses=("text",), needs=("text",))
 
-# what the modern game adds is off: no energy score, no augmented view
-_CLASSIC = {"energy": 0.0, "shift": 0.0, "colour": 0.0}
+# what the modern game adds is off: no energy score, no augmented view; R1 stays where the first papers had batch normalisation, which
+# would mix samples: without either, the game does not converge (Mescheder et al. 2018, arXiv:1801.04406)
+_CLASSIC: dict[str, Any] = {"energy": 0.0, "shift": 0.0, "colour": 0.0, "gamma": 1.0}
+_ALONE = {key: value for key, value in _CLASSIC.items() if key != "gamma"}
 _CLASSIC_TRAINING = _TRAINING.model_copy(update={"learning_rate": 5e-4, "betas": (0.5, 0.99)})
 _UNTOLD_IN_3D: dict[str, Any] = {"training.steps": 600, "training.batch": 8, "training.symmetries": "flips"}
 _DCGAN_IN_3D: dict[str, Any] = {"backbone.generator": [96, 64, 48], "backbone.discriminator": [32, 64, 96]}
@@ -48,7 +50,7 @@ RECIPES = (
         name="gan-2014",
         systems=("GAN",),
         space=PixelSpace(),
-        process=AdversarialProcess(loss="non-saturating", gamma=0.0, **_CLASSIC),
+        process=AdversarialProcess(loss="non-saturating", penalty="r1", **_CLASSIC),
         backbone=ConvNetBackbone(),
         conditioning=_UNTOLD,
         sampler=_ONE_STEP,
@@ -61,7 +63,7 @@ RECIPES = (
         name="dcgan",
         systems=("DCGAN",),
         space=PixelSpace(),
-        process=AdversarialProcess(loss="non-saturating", gamma=0.0, **_CLASSIC),
+        process=AdversarialProcess(loss="non-saturating", penalty="r1", **_CLASSIC),
         backbone=DCGANBackbone(),
         conditioning=_UNTOLD,
         sampler=_ONE_STEP,
@@ -87,7 +89,7 @@ RECIPES = (
         systems=("WGAN", "WGAN-GP"),
         space=PixelSpace(),
         process=AdversarialProcess(
-            loss="wasserstein", penalty="interpolated", gamma=10.0, penalty_every=1, penalty_batch=16, critic_steps=3, **_CLASSIC
+            loss="wasserstein", penalty="interpolated", gamma=10.0, penalty_every=1, penalty_batch=16, critic_steps=3, **_ALONE
         ),
         backbone=DCGANBackbone(),
         conditioning=_UNTOLD,
@@ -115,7 +117,7 @@ RECIPES = (
         systems=("ProGAN",),
         dims=(2,),
         space=PixelSpace(),
-        process=AdversarialProcess(loss="non-saturating", penalty="r1", gamma=0.5, **_CLASSIC),
+        process=AdversarialProcess(loss="non-saturating", penalty="r1", **_CLASSIC),
         backbone=ProgressiveBackbone(),
         conditioning=_UNTOLD,
         sampler=_ONE_STEP,
