@@ -39,7 +39,7 @@ def kid_with_recall(answerer: Answerer, subject: Subject) -> float | None:
 def condition_accuracy(answerer: Answerer, subject: Subject) -> float | None:
     """The worst of: correlation with the mask over that of real images; correlation with the level asked for; class read by a probe.
 
-    The probe is a ridge regression from features to classes on real training patches; its accuracy above chance on samples is divided by
+    The probe is a ridge regression fitted to real training patches; its accuracy above chance on samples is divided by
     that on unseen real patches.
     """
     values = []
@@ -89,7 +89,7 @@ def style_mixing(answerer: Answerer, subject: Subject) -> float | None:
 def text_image_score(answerer: Answerer, subject: Subject) -> float | None:
     """Agreement of captions with what probes read from the samples, above that of shuffled captions, over the same of real patches.
 
-    Probes are ridge regressions from features to the words of captions, fitted to real training patches.
+    Probes are ridge regressions to the words of captions, fitted to real training patches.
     """
     told = _many(subject)
     made = asked(answerer, subject, told)
@@ -102,10 +102,10 @@ def text_image_score(answerer: Answerer, subject: Subject) -> float | None:
         own = table["caption"].str.replace(",", "").str.split()
         return np.array([[float(word in caption) for word in words] for caption in own])
 
-    probe = _Probe(features(subject.made_of(subject.training)), named(subject.training.table))
+    probe = _Probe(subject.made_of(subject.training), named(subject.training.table))
 
     def above(images: NDArray[Any], table: Any) -> float:
-        read, right = probe(features(images)), named(table)
+        read, right = probe(images), named(table)
         right = right - right.mean(0)
         # the mean over all shuffles of a centred score is zero up to the diagonal, so the diagonal itself is what is above
         return float((read * right).sum(1).mean())
@@ -160,15 +160,25 @@ def _mmd(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 
 class _Probe:
-    """Ridge regression from standardised features."""
+    """Ridge regression from statistics of images to what is said of them, fitted to real training patches.
 
-    def __init__(self, x: NDArray[np.float64], y: NDArray[np.float64], ridge: float = 1.0) -> None:
-        self._mean, self._scale, self._base = x.mean(0), x.std(0) + 1e-9, y.mean(0)
+    Statistics are quantiles and the spread of large structure after a blur: what is told is how much and how bright, not fine texture.
+    """
+
+    def __init__(self, images: NDArray[Any], said: NDArray[np.float64], ridge: float = 1.0) -> None:
+        x = _statistics(images)
+        self._mean, self._scale, self._base = x.mean(0), x.std(0) + 1e-9, said.mean(0)
         z = (x - self._mean) / self._scale
-        self._weights = np.linalg.solve(z.T @ z + ridge * np.eye(z.shape[1]), z.T @ (y - self._base))
+        self._weights = np.linalg.solve(z.T @ z + ridge * np.eye(z.shape[1]), z.T @ (said - self._base))
 
-    def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(np.clip((x - self._mean) / self._scale, -5, 5) @ self._weights + self._base)
+    def __call__(self, images: NDArray[Any]) -> NDArray[np.float64]:
+        return np.asarray((_statistics(images) - self._mean) / self._scale @ self._weights + self._base)
+
+
+def _statistics(images: NDArray[Any]) -> NDArray[np.float64]:
+    axes = tuple(range(2, images.ndim))
+    fine, coarse = (ndimage.gaussian_filter(images.astype(np.float64), (0, 0, *(sigma,) * len(axes))) for sigma in (1.5, 4.0))
+    return np.concatenate([*np.quantile(fine, (0.1, 0.25, 0.5, 0.75, 0.9), axis=axes), (fine - coarse).std(axes)], axis=1)
 
 
 def _class_accuracy(answerer: Answerer, subject: Subject) -> float | None:
@@ -182,10 +192,10 @@ def _class_accuracy(answerer: Answerer, subject: Subject) -> float | None:
     def named(table: Any) -> NDArray[np.float64]:
         return np.array([[float(own == value) for value in values] for own in table[column]])
 
-    probe = _Probe(features(subject.made_of(subject.training)), named(subject.training.table))
+    probe = _Probe(subject.made_of(subject.training), named(subject.training.table))
 
     def accuracy(images: NDArray[Any], table: Any) -> float:
-        return float((probe(features(images)).argmax(1) == named(table).argmax(1)).mean()) - 1 / len(values)
+        return float((probe(images).argmax(1) == named(table).argmax(1)).mean()) - 1 / len(values)
 
     return accuracy(*_paired(made)) / accuracy(subject.made_of(told), told.table)
 
