@@ -67,7 +67,9 @@ class Augmenter:
     def conditions(self) -> ConditionSchema:
         return self.card.conditions
 
-    def sampler(self, name: str | None = None, steps: int | None = None, guidance: float | None = None) -> SamplerSettings:
+    def sampler(
+        self, name: str | None = None, steps: int | None = None, guidance: float | None = None, truncation: float | None = None
+    ) -> SamplerSettings:
         """Return the recipe's sampler with changes.
 
         Raises
@@ -80,7 +82,7 @@ class Augmenter:
         if name is not None and name not in known:
             message = f"Recipe {self.card.recipe.name!r} is sampled by {', '.join(known)}; got {name!r}."
             raise InputError(Problem("sampler", "unknown-sampler", message))
-        changes = {"name": name, "steps": steps, "guidance": guidance}
+        changes = {"name": name, "steps": steps, "guidance": guidance, "truncation": truncation}
         return SamplerSettings.model_validate(own.model_dump() | {k: v for k, v in changes.items() if v is not None})
 
     def sample(
@@ -94,6 +96,7 @@ class Augmenter:
         sampler: str | None = None,
         steps: int | None = None,
         guidance: float | None = None,
+        truncation: float | None = None,
         workers: int = 1,
     ) -> NDArray[Any]:
         """Draw one image a row.
@@ -110,7 +113,7 @@ class Augmenter:
             E.g. (study digest, "generate", model digest, seed).
         indices : sequence of N int
             Number of each sample: noise is a function of (key, index).
-        sampler, steps, guidance
+        sampler, steps, guidance, truncation
             Default: the recipe's.
         workers : int
             Chunks computed at the same time, one thread each. Changes nothing in the result.
@@ -120,7 +123,7 @@ class Augmenter:
         array, shape (N, C, [Z,] Y, X)
             In the units and the number type of the collection.
         """
-        settings = self.sampler(sampler, steps, guidance)
+        settings = self.sampler(sampler, steps, guidance, truncation)
         self.conditions.check(labels, table, source)
         self._check_shape(labels, len(table))
         rows_of: dict[int, list[int]] = {}

@@ -131,6 +131,8 @@ class _Run:
         self.loop.system.train()
         for trainer in self.trainers:
             name = trainer.player.name
+            if (step + 1) % trainer.player.every:
+                continue
             self._only(trainer)
             seed = seed_of(*self.loop.feed.key, self.phase.name, name, step)
             torch.manual_seed(seed)  # dropout draws from the default generator; training runs inside fork_rng

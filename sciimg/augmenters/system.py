@@ -228,11 +228,12 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Player:
-    """Modules that one optimiser trains."""
+    """Modules that one optimiser trains, on every step or on every few (a generator whose critic moves more often)."""
 
     name: str
     modules: tuple[nn.Module, ...]
     schedule: Schedule
+    every: int = 1
 
     def parameters(self) -> list[nn.Parameter]:
         return [p for module in self.modules for p in module.parameters()]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import torch
 
 from sciimg.augmenters.augmentation import augment
-from sciimg.augmenters.processes.adversarial import relativistic
+from sciimg.augmenters.processes.games import relativistic
 from sciimg.augmenters.system import Condition
 from sciimg.records import Check
 from sciimg.verification.checks import check

@@ -11,7 +11,7 @@ from torch import nn
 from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.backbones.convnet import Discriminator, Generator
 from sciimg.augmenters.backbones.settings import ConvNetBackbone
-from sciimg.augmenters.processes.adversarial import energy_score, gradient_penalty, relativistic
+from sciimg.augmenters.processes.games import energy_score, gradient_penalty, relativistic
 from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.recipes import get_recipe
 from sciimg.augmenters.system import Condition, FieldSizes

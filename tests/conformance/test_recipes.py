@@ -12,7 +12,7 @@ import pytest
 import torch
 from systems.rows import ROWS
 from systems.shrunk import shrunk
-from textures import CONDITIONS, Textures
+from textures import CAPTION, CONDITIONS, Textures
 
 from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.build import build
@@ -36,7 +36,7 @@ def test_trains_and_samples_whatever_the_company(name: str, dims: int, tmp_path:
     recipe = shrunk(get_recipe(name, {}, dims))
     itself = (ImageCondition(kind="image", channels=channels, made=True),) if "image" in recipe.conditioning.needs else ()
     held_out = Textures(shape, channels, "calibration")
-    fit(recipe, source, held_out, (*CONDITIONS, *itself), key=key, out=tmp_path / "model", provenance={})
+    fit(recipe, source, held_out, (*CONDITIONS, CAPTION, *itself), key=key, out=tmp_path / "model", provenance={})
     model = Augmenter.load(tmp_path / "model")
     told = source.draw(("told",), range(9))
     table = told.table.assign(**{s.name: told.table[s.name].clip(s.low, s.high) for s in model.conditions.scalars})

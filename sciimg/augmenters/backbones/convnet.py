@@ -12,14 +12,15 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from sciimg.augmenters.backbones.layers import Block, Down, Embedding, conv, depth_to_space, memory_format, norm, space_to_depth
+from sciimg.augmenters.backbones.layers import Block, Down, conv, depth_to_space, memory_format, norm, space_to_depth
+from sciimg.augmenters.backbones.opponents import Judge, PointGenerator, Told, truncated
 from sciimg.augmenters.backbones.pyramid import band_spreads, block_means, divided, doubled, haar_pyramid, spreads
-from sciimg.augmenters.backbones.settings import ConvNetBackbone
+from sciimg.augmenters.backbones.settings import ConvNetBackbone, StyleBackbone
 from sciimg.augmenters.grid import coarser, product
 from sciimg.augmenters.system import Condition, FieldSizes
 
 
-class Generator(nn.Module):
+class Generator(PointGenerator):
     """Condition and noise → points, in one step.
 
     Parameters
@@ -38,11 +39,11 @@ class Generator(nn.Module):
 
     def __init__(self, sizes: FieldSizes, settings: ConvNetBackbone) -> None:
         super().__init__()
-        dims, channels, maps, vector = sizes.dims, sizes.channels, sizes.maps, sizes.vector
+        dims, channels, maps = sizes.dims, sizes.channels, sizes.maps
         widths, fold = settings.generator, math.prod(sizes.steps[0])
         self.dims, self.channels, self.settings, self.steps = dims, channels, settings, sizes.steps
         self.register_buffer("bands", torch.ones(len(widths) + 1, channels))  # spread of each scale, finest first
-        self.embed = Embedding(vector + settings.noise_vector, settings.features, timed=False)
+        self.embed = Told(sizes, settings.features, settings.noise_vector)
         self.level = nn.Linear(settings.features, channels)  # a short way for what a scalar says of the whole sample
         self.enter = nn.ModuleList(conv(dims, maps * fold + settings.noise_maps, width) for width in widths)
         self.up = nn.ModuleList(conv(dims, a, b, 1) for a, b in pairwise(widths))
@@ -65,10 +66,11 @@ class Generator(nn.Module):
         """Learn the spread of each scale from real points (N, C, [Z,] Y, X)."""
         self.bands.copy_(band_spreads(points, self.steps))
 
-    def forward(self, noise: Sequence[Tensor], condition: Condition) -> Tensor:
+    def forward(self, noise: Sequence[Tensor], condition: Condition, *, progress: float = 1.0, truncation: float = 1.0) -> Tensor:
         """Return points (N, C, [Z,] Y, X) for noise of the shapes of :meth:`noise_shapes`, each with N in front."""
         layout, levels = memory_format(self.dims), len(self.enter)
-        told = self.embed(torch.cat([condition.vector, noise[0]], dim=1), condition.keep)
+        noise = [truncated(own, truncation) for own in noise]
+        told = self.embed(condition, noise[0])
         maps = space_to_depth(condition.spatial.contiguous(memory_format=layout), self.steps[0])
         hidden = fine = maps[:, :0]
         made = self.level(told).float().view(len(told), -1, *([1] * self.dims)) * self._spread(levels)
@@ -86,14 +88,15 @@ class Generator(nn.Module):
         return self.bands[band].view(1, -1, *([1] * self.dims))
 
 
-class Discriminator(nn.Module):
+class Discriminator(Judge):
     """Say how real points look under a condition, at every place of every scale.
 
     Parameters
     ----------
     sizes : FieldSizes
         As for :class:`Generator`.
-    settings : ConvNetBackbone
+    settings : ConvNetBackbone or StyleBackbone
+        A style has one block a scale.
 
     References
     ----------
@@ -101,24 +104,24 @@ class Discriminator(nn.Module):
     Miyato & Koyama 2018, arXiv:1802.05637. No normalisation: Huang et al. 2024, arXiv:2501.05441.
     """
 
-    def __init__(self, sizes: FieldSizes, settings: ConvNetBackbone) -> None:
+    def __init__(self, sizes: FieldSizes, settings: ConvNetBackbone | StyleBackbone) -> None:
         super().__init__()
-        dims, channels, maps, vector = sizes.dims, sizes.channels, sizes.maps, sizes.vector
+        dims, channels, maps = sizes.dims, sizes.channels, sizes.maps
         widths, fold = settings.discriminator, math.prod(sizes.steps[0])
+        depths = settings.discriminator_blocks if isinstance(settings, ConvNetBackbone) else (1,) * len(widths)
         self.dims, self.steps = dims, sizes.steps
         details = [channels * (math.prod(step) - 1) for step in sizes.steps]
         details[-1] += channels  # the last also holds what is coarser than its grid
         for level, count in enumerate(details):
             self.register_buffer(f"spread_{level}", torch.ones(count))
-        self.embed = Embedding(vector, settings.features, timed=False)
+        self.embed = Told(sizes, settings.features)
         self.enter = nn.ModuleList(
             conv(dims, count + (0 if level else maps * fold), width)
             for level, (count, width) in enumerate(zip(details, widths, strict=True))
         )
         self.down = nn.ModuleList(Down(dims, a, b, step) for (a, b), step in zip(pairwise(widths), sizes.steps[1:], strict=True))
         self.blocks = nn.ModuleList(
-            nn.Sequential(*(_Residual(dims, width) for _ in range(depth)))
-            for width, depth in zip(widths, settings.discriminator_blocks, strict=True)
+            nn.Sequential(*(_Residual(dims, width) for _ in range(depth))) for width, depth in zip(widths, depths, strict=True)
         )
         self.judge = nn.ModuleList(nn.Sequential(_ACT, conv(dims, width, width), _ACT) for width in widths)
         self.leave = nn.ModuleList(conv(dims, width, 1, 1) for width in widths)
@@ -130,14 +133,14 @@ class Discriminator(nn.Module):
         for own, spread in zip(self._spreads(), spreads(haar_pyramid(points, self.steps)), strict=True):
             own.copy_(spread)
 
-    def coefficients(self, points: Tensor) -> list[Tensor]:
+    def coefficients(self, points: Tensor, progress: float = 1.0) -> list[Tensor]:
         """Return the wavelet pyramid of points (N, C, [Z,] Y, X) in units of its spread in real data, finest first."""
         return divided(haar_pyramid(points, self.steps), self._spreads())
 
-    def forward(self, coefficients: list[Tensor], condition: Condition) -> list[Tensor]:
+    def forward(self, coefficients: list[Tensor], condition: Condition, progress: float = 1.0) -> list[Tensor]:
         """Return logits (N, places) of every scale for what :meth:`coefficients` gave."""
         layout = memory_format(self.dims)
-        told = self.embed(condition.vector, condition.keep)
+        told = self.embed(condition)
         maps = space_to_depth(condition.spatial.contiguous(memory_format=layout), self.steps[0])
         hidden, logits = maps, []
         for level, own in enumerate(coefficients):

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sciimg.augmenters.backbones.layers import depth_to_space, space_to_depth
-from sciimg.augmenters.grid import Factor, Step, per_axis
+from sciimg.augmenters.grid import Factor, Step, coarser, per_axis
 
 
 def haar_pyramid(x: Tensor, steps: Sequence[Step]) -> list[Tensor]:
@@ -64,6 +64,8 @@ def block_means(x: Tensor, factor: Factor = 2) -> Tensor:
     factors = per_axis(factor, x.ndim - 2)
     if math.prod(factors) == 1:
         return x
+    if x.shape[1] == 0:  # no channels, where nothing is told at places; pooling refuses it
+        return x.new_zeros((*x.shape[:2], *coarser(x.shape[2:], factors)))
     return (F.avg_pool3d if x.ndim == 5 else F.avg_pool2d)(x, factors)
 
 

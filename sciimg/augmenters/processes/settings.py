@@ -88,13 +88,20 @@ class CascadeProcess(Settings):
 
 
 class AdversarialProcess(Settings):
-    """Generator against discriminator, relativistic and paired, with zero-centred penalties (R3GAN; Huang 2024), and an energy score."""
+    """Generator against discriminator, and an energy score; by default relativistic and paired, with zero-centred penalties (R3GAN)."""
 
     kind: Literal["adversarial"] = "adversarial"
-    gamma: float = Field(default=0.1, ge=0, description="Weight of the gradient penalties R1 and R2.")
+    loss: Literal["relativistic", "non-saturating", "hinge", "wasserstein"] = "relativistic"
+    penalty: Literal["r1+r2", "r1", "interpolated"] = Field(
+        default="r1+r2", description="Slopes at real and made, at real (zero-centred), or between both (one-centred; Gulrajani 2017)."
+    )
+    gamma: float = Field(default=0.1, ge=0, description="Weight of the gradient penalty.")
     penalty_every: int = Field(default=4, gt=0)
     penalty_batch: int = Field(default=8, gt=0)
+    critic_steps: int = Field(default=1, gt=0, description="The generator moves on every so many steps.")
     discriminator_rate: float = Field(default=1.0, gt=0, description="Learning rate of the discriminator over that of the generator.")
+    mismatched: float = Field(default=0.0, ge=0, description="Weight of real images under another's condition, which count as made.")
+    orthogonal: float = Field(default=0.0, ge=0, description="Weight of the generator's orthogonal regularisation.")
     ramp: float = Field(default=0.1, gt=0, le=1, description="Share of the steps over which the game fades in for the generator.")
     energy: float = Field(default=1.0, ge=0, description="Weight of the energy score, which keeps layout, levels and variety.")
     energy_of_means: float = Field(default=1.0, ge=0, description="Share of it that compares block means up to the whole sample.")

@@ -21,6 +21,7 @@ class SamplerSettings(Settings):
     )
     churn: float = Field(default=0.0, ge=0, description="Fresh noise of the heun solver (S_churn of Karras 2022, algorithm 2).")
     corrector_snr: float = Field(default=0.16, gt=0, description="Length of the corrector's Langevin steps (r of Song 2021, algorithm 2).")
+    truncation: float = Field(default=1.0, gt=0, le=1, description="Below 1, noise (or style) nearer to its centre: safer, less varied.")
 
     @model_validator(mode="after")
     def _interval_rises(self) -> Self:

@@ -14,7 +14,7 @@ import pandas as pd
 import tissue
 from numpy.typing import NDArray
 
-from sciimg.protocol.models import Condition, ImageCondition, MaskCondition, ScalarCondition
+from sciimg.protocol.models import ClassCondition, Condition, ImageCondition, MaskCondition, ScalarCondition, TextCondition
 from sciimg.randomness import generator
 from sciimg.types import PatchSet, Spacing
 
@@ -155,7 +155,53 @@ def its_own_reference(dims: int) -> Dataset | None:
     return replace(data, conditions=(*data.conditions, ImageCondition(kind="image", channels=channels, made=True)))
 
 
+class Described(Cut):
+    """The same boxes with captions and classes made from what is measured in them: level of the last channel, share of objects.
+
+    Parameters
+    ----------
+    cut : Cut
+    few, low, high : float
+        Share of the patch below which objects are few, and levels between which the last channel is in the middle.
+    """
+
+    def __init__(self, cut: Cut, few: float, low: float, high: float) -> None:
+        super().__init__(cut.image, cut.labels, cut.bounds, cut.patch_shape, cut.channels, cut.kind, cut.spacing)
+        self.few, self.low, self.high = few, low, high
+
+    def _cut(self, places: Sequence[tuple[int, ...]]) -> PatchSet:
+        patches = super()._cut(places)
+        assert patches.labels is not None
+        top = 0 if self.kind == "instances" else self.classes - 1
+        share = (patches.labels > top).reshape(len(places), -1).mean(1)
+        table = patches.table
+        table["amount"] = np.where(share < self.few, "few", "many")
+        stain = np.array(["low", "middle", "high"])[np.digitize(table["level"], (self.low, self.high))]
+        table["caption"] = [f"{a} nuclei, {b} stain" for a, b in zip(table["amount"], stain, strict=True)]
+        return patches
+
+
+@cache
+def described(dims: int) -> Dataset | None:
+    """The default data with a class and a caption; bounds are quantiles of the training part."""
+    plain = default(dims)
+    if plain is None:
+        return None
+    assert isinstance(plain.train, Cut) and isinstance(plain.unseen, Cut)
+    survey = plain.train.draw(("survey",), range(256))
+    assert survey.labels is not None
+    top = 0 if plain.train.kind == "instances" else plain.train.classes - 1
+    few = float(np.median((survey.labels > top).reshape(256, -1).mean(1)))
+    low, high = (float(q) for q in np.quantile(survey.table["level"], (1 / 3, 2 / 3)))
+    conditions: tuple[Condition, ...] = (
+        *plain.conditions,
+        ClassCondition(kind="class", name="amount", column="amount"),
+        TextCondition(kind="text", template="{amount} nuclei, {stain} stain"),
+    )
+    return Dataset(Described(plain.train, few, low, high), Described(plain.unseen, few, low, high), conditions)
+
+
 DATASETS: MappingProxyType[str, Callable[[int], Dataset | None]] = MappingProxyType(
-    {"default": default, "photons": photons, "its-own-reference": its_own_reference}
+    {"default": default, "photons": photons, "its-own-reference": its_own_reference, "described": described}
 )
 """Data by name, as a recipe's measure asks for them; a function of the number of dimensions."""

@@ -2,10 +2,11 @@
 
 from types import MappingProxyType
 
-from . import autoencoders, cascade, common, control, diffusion, latent, physics
+from . import adversarial, autoencoders, cascade, common, control, diffusion, latent, physics
 from .subject import Measure
 
 _FAMILIES = (
+    adversarial,
     autoencoders,
     cascade,
     common,

@@ -5,7 +5,7 @@ from typing import Any
 from sciimg.augmenters.recipe import Recipe
 
 STEPS = {"steps": 2, "batch": 2, "warmup": 1, "checkpoint_every": 1, "held_out_every": 2}
-SMALL = {"features": 16, "width": 16, "held_out_patches": 2, "penalty_batch": 2}  # never more than this
+SMALL = {"features": 16, "width": 16, "refine": 16, "noise_vector": 16, "held_out_patches": 2, "penalty_batch": 2}  # never more than this
 WIDTHS = ("widths", "generator", "discriminator")  # one width a level
 
 
@@ -29,4 +29,6 @@ def _small(data: Any, steps: int) -> Any:
             out[key] = [8] * len(value)
         elif "blocks" in key and isinstance(value, list | tuple):
             out[key] = [1] * len(value)
+        elif "blocks" in key and isinstance(value, int):
+            out[key] = 1
     return out

@@ -1,0 +1,229 @@
+"""Measures of adversarial systems: distance with variety, conditions read back by probes, truncation, styles, captions."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial.distance import cdist
+
+from sciimg.augmenters.backbones.style import StyleGenerator
+from sciimg.augmenters.conditioning.encoder import encode_condition
+from sciimg.augmenters.processes.adversarial import AdversarialProcess
+from sciimg.augmenters.system import Noise, autocast
+from sciimg.types import PatchSet
+
+from .common import features, mask_obedience, scalar_obedience
+from .subject import Answerer, Measure, Subject, asked
+
+_MANY = 128  # patches; a distance of distributions from fewer is noise
+_NEIGHBOURS = 3
+
+
+def kid_with_recall(answerer: Answerer, subject: Subject) -> float | None:
+    """Kernel distance of features from unseen real patches over that of the blurred mean; None without any variety.
+
+    Variety is recall: the share of unseen real patches that lie among the samples (Kynkaanniemi et al. 2019, arXiv:1904.06991).
+    """
+    told = _many(subject)
+    made = asked(answerer, subject, told)
+    if made is None:
+        return None
+    real, own = _scaled(features(subject.made_of(told)), features(made[0]))
+    if not _among(real, own).mean():
+        return None
+    return _distance(subject, told, made[0])
+
+
+def condition_accuracy(answerer: Answerer, subject: Subject) -> float | None:
+    """The worst of: correlation with the mask over that of real images; correlation with the level asked for; class read by a probe.
+
+    The probe is a ridge regression fitted to real training patches; its accuracy above chance on samples is divided by
+    that on unseen real patches.
+    """
+    values = []
+    uses = subject.recipe.conditioning.uses
+    if "mask" in uses:
+        values.append(mask_obedience(answerer, subject))
+    if "scalar" in uses:
+        values.append(scalar_obedience(answerer, subject))
+    if "class" in uses:
+        values.append(_class_accuracy(answerer, subject))
+    found = [v for v in values if v is not None]
+    return min(found) if len(found) == len(values) else None
+
+
+def truncation_trade(answerer: Answerer, subject: Subject) -> float | None:
+    """Recall of real patches that is lost when noise is truncated to 0.3; None where precision does not rise by it."""
+    told = _many(subject)
+    whole, close = asked(answerer, subject, told), asked(answerer, subject, told, truncation=0.3)
+    if whole is None or close is None:
+        return None
+    real = features(subject.made_of(told))
+    recalls, precisions = [], []
+    for images, _ in (whole, close):
+        a, b = _scaled(real, features(images))
+        recalls.append(_among(a, b).mean())
+        precisions.append(_among(b, a).mean())
+    return float(recalls[0] - recalls[1]) if precisions[1] > precisions[0] else None
+
+
+def style_mixing(answerer: Answerer, subject: Subject) -> float | None:
+    """How much more the layout of a mixed sample follows the giver of its coarse style than the giver of its fine ones.
+
+    The difference of correlations of blurred images, with the same noise images for all; only asked of a generator whose samples are
+    nearer to real ones than half of the blurred mean's distance, because noise mixes too.
+    """
+    told = _many(subject)
+    made = asked(answerer, subject, told)
+    model = answerer.model
+    if made is None or model is None or _distance(subject, told, made[0]) > 0.5:
+        return None
+    coarse, fine, mixed = _mixed(answerer, told)
+    sigma = (0, 0, *(2.0,) * subject.dims)
+    a, b, c = (ndimage.gaussian_filter(x, sigma).reshape(len(x), -1) for x in (coarse, fine, mixed))
+    return float(np.mean([np.corrcoef(m, x)[0, 1] - np.corrcoef(m, y)[0, 1] for x, y, m in zip(a, b, c, strict=True)]))
+
+
+def text_image_score(answerer: Answerer, subject: Subject) -> float | None:
+    """Agreement of captions with what probes read from the samples, above that of shuffled captions, over the same of real patches.
+
+    Probes are ridge regressions to the words of captions, fitted to real training patches.
+    """
+    told = _many(subject)
+    made = asked(answerer, subject, told)
+    if made is None:
+        return None
+    captions = subject.training.table["caption"].str.replace(",", "").str.split()
+    words = sorted({word for caption in captions for word in caption})
+
+    def named(table: Any) -> NDArray[np.float64]:
+        own = table["caption"].str.replace(",", "").str.split()
+        return np.array([[float(word in caption) for word in words] for caption in own])
+
+    probe = _Probe(subject.made_of(subject.training), named(subject.training.table))
+
+    def above(images: NDArray[Any], table: Any) -> float:
+        read, right = probe(images), named(table)
+        right = right - right.mean(0)
+        # the mean over all shuffles of a centred score is zero up to the diagonal, so the diagonal itself is what is above
+        return float((read * right).sum(1).mean())
+
+    return above(*_paired(made)) / above(subject.made_of(told), told.table)
+
+
+# ---------------------------------------------------------------- parts
+
+
+def _many(subject: Subject) -> PatchSet:
+    return subject.data.unseen.draw(("many",), range(_MANY))
+
+
+def _paired(made: tuple[NDArray[Any], PatchSet]) -> tuple[NDArray[Any], Any]:
+    return made[0], made[1].table
+
+
+def _scaled(real: NDArray[np.float64], made: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    scale = real.std(0) + 1e-9
+    return real / scale, made / scale
+
+
+def _among(points: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which points lie within the distance of another's k-th neighbour of its own kind (Kynkaanniemi 2019, eq. 1)."""
+    radius = np.sort(cdist(others, others), axis=1)[:, _NEIGHBOURS]
+    return np.asarray((cdist(points, others) <= radius).any(1))
+
+
+def _distance(subject: Subject, told: PatchSet, images: NDArray[Any]) -> float:
+    """Return the kernel distance of samples from real patches over that of the blurred mean: 0 is perfect, 1 is worthless."""
+    real = features(subject.made_of(told))
+    mean = np.broadcast_to(subject.made_of(subject.training).mean(0), images.shape)
+    return float(_mmd(*_scaled(real, features(images))) / _mmd(*_scaled(real, features(mean))))
+
+
+def _mmd(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Return the unbiased squared MMD with a sum of rational quadratic kernels (Binkowski et al. 2018, arXiv:1801.01401, section 4).
+
+    Unlike the cubic kernel it is bounded, so that one feature far outside does not decide alone.
+    """
+
+    def kernel(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        squared = cdist(x, y, "sqeuclidean") / x.shape[1]
+        return np.asarray(np.mean([(1 + squared / (2 * alpha)) ** -alpha for alpha in (0.2, 0.5, 1.0, 2.0, 5.0)], axis=0))
+
+    def within(x: NDArray[np.float64]) -> float:
+        k = kernel(x, x)
+        return float((k.sum() - np.trace(k)) / (len(x) * (len(x) - 1)))
+
+    return within(a) + within(b) - 2 * float(kernel(a, b).mean())
+
+
+class _Probe:
+    """Ridge regression from statistics of images to what is said of them, fitted to real training patches.
+
+    Statistics are quantiles and the spread of large structure after a blur: what is told is how much and how bright, not fine texture.
+    """
+
+    def __init__(self, images: NDArray[Any], said: NDArray[np.float64], ridge: float = 1.0) -> None:
+        x = _statistics(images)
+        self._mean, self._scale, self._base = x.mean(0), x.std(0) + 1e-9, said.mean(0)
+        z = (x - self._mean) / self._scale
+        self._weights = np.linalg.solve(z.T @ z + ridge * np.eye(z.shape[1]), z.T @ (said - self._base))
+
+    def __call__(self, images: NDArray[Any]) -> NDArray[np.float64]:
+        return np.asarray((_statistics(images) - self._mean) / self._scale @ self._weights + self._base)
+
+
+def _statistics(images: NDArray[Any]) -> NDArray[np.float64]:
+    axes = tuple(range(2, images.ndim))
+    fine, coarse = (ndimage.gaussian_filter(images.astype(np.float64), (0, 0, *(sigma,) * len(axes))) for sigma in (1.5, 4.0))
+    return np.concatenate([*np.quantile(fine, (0.1, 0.25, 0.5, 0.75, 0.9), axis=axes), (fine - coarse).std(axes)], axis=1)
+
+
+def _class_accuracy(answerer: Answerer, subject: Subject) -> float | None:
+    told = _many(subject)
+    made = asked(answerer, subject, told)
+    if made is None:
+        return None
+    (column,) = [c.column for c in subject.data.conditions if c.kind == "class"]
+    values = sorted(set(subject.training.table[column]))
+
+    def named(table: Any) -> NDArray[np.float64]:
+        return np.array([[float(own == value) for value in values] for own in table[column]])
+
+    probe = _Probe(subject.made_of(subject.training), named(subject.training.table))
+
+    def accuracy(images: NDArray[Any], table: Any) -> float:
+        return float((probe(images).argmax(1) == named(table).argmax(1)).mean()) - 1 / len(values)
+
+    return accuracy(*_paired(made)) / accuracy(subject.made_of(told), told.table)
+
+
+@torch.no_grad()
+def _mixed(answerer: Answerer, told: PatchSet) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return samples of some styles, of others, and of the first ones' coarsest with the others' remaining levels."""
+    model, n = answerer.model, 16
+    assert model is not None and isinstance(model.system.process, AdversarialProcess)
+    generator = model.system.process.generator
+    assert isinstance(generator, StyleGenerator)
+    condition = encode_condition(model.conditions, None, told.table[:n].reset_index(drop=True), model.card.shape[1:])
+    condition = model.system.pad_condition(condition)
+    noise = Noise(("mixing",), range(n))
+    first, second, *images = (noise.normal(own) for own in 2 * generator.noise_shapes(model.system.padded_shape[1:])[:1])
+    images = [noise.normal(own) for own in generator.noise_shapes(model.system.padded_shape[1:])[1:]]
+    latent = generator.settings.noise_vector
+    with autocast("bf16"):
+        styles = [generator.mapping(z[:, :latent], condition).unsqueeze(1).repeat(1, len(generator.first), 1) for z in (first, second)]
+        both = torch.cat([styles[0][:, :1], styles[1][:, 1:]], dim=1)
+        a, b, c = (model.system.crop(generator.synthesise(own, images, condition)).numpy() for own in (*styles, both))
+    return a, b, c
+
+
+MEASURES: dict[str, Measure] = {
+    "kid-with-recall": kid_with_recall,
+    "condition-accuracy": condition_accuracy,
+    "truncation-trade": truncation_trade,
+    "style-mixing": style_mixing,
+    "text-image-score": text_image_score,
+}
