@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from sciimg.protocol.models import ClassCondition, MaskCondition, ScalarCondition
+from sciimg.protocol.models import ClassCondition, MaskCondition, ScalarCondition, TextCondition
 from sciimg.randomness import generator
 from sciimg.types import PatchSet, Spacing
 
@@ -14,6 +14,7 @@ CONDITIONS = (
     MaskCondition(kind="mask"),
     ScalarCondition(kind="scalar", name="level", measure="channel-mean", channel="a"),
     ClassCondition(kind="class", name="kind", column="kind"),
+    TextCondition(kind="text", template="{kind} discs"),
 )
 
 
@@ -35,6 +36,7 @@ class Textures:
         table = pd.DataFrame(
             {"image": "t", "origin": "[0]", "level": images[:, 0].reshape(len(made), -1).mean(1), "kind": [k for _, _, k in made]}
         )
+        table["caption"] = table["kind"] + " discs"
         groups = np.array([f"g{i % 4}" for i in indices])
         spacing = Spacing((1.0,) * len(self.patch_shape), "pixel")
         return PatchSet(images, labels, groups, table, spacing, self.channels, "instances")

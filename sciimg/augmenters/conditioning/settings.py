@@ -14,10 +14,10 @@ class Conditioning(Settings):
 
     uses: tuple[Kind, ...] = Field(default=("mask", "scalar", "class"), description="Other conditions of a study are not told.")
     needs: tuple[Kind, ...] = Field(default=(), description="Conditions without which the recipe makes no sense.")
-    mask: Literal["concat"] = "concat"
+    mask: Literal["concat", "tokens"] = "concat"
     vector: Literal["film"] = "film"
     image: Literal["concat"] = "concat"
-    text: Literal["pooled"] = "pooled"
+    text: Literal["pooled", "tokens"] = "pooled"
     drop: float = Field(default=0.1, ge=0, lt=1)
 
     def listed(self) -> dict[str, str]:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sciimg.augmenters.settings import Settings
+from sciimg.augmenters.settings import Schedule, Settings
 
 
 class FlowProcess(Settings):
@@ -38,4 +38,20 @@ class AdversarialProcess(Settings):
     cut: float = Field(default=0.0, ge=0, le=1, description="Share of samples that lose a box in that view.")
 
 
-ProcessSettings = Annotated[FlowProcess | DiffusionProcess | AdversarialProcess, Field(discriminator="kind")]
+class AutoregressiveProcess(Settings):
+    """One token after another, each given all before it (PixelCNN, VQ-VAE priors, DALL-E)."""
+
+    kind: Literal["autoregressive"] = "autoregressive"
+    text_weight: float = Field(default=0.125, ge=0, lt=1, description="Share of the loss that predicts the caption's words.")
+    scorer: Schedule | None = Field(default=None, description="Training of the image-text score that chooses among candidates.")
+
+
+class NextScaleProcess(Settings):
+    """All tokens of a scale at once, given all coarser scales (VAR; Tian 2024)."""
+
+    kind: Literal["next-scale"] = "next-scale"
+
+
+ProcessSettings = Annotated[
+    FlowProcess | DiffusionProcess | AdversarialProcess | AutoregressiveProcess | NextScaleProcess, Field(discriminator="kind")
+]
