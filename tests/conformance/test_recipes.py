@@ -28,8 +28,9 @@ def test_trains_and_samples_whatever_the_company(name: str, dims: int, tmp_path:
     fit(recipe, source, Textures(shape, channels, "calibration"), CONDITIONS, key=key, out=tmp_path / "model", provenance={})
     model = Augmenter.load(tmp_path / "model")
     told = source.draw(("told",), range(9))
-    scalar = model.conditions.scalars[0]
-    table = told.table.assign(level=told.table["level"].clip(scalar.low, scalar.high))
+    table = told.table.copy()
+    for scalar in model.conditions.scalars:
+        table[scalar.name] = table[scalar.name].clip(scalar.low, scalar.high)
     whole = model.sample(told.labels, table, key=key, indices=range(9), steps=2)
     assert whole.shape == (9, len(channels), *shape) and whole.dtype == np.uint16
     for rows in ([3], [0, 1, 2], [8, 5]):

@@ -16,11 +16,13 @@ from sciimg.augmenters.system import Condition
 
 @dataclass(slots=True)
 class Progress:
-    """The condition, and what is computed once a plane (context) and once a row (the vertical stack)."""
+    """The condition; what is told in the plane that is drawn; of every layer, the vertical stack's row and the column drawn last."""
 
     condition: Condition
     context: Tensor
+    told: list[Tensor] = field(default_factory=list)
     rows: list[Tensor] = field(default_factory=list)
+    columns: list[Tensor] = field(default_factory=list)
 
 
 class PixelCNN(TokenNetwork):
@@ -58,22 +60,27 @@ class PixelCNN(TokenNetwork):
         rows, columns = self.sizes.grids[0]
         level, place = divmod(drawn.shape[1], rows * columns)
         y, x = divmod(place, columns)
-        seen = functional.pad(drawn, (0, sum(lengths(self.sizes.grids)) - drawn.shape[1]))
-        planes = split_levels(seen, self.sizes.grids)
-        own = self._values(planes[level])
-        told = self._told(state.condition, level)
         if not place:
-            state.context = self._context(planes, level, state.condition)
-        if not x:  # outputs of the lowest row do not depend on rows farther up than the stack reaches
-            top = max(0, y - len(self.layers) - 2)
-            state.rows = [v[:, :, -1:] for v in self._vertical(own[:, :, top : y + 1], state.context[:, :, top : y + 1], told)]
-        row = self._horizontal(own[:, :, y : y + 1], state.rows, state.context[:, :, y : y + 1], told)
-        return self.leave(row[..., x : x + 1]).flatten(2).transpose(1, 2).float()
+            seen = functional.pad(drawn, (0, (len(self.sizes.grids) - level) * rows * columns))
+            state.context = self._context(split_levels(seen, self.sizes.grids), level, state.condition)
+            state.told, state.rows = self._told(state.condition, level), []
+        own = functional.pad(drawn[:, drawn.shape[1] - place :], (0, (y + 1) * columns - place)).view(len(drawn), y + 1, columns)
+        values = functional.pad(self._values(own[:, -3:]), (0, 0, max(0, 2 - y), 0))[:, :, -3:]  # this row and two above
+        context = state.context[:, :, y : y + 1]
+        if not x:
+            first = self.above(functional.pad(values[:, :, :2], (1, 1, 0, 0))) + context
+            state.rows = self._vertical(first, state.told, state.rows)
+            state.columns = []
+        two = functional.pad(values[:, :, 2:, max(0, x - 2) : x], (max(0, 2 - x), 0))
+        rows_here = [row[..., x : x + 1] for row in state.rows]
+        state.columns = self._horizontal(self.left(two) + context[..., x : x + 1], rows_here[1:], state.told, state.columns)
+        return self.leave(state.columns[-1]).flatten(2).transpose(1, 2).float()
 
     def _plane(self, planes: list[Tensor], level: int, condition: Condition) -> Tensor:
         own, told = self._values(planes[level]), self._told(condition, level)
         context = self._context(planes, level, condition)
-        h = self._horizontal(own, self._vertical(own, context, told), context, told)
+        rows = self._vertical(self.above(functional.pad(own, (1, 1, 2, -1))) + context, told)
+        h = self._horizontal(self.left(functional.pad(own, (2, -1, 0, 0))) + context, rows[1:], told)[-1]
         return self.leave(h).flatten(2).transpose(1, 2).float()
 
     def _values(self, numbers: Tensor) -> Tensor:
@@ -89,27 +96,32 @@ class PixelCNN(TokenNetwork):
         out: Tensor = self.context(torch.cat(parts, dim=1))
         return out
 
-    def _told(self, condition: Condition, level: int) -> Tensor:
+    def _told(self, condition: Condition, level: int) -> list[Tensor]:
+        """Return what every layer adds to its gates, (N, 4 width, 1, 1) each."""
         which = torch.zeros(len(condition), len(self.sizes.grids), device=condition.vector.device)
         which[:, level] = 1.0
-        out: Tensor = self.embed(torch.cat([condition.vector, which], dim=1), condition.keep)
+        vector = self.embed(torch.cat([condition.vector, which], dim=1), condition.keep)
+        return [cast(_Gated, layer).told(vector)[:, :, None, None] for layer in self.layers]
+
+    def _vertical(self, first: Tensor, told: list[Tensor], before: list[Tensor] | None = None) -> list[Tensor]:
+        """Return the vertical stack before and after every layer; row y has seen rows above y alone.
+
+        ``before``: the same of the row above ``first``; nothing is above when left out or empty.
+        """
+        out = [first]
+        for number, layer in enumerate(self.layers):
+            out.append(cast(_Gated, layer).down(out[-1], told[number], before[number] if before else None))
         return out
 
-    def _vertical(self, own: Tensor, context: Tensor, told: Tensor) -> list[Tensor]:
-        """Return the vertical stack after every layer; row y has seen rows above y alone."""
-        v = self.above(functional.pad(own, (1, 1, 2, -1))) + context
-        out = []
-        for layer in self.layers:
-            v = cast(_Gated, layer).down(v, told)
-            out.append(v)
-        return out
+    def _horizontal(self, first: Tensor, rows: list[Tensor], told: list[Tensor], before: list[Tensor] | None = None) -> list[Tensor]:
+        """Return the horizontal stack before and after every layer; column x has also seen what is left of x in its row.
 
-    def _horizontal(self, own: Tensor, rows: list[Tensor], context: Tensor, told: Tensor) -> Tensor:
-        """Return the last features; column x has seen what the vertical stack saw, and columns left of x in its row."""
-        h = self.left(functional.pad(own, (2, -1, 0, 0))) + context
-        for layer, v in zip(self.layers, rows, strict=True):
-            h = cast(_Gated, layer).along(h, v, told)
-        return h
+        ``before``: the same of the column left of ``first``.
+        """
+        out = [first]
+        for number, (layer, row) in enumerate(zip(self.layers, rows, strict=True)):
+            out.append(cast(_Gated, layer).along(out[-1], row, told[number], before[number] if before else None))
+        return out
 
 
 class _Gated(nn.Module):
@@ -121,13 +133,13 @@ class _Gated(nn.Module):
         self.across, self.leave = nn.Conv2d(width, 2 * width, 1), nn.Conv2d(width, width, 1)
         self.told = nn.Linear(features, 4 * width)
 
-    def down(self, v: Tensor, told: Tensor) -> Tensor:
-        first = self.told(told)[:, :, None, None].chunk(2, dim=1)[0]
-        return v + _gate(self.vertical(functional.pad(v, (1, 1, 1, 0))) + first)
+    def down(self, v: Tensor, told: Tensor, above: Tensor | None) -> Tensor:
+        seen = functional.pad(v, (1, 1, 1, 0)) if above is None else functional.pad(torch.cat([above, v], dim=2), (1, 1))
+        return v + _gate(self.vertical(seen) + told.chunk(2, dim=1)[0])
 
-    def along(self, h: Tensor, v: Tensor, told: Tensor) -> Tensor:
-        second = self.told(told)[:, :, None, None].chunk(2, dim=1)[1]
-        out: Tensor = h + self.leave(_gate(self.horizontal(functional.pad(h, (1, 0, 0, 0))) + self.across(v) + second))
+    def along(self, h: Tensor, v: Tensor, told: Tensor, left: Tensor | None) -> Tensor:
+        seen = functional.pad(h, (1, 0)) if left is None else torch.cat([left, h], dim=3)
+        out: Tensor = h + self.leave(_gate(self.horizontal(seen) + self.across(v) + told.chunk(2, dim=1)[1]))
         return out
 
 

@@ -18,8 +18,8 @@ _IN_3D = {"training.batch": 8, "space.training.batch": 8, "training.symmetries":
 
 _OPTIONS = {"space.training.steps": 250, "training.steps": 300}
 _OPTIONS_3D = {"space.training.steps": 120, "space.training.batch": 4, "training.steps": 100, "training.batch": 4}
-_BOOK_ALONE = {"space.training.steps": 300, "training.steps": 60}
-_BOOK_ALONE_3D = {"space.training.steps": 150, "space.training.batch": 4, "training.steps": 20, "training.batch": 4}
+_BOOK_ALONE = {"space.training.steps": 200, "training.steps": 20}
+_BOOK_ALONE_3D = {"space.training.steps": 150, "space.training.batch": 4, "training.batch": 4}
 
 RECIPES = (
     Recipe(
