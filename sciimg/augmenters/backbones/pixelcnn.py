@@ -74,14 +74,18 @@ class PixelCNN(TokenNetwork):
         two = functional.pad(values[:, :, 2:, max(0, x - 2) : x], (max(0, 2 - x), 0))
         rows_here = [row[..., x : x + 1] for row in state.rows]
         state.columns = self._horizontal(self.left(two) + context[..., x : x + 1], rows_here[1:], state.told, state.columns)
-        return self.leave(state.columns[-1]).flatten(2).transpose(1, 2).float()
+        return self._logits(state.columns[-1])
 
     def _plane(self, planes: list[Tensor], level: int, condition: Condition) -> Tensor:
         own, told = self._values(planes[level]), self._told(condition, level)
         context = self._context(planes, level, condition)
         rows = self._vertical(self.above(functional.pad(own, (1, 1, 2, -1))) + context, told)
         h = self._horizontal(self.left(functional.pad(own, (2, -1, 0, 0))) + context, rows[1:], told)[-1]
-        return self.leave(h).flatten(2).transpose(1, 2).float()
+        return self._logits(h)
+
+    def _logits(self, h: Tensor) -> Tensor:
+        out: Tensor = self.leave(h)
+        return out.flatten(2).transpose(1, 2).float()
 
     def _values(self, numbers: Tensor) -> Tensor:
         """Return intensities in [-1, 1], and ones, by which the border is known: (N, 2, Y, X)."""
@@ -92,7 +96,8 @@ class PixelCNN(TokenNetwork):
         """Return what is seen whole: earlier planes, the rest withheld, and maps."""
         parts = [self._values(plane) * (1.0 if number < level else 0.0) for number, plane in enumerate(planes)]
         if self.sizes.maps:
-            parts.append(functional.adaptive_avg_pool2d(condition.spatial, list(self.sizes.grids[0])))
+            rows, columns = self.sizes.grids[0]
+            parts.append(functional.adaptive_avg_pool2d(condition.spatial, (rows, columns)))
         out: Tensor = self.context(torch.cat(parts, dim=1))
         return out
 

@@ -105,10 +105,10 @@ class VQAutoencoder(TokenSpace):
         return list(self.books)  # type: ignore[arg-type]
 
     def _down(self, level: int, latents: Tensor) -> Tensor:
-        return latents if level == len(self.rungs) else self.rungs[level].down(latents)  # type: ignore[operator, no-any-return]
+        return latents if level == len(self.rungs) else self.rungs[level].down(latents)  # type: ignore[operator]
 
     def _up(self, level: int, vectors: Tensor, grid: Sequence[int]) -> Tensor:
-        return vectors if level == len(self.rungs) else self.rungs[level].up(vectors, grid)  # type: ignore[operator, no-any-return]
+        return vectors if level == len(self.rungs) else self.rungs[level].up(vectors, grid)  # type: ignore[operator]
 
 
 class _Learned(nn.Module):
