@@ -92,6 +92,9 @@ def _token_process(recipe: Recipe, schema: ConditionSchema, space: TokenSpace, s
     caption = schema.text.length if schema.text else 0
     sizes = TokenSizes(space.vocabulary, space.grids(shape), schema.spatial, schema.vector, schema.words, caption)
     told, drop = recipe.conditioning, recipe.conditioning.drop
+    if told.mask == "tokens" and not schema.maps:
+        message = "The recipe draws an image from the tokens of its mask: add a mask condition to the study, or choose recipe vq-vae."
+        raise InputError(Problem(f"{recipe.name}: conditioning.mask", "no-mask", message))
     match recipe.process, recipe.backbone:
         case AutoregressiveProcess() as process, TransformerBackbone() as backbone:
             network = TokenTransformer(sizes, backbone, at_once=False, scene=told.mask == "tokens")

@@ -1,9 +1,12 @@
 """Codes and their laws: books that learn by closed forms, networks that cannot see ahead, draws that have the law they are drawn from."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
+from systems.shrunk import shrunk
+from textures import CONDITIONS, Textures
 from torch import Tensor
 
 from sciimg.augmenters.backbones.pixelcnn import PixelCNN
@@ -20,6 +23,7 @@ from sciimg.augmenters.spaces.settings import PixelTokenSpace, VQSpace
 from sciimg.augmenters.spaces.tokens import lengths
 from sciimg.augmenters.spaces.vq import VQAutoencoder
 from sciimg.augmenters.system import Condition
+from sciimg.augmenters.training import fit
 from sciimg.errors import InputError
 
 SCHEDULE = Schedule(steps=1, ema=0.0)
@@ -294,12 +298,42 @@ def test_captions_that_are_the_same_are_no_contrast() -> None:
         assert torch.allclose(scorer(images, told), (scorer.of_images(images) * scorer.of_captions(told)).sum(1))
 
 
-def test_a_choice_needs_captions() -> None:
+def test_what_a_recipe_cannot_do_without_is_named() -> None:
     from sciimg.augmenters.build import build
     from sciimg.augmenters.conditioning.schema import ConditionSchema
 
     with pytest.raises(InputError, match="needs captions"):
         build(get_recipe("dall-e"), ConditionSchema(), (1, 16, 16))
+    with pytest.raises(InputError, match="add a mask condition"):
+        build(get_recipe("make-a-scene"), ConditionSchema(), (1, 16, 16))
     with pytest.raises(InputError, match="needs space vq"):
         recipe = get_recipe("vq-vae")
         build(recipe.model_copy(update={"space": get_recipe("pixel-flow").space}), ConditionSchema(), (1, 16, 16))
+
+
+# ---------------------------------------------------------------- training
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+def test_a_killed_book_resumes_to_the_same_bytes(tmp_path: Path) -> None:
+    recipe = shrunk(get_recipe("vq-vae-2"), steps=4)
+
+    def train(name: str, at: tuple[str, int] | None = None) -> Path:
+        def kill(phase: str, step: int, steps: int, values: dict[str, float]) -> None:
+            if (phase, step) == at:
+                raise Killed
+
+        out, held_out = tmp_path / name, Textures(part="calibration")
+        fit(recipe, Textures(), held_out, CONDITIONS, key=("study",), out=out, provenance={}, progress=kill)
+        return out
+
+    undisturbed = train("undisturbed")
+    for at in (("tokeniser", 3), ("process", 2)):
+        with pytest.raises(Killed):
+            train("killed", at)
+    killed = train("killed")
+    for path in undisturbed.iterdir():
+        assert (killed / path.name).read_bytes() == path.read_bytes()

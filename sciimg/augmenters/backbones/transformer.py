@@ -40,7 +40,8 @@ class TokenTransformer(TokenNetwork):
     Notes
     -----
     The prefix is one token for scalars and classes, then the caption (Ramesh 2021, arXiv:2102.12092), then the scene. The input of a
-    token is its place, what is told there, the previous level interpolated to there and, one by one, the code before it.
+    token is its place, what is told there (the scene's cell as well, which a short training would not find by attention alone), the
+    previous level interpolated to there and, one by one, the code before it.
     """
 
     after: Tensor
@@ -120,15 +121,23 @@ class TokenTransformer(TokenNetwork):
             assert condition.tokens is not None
             parts.append(self.words(condition.tokens) + self.word_places)
         if self.scenes is not None:
-            grid = self.sizes.grids[-1]
-            cells = _pooled(condition.spatial, grid).flatten(2)
-            told = torch.where(cells.amax(1) > 0, cells.argmax(1), self.sizes.maps)  # the last number: nothing is told
-            parts.append(self.scenes(told) + self.places[-told.shape[1] :])
+            told = self._scene(condition)
+            parts.append(told + self.places[-told.shape[1] :])
         return torch.cat(parts, dim=1)
 
+    def _scene(self, condition: Condition) -> Tensor:
+        """Return the class that holds most of each cell of the finest grid, embedded: (N, tokens, width)."""
+        assert self.scenes is not None
+        cells = _pooled(condition.spatial, self.sizes.grids[-1]).flatten(2)
+        out: Tensor = self.scenes(torch.where(cells.amax(1) > 0, cells.argmax(1), self.sizes.maps))  # the last number: nothing is told
+        return out
+
     def _told(self, condition: Condition) -> Tensor:
-        """Return place and maps at every token, (N, L, width)."""
+        """Return place and maps, or the scene, at every token, (N, L, width)."""
         places = self.places.expand(len(condition), -1, -1)
+        if self.scenes is not None:
+            own = self._scene(condition)
+            return places + functional.pad(own, (0, 0, places.shape[1] - own.shape[1], 0))
         if self.maps is None:
             return places
         fields = []

@@ -16,10 +16,11 @@ _NEXT_TOKEN = SamplerSettings(name="next-token", steps=1)
 _TRAINING = Training(steps=1500, batch=16, learning_rate=2e-3, ema=0.99)
 _IN_3D = {"training.batch": 8, "space.training.batch": 8, "training.symmetries": "flips", "training.tell_symmetry": True}
 
-_OPTIONS = {"space.training.steps": 250, "training.steps": 300}
-_OPTIONS_3D = {"space.training.steps": 120, "space.training.batch": 4, "training.steps": 100, "training.batch": 4}
-_BOOK_ALONE = {"space.training.steps": 200, "training.steps": 20}
-_BOOK_ALONE_3D = {"space.training.steps": 150, "space.training.batch": 4, "training.batch": 4}
+_SMALL = {"backbone.depth": 2, "backbone.width": 96, "training.batch": 8}
+_OPTIONS = _SMALL | {"space.training.steps": 150, "training.steps": 300}
+_OPTIONS_3D = {"space.training.steps": 100, "space.training.batch": 4, "training.steps": 150, "training.batch": 4}
+_BOOK_ALONE = _SMALL | {"space.training.steps": 150, "training.steps": 20}
+_BOOK_ALONE_3D = _OPTIONS_3D | {"training.steps": 20}
 
 RECIPES = (
     Recipe(
@@ -57,7 +58,9 @@ RECIPES = (
         training=_TRAINING,
         cites=("van den Oord et al. 2016, arXiv:1601.06759", "van den Oord et al. 2016, arXiv:1606.05328"),
         # at half resolution, where a training of a minute reaches it
-        reach=Reach(measure="bits-over-independent", at_most=0.9, options={"space.halvings": 1, "training.steps": 300}),
+        reach=Reach(
+            measure="bits-over-independent", at_most=0.9, options={"space.halvings": 1, "training.batch": 8, "training.steps": 200}
+        ),
     ),
     Recipe(
         name="var",
