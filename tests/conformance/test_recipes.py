@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from systems.rows import ROWS, run
 from systems.shrunk import shrunk
-from textures import CONDITIONS, Textures
+from textures import CAPTION, CONDITIONS, Textures
 
 from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.recipes import RECIPES, get_recipe, summaries
@@ -25,7 +25,7 @@ def test_trains_and_samples_whatever_the_company(name: str, dims: int, tmp_path:
     source = Textures(shape, channels)
     key = ("conformance", name)
     recipe = shrunk(get_recipe(name, {}, dims))
-    fit(recipe, source, Textures(shape, channels, "calibration"), CONDITIONS, key=key, out=tmp_path / "model", provenance={})
+    fit(recipe, source, Textures(shape, channels, "calibration"), (*CONDITIONS, CAPTION), key=key, out=tmp_path / "model", provenance={})
     model = Augmenter.load(tmp_path / "model")
     told = source.draw(("told",), range(9))
     table = told.table.copy()

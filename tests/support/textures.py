@@ -14,8 +14,8 @@ CONDITIONS = (
     MaskCondition(kind="mask"),
     ScalarCondition(kind="scalar", name="level", measure="channel-mean", channel="a"),
     ClassCondition(kind="class", name="kind", column="kind"),
-    TextCondition(kind="text", template="{kind} discs"),
 )
+CAPTION = TextCondition(kind="text", template="{kind} discs")
 
 
 class Textures:
