@@ -41,7 +41,7 @@ class TokenTransformer(TokenNetwork):
     -----
     The prefix is one token for scalars and classes, then the caption (Ramesh 2021, arXiv:2102.12092), then the scene. The input of a
     token is its place, what is told there (the scene's cell as well, which a short training would not find by attention alone), the
-    previous level interpolated to there and, one by one, the code before it.
+    previous level interpolated to there and, one by one, the code before it and the codes one step back along the other axes.
     """
 
     after: Tensor
@@ -55,6 +55,8 @@ class TokenTransformer(TokenNetwork):
         self.codes = nn.Embedding(levels * sizes.vocabulary, width)
         self.places = nn.Parameter(0.1 * torch.randn(sum(counts), width))
         self.start = nn.Parameter(torch.zeros(width))
+        # one for each axis but the last, along which the neighbour is the code before
+        self.near = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(0 if at_once else dims - 1))
         self.vector = nn.Sequential(Embedding(sizes.vector, width, timed=False), nn.Linear(width, width))
         self.maps = conv(dims, sizes.maps * 2**dims, width) if sizes.maps and not scene else None
         self.words = nn.Embedding(sizes.words + 1, width) if sizes.words else None
@@ -152,8 +154,9 @@ class TokenTransformer(TokenNetwork):
         coarse = torch.cat([self._coarse(levels[level - 1] if level else None, level, len(codes)) for level in range(len(levels))], dim=1)
         if self.at_once:
             return coarse
-        embedded = torch.cat([self._embedded(own, level).flatten(1, -2) for level, own in enumerate(levels)], dim=1)
-        return coarse + functional.pad(embedded, (0, 0, 1, -1))
+        fields = [self._embedded(own, level) for level, own in enumerate(levels)]
+        before = functional.pad(torch.cat([own.flatten(1, -2) for own in fields], dim=1), (0, 0, 1, -1))
+        return coarse + before + torch.cat([self._neighbours(own).flatten(1, -2) for own in fields], dim=1)
 
     def _carried_to(self, drawn: Tensor, start: int, count: int) -> Tensor:
         """Return the same for the tokens from ``start`` on, from those before it alone."""
@@ -166,7 +169,21 @@ class TokenTransformer(TokenNetwork):
         carried = self._coarse(before, level, len(drawn))[:, start - first : start - first + count]
         if self.at_once or not start:
             return carried
-        return carried + self._embedded(drawn[:, -1:], self._level(start - 1)[0])
+        carried = carried + self._embedded(drawn[:, -1:], self._level(start - 1)[0])
+        for axis, project in enumerate(self.near):
+            stride = lengths([grids[level][axis + 1 :]])[0]
+            if (start - first) // stride % grids[level][axis]:
+                carried = carried + project(self._embedded(drawn[:, start - stride : start - stride + 1], level))
+        return carried
+
+    def _neighbours(self, embedded: Tensor) -> Tensor:
+        """Return what the codes one step back along each axis but the last say, on the grid; nothing at its border."""
+        out = torch.zeros_like(embedded)
+        for axis, project in enumerate(self.near, start=1):
+            length = embedded.shape[axis] - 1
+            border = torch.zeros_like(embedded.narrow(axis, 0, 1))
+            out = out + project(torch.cat([border, embedded.narrow(axis, 0, length)], dim=axis))
+        return out
 
     def _coarse(self, numbers: Tensor | None, level: int, n: int) -> Tensor:
         """Return the level before, interpolated to this one: (N, tokens, width)."""
