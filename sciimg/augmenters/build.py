@@ -15,6 +15,7 @@ from sciimg.augmenters.backbones.settings import (
 )
 from sciimg.augmenters.build_fields import cascade, classifier, field_network
 from sciimg.augmenters.build_pairs import stages
+from sciimg.augmenters.build_tokens import token_process
 from sciimg.augmenters.conditioning.schema import ConditionSchema
 from sciimg.augmenters.grid import Step, halvings, product
 from sciimg.augmenters.processes.adversarial import AdversarialProcess as AdversarialGame
@@ -22,17 +23,22 @@ from sciimg.augmenters.processes.gaussian import GaussianProcess
 from sciimg.augmenters.processes.prior import PriorProcess
 from sciimg.augmenters.processes.settings import (
     AdversarialProcess,
+    AutoregressiveProcess,
     CascadeProcess,
     DiffusionProcess,
     EDMProcess,
     FlowProcess,
+    NextScaleProcess,
     ScoreProcess,
     VAEProcess,
 )
 from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.spaces.kl import KLAutoencoder
 from sciimg.augmenters.spaces.pixel import Pixels
-from sciimg.augmenters.spaces.settings import KLSpace, PixelSpace, WaveletSpace
+from sciimg.augmenters.spaces.pixel_tokens import PixelTokens
+from sciimg.augmenters.spaces.settings import KLSpace, PixelSpace, PixelTokenSpace, VQSpace, WaveletSpace
+from sciimg.augmenters.spaces.tokens import TokenSpace
+from sciimg.augmenters.spaces.vq import VQAutoencoder
 from sciimg.augmenters.spaces.wavelet import Wavelets
 from sciimg.augmenters.system import FieldSizes, Process, Space, System, padded_shape
 from sciimg.errors import InputError, Problem
@@ -55,7 +61,11 @@ def build(recipe: Recipe, schema: ConditionSchema, shape: tuple[int, ...], spaci
     steps = halvings(shape[1:], spacing or (1.0,) * dims, inside + levels)
     padded = padded_shape(shape, product(steps, dims))
     space = _space(recipe, schema, padded, steps[:inside])
-    process = _process(recipe, schema, space, padded, steps[inside:])
+    process: Process
+    if isinstance(space, TokenSpace):
+        process = token_process(recipe, schema, space, padded, steps[:inside])
+    else:
+        process = _process(recipe, schema, space, padded, steps[inside:])
     if recipe.sampler.name not in process.samplers:
         message = f"The process is sampled by {', '.join(process.samplers)}; got {recipe.sampler.name!r}."
         raise InputError(Problem(f"{recipe.name}: sampler.name", "bad-option", message))
@@ -70,6 +80,10 @@ def _space(recipe: Recipe, schema: ConditionSchema, shape: tuple[int, ...], step
             return KLAutoencoder(recipe.space, shape, steps, (schema.spatial, schema.vector))
         case WaveletSpace():
             return Wavelets(shape[0], len(shape) - 1, steps)
+        case VQSpace():
+            return VQAutoencoder(recipe.space, shape, steps)
+        case PixelTokenSpace():
+            return PixelTokens(recipe.space, shape, steps)
         case _:
             assert_never(recipe.space)
 
@@ -102,4 +116,6 @@ def _process(recipe: Recipe, schema: ConditionSchema, space: Space, shape: tuple
         case process, backbone:
             takes = "flow, ddpm, edm, score and cascade take a unet, a dit or planes; vae takes none; adversarial the pairs"
             message = f"Process {process.kind!r} cannot use backbone {backbone.kind!r}: {takes}."
+            if isinstance(process, AutoregressiveProcess | NextScaleProcess):
+                message = f"Process {process.kind!r} predicts codes; it needs space vq or pixel-tokens, not {recipe.space.kind!r}."
             raise InputError(Problem(f"{recipe.name}: backbone", "bad-option", message))

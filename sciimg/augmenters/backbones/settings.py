@@ -147,5 +147,40 @@ class StackedBackbone(Settings):
         return self.coarse.halvings + 1
 
 
+class TransformerBackbone(Settings):
+    """Causal transformer over tokens; conditions are a prefix, or are added where they hold."""
+
+    kind: Literal["transformer"] = "transformer"
+    width: int = Field(default=128, gt=0)
+    depth: int = Field(default=4, gt=0)
+    heads: int = Field(default=4, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    @property
+    def halvings(self) -> int:
+        return 0
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width must be a multiple of heads; got {self.width} and {self.heads}")
+        return self
+
+
+class PixelCNNBackbone(Settings):
+    """Gated convolutions that see only what was drawn before (van den Oord 2016)."""
+
+    kind: Literal["pixelcnn"] = "pixelcnn"
+    width: int = Field(default=48, gt=0)
+    depth: int = Field(default=5, gt=0)
+    features: int = Field(default=64, gt=0, description="Length of the vector that carries scalars and classes.")
+
+    @property
+    def halvings(self) -> int:
+        return 0
+
+
 PairSettings = ConvNetBackbone | DCGANBackbone | ProgressiveBackbone | StyleBackbone | StackedBackbone
-BackboneSettings = Annotated[UNetBackbone | PlanesBackbone | DiTBackbone | NoBackbone | PairSettings, Field(discriminator="kind")]
+FieldSettings = UNetBackbone | PlanesBackbone | DiTBackbone
+TokenSettings = TransformerBackbone | PixelCNNBackbone
+BackboneSettings = Annotated[FieldSettings | TokenSettings | PairSettings | NoBackbone, Field(discriminator="kind")]

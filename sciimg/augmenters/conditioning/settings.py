@@ -14,15 +14,16 @@ class Conditioning(Settings):
 
     uses: tuple[Kind, ...] = Field(default=("mask", "scalar", "class"), description="Other conditions of a study are not told.")
     needs: tuple[Kind, ...] = Field(default=(), description="Conditions without which the recipe makes no sense.")
-    mask: Literal["concat", "spade", "controlnet", "t2i-adapter"] = Field(
+    mask: Literal["concat", "spade", "controlnet", "t2i-adapter", "tokens"] = Field(
         default="concat",
-        description="Beside the input; as modulation of every block; or by a side network of a base that learned without masks.",
+        description="Beside the input; as modulation of every block; or by a side network of a base that learned without masks; "
+        "or as tokens before those of the image.",
     )
     vector: Literal["film"] = "film"
     image: Literal["concat", "tokens"] = Field(
         default="concat", description="Beside the input, place by place; or as attention tokens that say what it looks like, not where."
     )
-    text: Literal["pooled"] = "pooled"
+    text: Literal["pooled", "tokens"] = "pooled"
     drop: float = Field(default=0.1, ge=0, lt=1)
 
     def listed(self) -> dict[str, str]:

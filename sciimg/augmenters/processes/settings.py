@@ -116,4 +116,21 @@ class VAEProcess(Settings):
     kind: Literal["vae"] = "vae"
 
 
-ProcessSettings = Annotated[GaussianSettings | CascadeProcess | AdversarialProcess | VAEProcess, Field(discriminator="kind")]
+class AutoregressiveProcess(Settings):
+    """One token after another, each given all before it (PixelCNN, VQ-VAE priors, DALL-E)."""
+
+    kind: Literal["autoregressive"] = "autoregressive"
+    text_weight: float = Field(default=0.125, ge=0, lt=1, description="Share of the loss that predicts the caption's words.")
+    scorer: Schedule | None = Field(default=None, description="Training of the image-text score that chooses among candidates.")
+
+
+class NextScaleProcess(Settings):
+    """All tokens of a scale at once, given all coarser scales (VAR; Tian 2024)."""
+
+    kind: Literal["next-scale"] = "next-scale"
+
+
+ProcessSettings = Annotated[
+    GaussianSettings | CascadeProcess | AdversarialProcess | VAEProcess | AutoregressiveProcess | NextScaleProcess,
+    Field(discriminator="kind"),
+]

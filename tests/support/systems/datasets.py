@@ -123,6 +123,50 @@ def brain(side: int = 24) -> Dataset | None:
     return Dataset(part(0.1, 0.36), part(0.37, 0.5), conditions)
 
 
+class Captioned(Cut):
+    """Boxes with captions made of what is measured in them; ``stain`` and ``nuclei`` are the numbers of the words.
+
+    Parameters
+    ----------
+    cut : Cut
+    stain : (float, float)
+        Means of the last channel between which it is in the middle.
+    crowd : float
+        Number of nuclei from which they are many.
+    """
+
+    def __init__(self, cut: Cut, stain: tuple[float, float], crowd: float) -> None:
+        super().__init__(cut.image, cut.labels, cut.bounds, cut.patch_shape, cut.channels, cut.kind, cut.spacing)
+        self.stain, self.crowd = stain, crowd
+
+    def _cut(self, places: Sequence[tuple[int, ...]]) -> PatchSet:
+        patches = super()._cut(places)
+        assert patches.labels is not None
+        patches.table["stain"] = np.digitize(patches.table["level"], self.stain)
+        patches.table["nuclei"] = [int(len(np.unique(label)) - 1 >= self.crowd) for label in patches.labels]
+        told = zip(patches.table["stain"], patches.table["nuclei"], strict=True)
+        patches.table["caption"] = [f"{('low', 'middle', 'high')[s]} stain, {('few', 'many')[n]} nuclei" for s, n in told]
+        return patches
+
+
+@cache
+def captioned_section() -> Dataset:
+    """The colon section with captions of its stain (thirds of the training part) and of how many nuclei there are (halves)."""
+    plain = tissue_section()
+    assert isinstance(plain.train, Cut) and isinstance(plain.unseen, Cut)
+    seen = plain.train.draw(("captions",), range(256))
+    assert seen.labels is not None
+    low, high = np.quantile(seen.table["level"], [1 / 3, 2 / 3])
+    crowd = float(np.median([len(np.unique(label)) - 1 for label in seen.labels]))
+    parts = (Captioned(cut, (float(low), float(high)), crowd) for cut in (plain.train, plain.unseen))
+    caption = TextCondition(kind="text", template="{stain} stain, {nuclei} nuclei")
+    return Dataset(*parts, (caption,))
+
+
+def captioned(dims: int) -> Dataset | None:
+    return captioned_section() if dims == 2 else None
+
+
 def default(dims: int) -> Dataset | None:
     return tissue_section() if dims == 2 else brain()
 
@@ -202,6 +246,6 @@ def described(dims: int) -> Dataset | None:
 
 
 DATASETS: MappingProxyType[str, Callable[[int], Dataset | None]] = MappingProxyType(
-    {"default": default, "photons": photons, "its-own-reference": its_own_reference, "described": described}
+    {"captioned": captioned, "default": default, "photons": photons, "its-own-reference": its_own_reference, "described": described}
 )
 """Data by name, as a recipe's measure asks for them; a function of the number of dimensions."""

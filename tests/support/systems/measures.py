@@ -2,7 +2,7 @@
 
 from types import MappingProxyType
 
-from . import adversarial, autoencoders, cascade, common, control, diffusion, latent, physics
+from . import adversarial, autoencoders, cascade, common, control, diffusion, latent, physics, tokens
 from .subject import Measure
 
 _FAMILIES = (
@@ -14,5 +14,6 @@ _FAMILIES = (
     diffusion,
     latent,
     physics,
+    tokens,
 )
 MEASURES: MappingProxyType[str, Measure] = MappingProxyType({name: own for family in _FAMILIES for name, own in family.MEASURES.items()})

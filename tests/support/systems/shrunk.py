@@ -5,8 +5,17 @@ from typing import Any
 from sciimg.augmenters.recipe import Recipe
 
 STEPS = {"steps": 2, "batch": 2, "warmup": 1, "checkpoint_every": 1, "held_out_every": 2}
-SMALL = {"features": 16, "width": 16, "refine": 16, "noise_vector": 16, "held_out_patches": 2, "penalty_batch": 2}  # never more than this
-WIDTHS = ("widths", "generator", "discriminator")  # one width a level
+SMALL = {  # never more than this
+    "features": 16,
+    "width": 16,
+    "refine": 16,
+    "noise_vector": 16,
+    "held_out_patches": 2,
+    "penalty_batch": 2,
+    "codes": 16,
+    "depth": 2,
+}
+WIDTHS = ("widths", "generator", "discriminator", "top")  # one width a level
 
 
 def shrunk(recipe: Recipe, steps: int = 2) -> Recipe:
