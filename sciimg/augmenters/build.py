@@ -3,13 +3,16 @@
 from typing import assert_never
 
 from sciimg.augmenters.backbones.convnet import Discriminator, Generator
-from sciimg.augmenters.backbones.settings import ConvNetBackbone, UNetBackbone
+from sciimg.augmenters.backbones.settings import ConvNetBackbone, TranslatorBackbone, UNetBackbone
+from sciimg.augmenters.backbones.translators import PatchCritic, Translator
 from sciimg.augmenters.backbones.unet import UNet
 from sciimg.augmenters.conditioning.schema import ConditionSchema
 from sciimg.augmenters.grid import Step, halvings, product
 from sciimg.augmenters.processes.adversarial import AdversarialProcess as AdversarialGame
+from sciimg.augmenters.processes.cycle import CycleProcess as CycleGame
 from sciimg.augmenters.processes.gaussian import GaussianProcess
-from sciimg.augmenters.processes.settings import AdversarialProcess, DiffusionProcess, FlowProcess
+from sciimg.augmenters.processes.settings import AdversarialProcess, CycleProcess, DiffusionProcess, FlowProcess, TranslationProcess
+from sciimg.augmenters.processes.translation import TranslationProcess as TranslationGame
 from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.spaces.kl import KLAutoencoder
 from sciimg.augmenters.spaces.pixel import Pixels
@@ -60,6 +63,18 @@ def _process(recipe: Recipe, schema: ConditionSchema, space: Space, shape: tuple
         case AdversarialProcess() as process, ConvNetBackbone() as backbone:
             generator, discriminator = Generator(sizes, backbone), Discriminator(sizes, backbone)
             return AdversarialGame(process, space, generator, discriminator, recipe.training, (channels, *grid))
+        case TranslationProcess() as process, TranslatorBackbone() as backbone:
+            translator = Translator(sizes.dims, sizes.maps, channels, sizes.vector, steps, backbone)
+            critic = PatchCritic(sizes.dims, sizes.maps + channels, backbone.critic, steps)
+            return TranslationGame(process, space, translator, critic, recipe.training)
+        case CycleProcess() as process, TranslatorBackbone() as backbone:
+            there = Translator(sizes.dims, sizes.maps, channels, sizes.vector, steps, backbone)
+            back = Translator(sizes.dims, channels, sizes.maps, sizes.vector, steps, backbone)
+            critics = (PatchCritic(sizes.dims, inputs, backbone.critic, steps) for inputs in (channels, sizes.maps))
+            return CycleGame(process, space, there, back, *critics, recipe.training, (channels, *grid), (sizes.maps, *grid))
         case process, backbone:
-            message = f"Process {process.kind!r} cannot use backbone {backbone.kind!r}: flow and ddpm take a unet, adversarial a convnet."
+            message = (
+                f"Process {process.kind!r} cannot use backbone {backbone.kind!r}: flow and ddpm take a unet, adversarial a convnet, "
+                "translation and cycle a translator."
+            )
             raise InputError(Problem(f"{recipe.name}: backbone", "bad-option", message))

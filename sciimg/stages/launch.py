@@ -71,7 +71,9 @@ def check_engine(engine: str) -> None:
 
 
 def check_recipes(study: Path) -> None:
-    """Refuse recipes and options that do not exist before anything is written; the contract cannot know them.
+    """Refuse recipes and options that do not exist, and recipes without a condition that they need, before anything is written.
+
+    The contract cannot know them.
 
     Raises
     ------
@@ -85,7 +87,7 @@ def check_recipes(study: Path) -> None:
     plan = load_study(study).study
     for recipe in plan.recipes:
         try:
-            get_recipe(recipe.recipe, recipe.options, plan.dims)
+            get_recipe(recipe.recipe, recipe.options, plan.dims).check_told(condition.kind for condition in plan.conditions)
         except InputError as error:
             problems.extend(Problem(f"{study}: recipes.{recipe.name}", p.kind, p.message) for p in error.problems)
     if problems:

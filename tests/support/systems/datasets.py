@@ -13,7 +13,8 @@ import pandas as pd
 import tissue
 from numpy.typing import NDArray
 
-from sciimg.protocol.models import Condition, MaskCondition, ScalarCondition
+from sciimg.augmenters.feed import Patches
+from sciimg.protocol.models import Condition, ImageCondition, MaskCondition, ScalarCondition
 from sciimg.randomness import generator
 from sciimg.types import PatchSet, Spacing
 
@@ -91,21 +92,24 @@ def tissue_section(side: int = 64) -> Dataset:
     return Dataset(part("train"), part("holdout"), conditions)
 
 
-@cache
-def brain(side: int = 24) -> Dataset | None:
-    """T1 of the ICBM 152 template at 1 mm with grey and white matter; None where nilearn, in which it ships, is not installed."""
+def template(kind: str) -> NDArray[np.float32] | None:
+    """Return a map of the ICBM 152 template at 1 mm (z, y, x); None where nilearn, in which it ships, is not installed."""
     import nibabel
 
     found = find_spec("nilearn")
     if found is None or not found.submodule_search_locations:
         return None
     folder = Path(found.submodule_search_locations[0]) / "datasets" / "data"
+    name = f"mni_icbm152_{kind}_tal_nlin_sym_09a_converted.nii.gz"
+    return np.asarray(nibabel.load(folder / name).dataobj, np.float32).transpose(2, 1, 0)  # type: ignore[attr-defined]
 
-    def read(kind: str) -> NDArray[np.float32]:
-        name = f"mni_icbm152_{kind}_tal_nlin_sym_09a_converted.nii.gz"
-        return np.asarray(nibabel.load(folder / name).dataobj, np.float32).transpose(2, 1, 0)  # type: ignore[attr-defined]
 
-    t1, grey, white = (read(kind) for kind in ("t1", "gm", "wm"))
+@cache
+def brain(side: int = 24) -> Dataset | None:
+    """T1 of the ICBM 152 template at 1 mm with grey and white matter."""
+    t1, grey, white = (template(kind) for kind in ("t1", "gm", "wm"))
+    if t1 is None or grey is None or white is None:
+        return None
     labels = np.zeros(t1.shape, np.int32)
     labels[t1 > 0.2 * t1.max()] = 1
     labels[(grey > 0.3 * grey.max()) & (grey >= white)] = 2
@@ -126,5 +130,32 @@ def default(dims: int) -> Dataset | None:
     return tissue_section() if dims == 2 else brain()
 
 
-DATASETS: MappingProxyType[str, Callable[[int], Dataset | None]] = MappingProxyType({"default": default})
+def tissue_stains() -> Dataset:
+    """The section again: haematoxylin is given, DAB is made."""
+    own = tissue_section()
+    return Dataset(own.train, own.unseen, (ImageCondition(kind="image", channels=("haematoxylin",)),))
+
+
+@cache
+def brain_contrasts(side: int = 24) -> Dataset | None:
+    """The template again, with its grey-matter probability as a second channel: T1 is given, grey matter is made."""
+    own, grey = brain(side), template("gm")
+    if own is None or grey is None:
+        return None
+
+    def both(part: Patches) -> Cut:
+        assert isinstance(part, Cut)
+        image = np.concatenate([part.image, grey[None] * np.float32(1000)])
+        return Cut(image, part.labels, part.bounds, part.patch_shape, ("t1", "grey"), "classes", part.spacing)
+
+    return Dataset(both(own.train), both(own.unseen), (ImageCondition(kind="image", channels=("t1",)),))
+
+
+def translation(dims: int) -> Dataset | None:
+    return tissue_stains() if dims == 2 else brain_contrasts()
+
+
+DATASETS: MappingProxyType[str, Callable[[int], Dataset | None]] = MappingProxyType(
+    {"default": default, "translation": translation}
+)
 """Data by name, as a recipe's measure asks for them; a function of the number of dimensions."""
