@@ -198,7 +198,10 @@ class ClassCondition(Model):
 
 
 class ImageCondition(Model):
-    """Channels of the image that are given, from which a recipe makes the others: another contrast, another stain."""
+    """Channels of the image that are given, from which a recipe makes the others: another contrast, another stain.
+
+    Recipes that translate hear it; what they generate holds the other channels only, and those alone are judged.
+    """
 
     kind: Literal["image"]
     name: Name = "source"

@@ -15,25 +15,31 @@ from textures import CONDITIONS, Textures
 from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.recipes import RECIPES, get_recipe, summaries
 from sciimg.augmenters.training import fit
+from sciimg.protocol.models import ImageCondition
 
 IDS = [f"{name}-{dims}d" for name, dims in ROWS]
 
 
 @pytest.mark.parametrize(("name", "dims"), ROWS, ids=IDS)
 def test_trains_and_samples_whatever_the_company(name: str, dims: int, tmp_path: Path) -> None:
-    shape, channels = ((18, 13), ("a", "b")) if dims == 2 else ((9, 6, 11), ("a",))
+    recipe = shrunk(get_recipe(name, {}, dims))
+    translates = "image" in recipe.conditioning.needs
+    shape, channels = ((18, 13), ("a", "b")) if dims == 2 else ((9, 6, 11), ("a", "b") if translates else ("a",))
+    conditions = (*CONDITIONS, ImageCondition(kind="image", channels=("b",))) if translates else CONDITIONS
     source = Textures(shape, channels)
     key = ("conformance", name)
-    recipe = shrunk(get_recipe(name, {}, dims))
-    fit(recipe, source, Textures(shape, channels, "calibration"), CONDITIONS, key=key, out=tmp_path / "model", provenance={})
+    fit(recipe, source, Textures(shape, channels, "calibration"), conditions, key=key, out=tmp_path / "model", provenance={})
     model = Augmenter.load(tmp_path / "model")
     told = source.draw(("told",), range(9))
-    scalar = model.conditions.scalars[0]
-    table = told.table.assign(level=told.table["level"].clip(scalar.low, scalar.high))
-    whole = model.sample(told.labels, table, key=key, indices=range(9), steps=2)
-    assert whole.shape == (9, len(channels), *shape) and whole.dtype == np.uint16
+    table = told.table
+    for scalar in model.conditions.scalars:
+        table = table.assign(level=table["level"].clip(scalar.low, scalar.high))
+    given = told.images[:, 1:] if translates else None
+    whole = model.sample(told.labels, table, given, key=key, indices=range(9), steps=2)
+    assert whole.shape == (9, 1 if translates else len(channels), *shape) and whole.dtype == np.uint16
     for rows in ([3], [0, 1, 2], [8, 5]):
-        got = model.sample(told.labels[rows], table.iloc[rows], key=key, indices=rows, steps=2, workers=2)
+        own = None if given is None else given[rows]
+        got = model.sample(told.labels[rows], table.iloc[rows], own, key=key, indices=rows, steps=2, workers=2)
         assert np.array_equal(got, whole[rows])
 
 

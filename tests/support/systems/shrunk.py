@@ -5,8 +5,8 @@ from typing import Any
 from sciimg.augmenters.recipe import Recipe
 
 STEPS = {"steps": 2, "batch": 2, "warmup": 1, "checkpoint_every": 1, "held_out_every": 2}
-SMALL = {"features": 16, "width": 16, "held_out_patches": 2, "penalty_batch": 2}  # never more than this
-WIDTHS = ("widths", "generator", "discriminator")  # one width a level
+SMALL = {"features": 16, "width": 16, "held_out_patches": 2, "penalty_batch": 2, "residual_blocks": 1}  # never more than this
+WIDTHS = ("widths", "generator", "discriminator", "critic")  # one width a level
 
 
 def shrunk(recipe: Recipe, steps: int = 2) -> Recipe:
