@@ -70,8 +70,9 @@ def _process(recipe: Recipe, schema: ConditionSchema, space: Space, shape: tuple
         case CycleProcess() as process, TranslatorBackbone() as backbone:
             there = Translator(sizes.dims, sizes.maps, channels, sizes.vector, steps, backbone)
             back = Translator(sizes.dims, channels, sizes.maps, sizes.vector, steps, backbone)
-            critics = (PatchCritic(sizes.dims, inputs, backbone.critic, steps) for inputs in (channels, sizes.maps))
-            return CycleGame(process, space, there, back, *critics, recipe.training, (channels, *grid), (sizes.maps, *grid))
+            of_made, of_given = (PatchCritic(sizes.dims, inputs, backbone.critic, steps) for inputs in (channels, sizes.maps))
+            shapes = (channels, *grid), (sizes.maps, *grid)
+            return CycleGame(process, space, there, back, of_made, of_given, recipe.training, *shapes)
         case process, backbone:
             message = (
                 f"Process {process.kind!r} cannot use backbone {backbone.kind!r}: flow and ddpm take a unet, adversarial a convnet, "

@@ -70,5 +70,7 @@ class Recipe(Settings):
         """
         if missing := [kind for kind in self.conditioning.needs if kind not in set(kinds)]:
             told = ", ".join(missing)
-            message = f"Recipe {self.name!r} needs a condition of kind {told}, and the study has none. Add `- kind: {missing[0]}` to conditions."
+            message = (
+                f"Recipe {self.name!r} needs a condition of kind {told}, and the study has none. Add `- kind: {missing[0]}` to conditions."
+            )
             raise InputError(Problem("conditions", "needs-condition", message))

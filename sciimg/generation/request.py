@@ -19,9 +19,7 @@ from sciimg.types import PatchSet, Spacing
 _SAME_SPACING = 0.05  # relative; headers round
 
 
-def requested(
-    card: ModelCard, count: int, fixed: Sequence[str], masks: Path | None, seed: int, sources: Path | None = None
-) -> Conditions:
+def requested(card: ModelCard, count: int, fixed: Sequence[str], masks: Path | None, seed: int, sources: Path | None = None) -> Conditions:
     """Return ``count`` conditions.
 
     Parameters
@@ -55,7 +53,9 @@ def requested(
         columns[category.name] = values.get(category.name, rng.choice(list(category.values), count))
     image = card.conditions.image
     if image is not None and sources is None:
-        message = f"The model turns {', '.join(image.channels)} into {_made(card)}. Give a collection of source images: --source COLLECTION."
+        message = (
+            f"The model turns {', '.join(image.channels)} into {_made(card)}. Give a collection of source images: --source COLLECTION."
+        )
         problems.append(Problem("--source", "no-source", message))
     if image is None and sources is not None:
         message = "The model makes images from nothing but conditions; it translates none. Leave --source out."
@@ -126,9 +126,7 @@ def _given(card: ModelCard, patches: PatchSet, sources: Path) -> NDArray[Any]:
         problems.append(Problem(str(sources), "missing-channel", message))
     trained = Spacing(card.spacing[-len(card.shape[1:]) :], card.unit)
     if not _alike(trained, patches.spacing):
-        message = (
-            f"The model was trained at {_words(trained)} a pixel; the images of this collection have {_words(patches.spacing)}. Resample them."
-        )
+        message = f"The model was trained at {_words(trained)} a pixel; the images of this collection have {_words(patches.spacing)}. Resample them."
         problems.append(Problem(str(sources), "other-spacing", message))
     if problems:
         raise InputError(problems)

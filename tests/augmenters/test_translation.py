@@ -143,7 +143,7 @@ def test_a_critic_that_cannot_tell_pays_what_the_papers_say() -> None:
 
 @pytest.mark.parametrize(("network", "dims"), [("unet", 2), ("resnet", 2), ("unet", 3), ("resnet", 3)])
 def test_a_translator_changes_channels_and_keeps_the_grid(network: str, dims: int) -> None:
-    steps = ((2,) * dims, (1,) + (2,) * (dims - 1))
+    steps = ((2,) * dims, (1,) + (2,) * (dims - 1), (1,) * (dims - 1) + (2,))
     settings = TranslatorBackbone(network=network, widths=(8, 8, 8), features=8, residual_blocks=1)  # type: ignore[arg-type]
     source = torch.randn(2, 3, *(4, 8, 8)[:dims])
     assert Translator(dims, 3, 2, 0, steps, settings)(source, told(2, source)).shape == (2, 2, *source.shape[2:])

@@ -19,7 +19,6 @@ from sciimg.stages.validate import validate
 from sciimg.store import Collection, CollectionWriter
 from sciimg.types import Spacing
 from sciimg.validation.material import real_data, synthetic_set
-from stores import image_of
 
 ROOT = Path(__file__).parents[2]
 SMOKE = (ROOT / "protocols/smoke.yaml").read_text()
@@ -34,7 +33,12 @@ recipes:
 """
 MASK_GATE = SMOKE[SMOKE.index("  - name: masks-followed") : SMOKE.index("release:\n")]
 PLAN = SMOKE[SMOKE.index("  physics:") : SMOKE.index("  segmenter_steps")]
-TEXT = SMOKE.replace(OLD, NEW).replace(MASK_GATE, "").replace(PLAN, "  physics: [power-spectrum]\n").replace("[64, 64]\nconditions", "[32, 32]\nconditions")
+TEXT = (
+    SMOKE.replace(OLD, NEW)
+    .replace(MASK_GATE, "")
+    .replace(PLAN, "  physics: [power-spectrum]\n")
+    .replace("[64, 64]\nconditions", "[32, 32]\nconditions")
+)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +55,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[LoadedStudy, Path]:
 
 
 def test_what_is_made_is_the_other_channel_and_says_from_which_source(made: tuple[LoadedStudy, Path]) -> None:
-    loaded, folder = made
+    _, folder = made
     for name, count in (("synthetic", 24), ("paired", 24)):
         collection = Collection(folder / "made" / name)
         assert len(collection) == count and not collection.verify()

@@ -1,5 +1,6 @@
 """Networks that turn one image into another, and one that judges patches of the result; the same code in 2D and 3D."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import cast
@@ -7,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from sciimg.augmenters.backbones.layers import Block, Down, Embedding, Up, conv, memory_format, norm
+from sciimg.augmenters.backbones.layers import Block, Down, Embedding, Up, conv, depth_to_space, memory_format, norm, space_to_depth
 from sciimg.augmenters.backbones.settings import TranslatorBackbone
 from sciimg.augmenters.grid import Step
 from sciimg.augmenters.system import Condition
@@ -26,10 +27,10 @@ class Translator(nn.Module):
     vector : int
         Length of ``condition.vector``.
     steps : sequence of Step
-        Between the levels, finest first.
+        From the image to the first level and between the levels, finest first.
     settings : TranslatorBackbone
         ``unet`` adds what each scale of the way down saw on the way up; ``resnet`` hands on nothing but the coarsest scale, so that
-        little of the source's fine detail can be smuggled through.
+        little of the source's fine detail can be smuggled through. The finest grid is folded into channels, which loses nothing.
 
     References
     ----------
@@ -39,26 +40,26 @@ class Translator(nn.Module):
     def __init__(self, dims: int, inputs: int, outputs: int, vector: int, steps: Sequence[Step], settings: TranslatorBackbone) -> None:
         super().__init__()
         widths, features = settings.widths, settings.features
-        self.dims, self.bridges = dims, settings.network == "unet"
-        levels = steps[: len(widths) - 1]
+        self.dims, self.bridges, self.fold = dims, settings.network == "unet", steps[0]
+        levels, folded = steps[1 : len(widths)], math.prod(steps[0])
 
         def block(width: int) -> Block:
             return Block(dims, width, width, embedding=features, dropout=settings.dropout)
 
         self.embed = Embedding(vector, features, timed=False)
-        self.enter = conv(dims, inputs, widths[0])
+        self.enter = conv(dims, inputs * folded, widths[0])
         self.descent = nn.ModuleList(block(width) for width in widths[:-1]) if self.bridges else nn.ModuleList()
         self.down = nn.ModuleList(Down(dims, a, b, step) for (a, b), step in zip(pairwise(widths), levels, strict=True))
         self.middle = nn.ModuleList(block(widths[-1]) for _ in range(settings.residual_blocks))
         self.up = nn.ModuleList(Up(dims, b, a, step) for (a, b), step in zip(pairwise(widths), levels, strict=True))
         self.ascent = nn.ModuleList(block(width) for width in widths[:-1])
-        self.leave = nn.Sequential(norm(widths[0]), nn.SiLU(), conv(dims, widths[0], outputs, zero=True))
+        self.leave = nn.Sequential(norm(widths[0]), nn.SiLU(), conv(dims, widths[0], outputs * folded, zero=True))
         self.to(memory_format=memory_format(dims))  # type: ignore[call-overload]
 
     def forward(self, source: Tensor, condition: Condition) -> Tensor:
         """Return the image (N, outputs, [Z,] Y, X) of ``source`` (N, inputs, [Z,] Y, X); places of the condition are not read."""
         told = self.embed(condition.vector, condition.keep)
-        h = self.enter(source.contiguous(memory_format=memory_format(self.dims)))
+        h = self.enter(space_to_depth(source.contiguous(memory_format=memory_format(self.dims)), self.fold))
         skips = []
         for level, down in enumerate(self.down):
             if self.bridges:
@@ -72,8 +73,7 @@ class Translator(nn.Module):
             if self.bridges:
                 h = h + skips.pop()
             h = cast(Block, self.ascent[level])(h, told)
-        out: Tensor = self.leave(h)
-        return out.float()
+        return depth_to_space(self.leave(h), self.fold).float()
 
 
 class PatchCritic(nn.Module):
@@ -173,4 +173,4 @@ class ImageBuffer(nn.Module):
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *about: object) -> None:
         if (stored := state_dict.get(f"{prefix}held")) is not None:
             self.held = torch.empty_like(stored)
-        super()._load_from_state_dict(state_dict, prefix, *about)  # type: ignore[arg-type]
+        super()._load_from_state_dict(state_dict, prefix, *about)

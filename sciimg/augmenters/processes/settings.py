@@ -59,7 +59,9 @@ class CycleProcess(Settings):
     kind: Literal["cycle"] = "cycle"
     cycle: float = Field(default=10.0, ge=0, description="Weight of the difference from the source after the way there and back.")
     identity: float = Field(
-        default=0.5, ge=0, description="Share of it for leaving alone what is in the wanted domain already; where both have as many channels."
+        default=0.5,
+        ge=0,
+        description="Share of it for leaving alone what is in the wanted domain already; where both have as many channels.",
     )
     buffer: int = Field(default=50, gt=0, description="Earlier samples that the discriminator is shown again (Shrivastava 2017).")
 

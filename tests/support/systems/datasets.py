@@ -151,11 +151,32 @@ def brain_contrasts(side: int = 24) -> Dataset | None:
     return Dataset(both(own.train), both(own.unseen), (ImageCondition(kind="image", channels=("t1",)),))
 
 
+@cache
+def ms_contrasts(folder: Path, made: str = "T2", side: int = 24) -> Dataset:
+    """Coregistered contrasts of one person with multiple sclerosis (Lesjak et al. 2017) at 1 mm: T1 is given, another contrast is made.
+
+    There is one person, so the unseen part is a slab of the same brain: what is measured says nothing of other people.
+    """
+    import nibabel
+
+    def read(contrast: str) -> NDArray[np.float32]:
+        path = folder / f"{contrast}_N4_noneck_reduced_winsor_regtoFLAIR_brain_N4_regtoMNI.nii.gz"
+        return np.asarray(nibabel.load(path).dataobj, np.float32).transpose(2, 1, 0)  # type: ignore[attr-defined]
+
+    image = np.stack([read("T1"), read(made)])
+    labels = (image > 0).all(0).astype(np.int32)
+    width = image.shape[-1]
+
+    def part(low: float, high: float) -> Cut:
+        bounds = (int(low * width), int(high * width))
+        return Cut(image, labels, bounds, (side,) * 3, ("t1", made.lower()), "classes", Spacing((1.0,) * 3, "millimeter"))
+
+    return Dataset(part(0.1, 0.36), part(0.37, 0.5), (ImageCondition(kind="image", channels=("t1",)),))
+
+
 def translation(dims: int) -> Dataset | None:
     return tissue_stains() if dims == 2 else brain_contrasts()
 
 
-DATASETS: MappingProxyType[str, Callable[[int], Dataset | None]] = MappingProxyType(
-    {"default": default, "translation": translation}
-)
+DATASETS: MappingProxyType[str, Callable[[int], Dataset | None]] = MappingProxyType({"default": default, "translation": translation})
 """Data by name, as a recipe's measure asks for them; a function of the number of dimensions."""
