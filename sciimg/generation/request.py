@@ -120,13 +120,16 @@ def _given(card: ModelCard, patches: PatchSet, sources: Path) -> NDArray[Any]:
     alone = len(image.channels) == len(patches.channels) == 1
     if not alone and (missing := [name for name in image.channels if name not in patches.channels]):
         message = (
-            f"The model turns {', '.join(image.channels)} into {_made(card)}; the images of this collection have {', '.join(patches.channels)}, "
-            f"so {', '.join(missing)} is missing. Give images with these channels."
+            f"The model turns {', '.join(image.channels)} into {_made(card)}; the images of this collection have "
+            f"{', '.join(patches.channels)}, so {', '.join(missing)} is missing. Give images with these channels."
         )
         problems.append(Problem(str(sources), "missing-channel", message))
     trained = Spacing(card.spacing[-len(card.shape[1:]) :], card.unit)
     if not _alike(trained, patches.spacing):
-        message = f"The model was trained at {_words(trained)} a pixel; the images of this collection have {_words(patches.spacing)}. Resample them."
+        message = (
+            f"The model was trained at {_words(trained)} a pixel; the images of this collection have {_words(patches.spacing)}. "
+            "Resample them."
+        )
         problems.append(Problem(str(sources), "other-spacing", message))
     if problems:
         raise InputError(problems)
