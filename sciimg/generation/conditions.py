@@ -70,19 +70,15 @@ def draw_conditions(
     if scalars:
         survey = source.draw((*key, "range"), range(256)).table[scalars]
         table[scalars] = _jittered(table[scalars], survey, indices, key)
-    labels, images = None, None
-    bends = [_bending(patches.images.shape[2:], generator(*key, "mask", i), turn) for i in indices]
-    if given:
-        images = np.stack([_bent_image(image, bend) for image, bend in zip(channels_of(patches, given), bends, strict=True)])
-        for condition in source.conditions:
-            if isinstance(condition, ScalarCondition) and condition.channel in given:
-                channel = images[:, given.index(condition.channel)]
-                table[condition.name] = channel.mean(tuple(range(1, channel.ndim)), dtype=np.float64)  # the new source decides it
-    if patches.labels is not None:
-        labels = np.stack([bend(mask, 0) for mask, bend in zip(patches.labels, bends, strict=True)])
-        for condition in source.conditions:
-            if isinstance(condition, ScalarCondition) and condition.measure == "foreground-fraction":
-                table[condition.name] = (labels > 0).reshape(len(labels), -1).mean(1)  # the new mask decides it
+    labels, images = _bent(patches, given, indices, key, turn)
+    for condition in source.conditions:
+        if not isinstance(condition, ScalarCondition):
+            continue
+        if condition.measure == "foreground-fraction" and labels is not None:
+            table[condition.name] = (labels > 0).reshape(len(labels), -1).mean(1)  # the new mask decides it
+        if condition.channel in given and images is not None:  # the new source decides it
+            level = images[:, given.index(condition.channel)].reshape(len(images), -1).mean(1, dtype=np.float64)
+            table[condition.name] = np.clip(level, survey[condition.name].min(), survey[condition.name].max())
     return Conditions(labels, table, [str(g) for g in patches.groups], images)
 
 
@@ -95,6 +91,23 @@ def _jittered(values: pd.DataFrame, survey: pd.DataFrame, indices: Sequence[int]
     noise = np.stack([generator(*key, "scalars", i).normal(size=values.shape[1]) for i in indices])
     moved = values.to_numpy(float) + _JITTER * survey.to_numpy(float).std(0) * noise
     return np.asarray(np.clip(moved, survey.to_numpy(float).min(0), survey.to_numpy(float).max(0)))
+
+
+def _bent(
+    patches: PatchSet, given: Sequence[str], indices: Sequence[int], key: tuple[str | int, ...], turn: bool
+) -> tuple[NDArray[np.int32] | None, NDArray[Any] | None]:
+    """Return masks and given channels, each sample bent in its own way."""
+    labels = None if patches.labels is None else np.empty_like(patches.labels)
+    images = np.ascontiguousarray(channels_of(patches, given)) if given else None
+    if labels is None and images is None:
+        return None, None
+    for row, index in enumerate(indices):
+        bend = _bending(patches.images.shape[2:], generator(*key, "mask", index), turn)
+        if labels is not None and patches.labels is not None:
+            labels[row] = bend(patches.labels[row], 0)
+        if images is not None:
+            images[row] = _bent_image(images[row], bend)
+    return labels, images
 
 
 def _bending(shape: tuple[int, ...], rng: np.random.Generator, turn: bool) -> Callable[[NDArray[Any], int], NDArray[Any]]:
