@@ -48,7 +48,7 @@ RECIPES = (
         reach=Reach(
             measure="unpaired-translation",
             at_least=0.1,
-            data="translation",
+            data="contrasts",
             options={"training.steps": 400},
             options_3d={"training.steps": 120},
         ),

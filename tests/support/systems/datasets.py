@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -76,6 +77,28 @@ class Cut:
         return PatchSet(images, labels, groups, table, self.spacing, self.channels, self.kind)  # type: ignore[arg-type]
 
 
+class Planes:
+    """Sagittal planes of a volume, as images of two dimensions.
+
+    Parameters
+    ----------
+    cut : Cut
+        Of patches (Z, Y, 1).
+    """
+
+    def __init__(self, cut: Cut) -> None:
+        self.cut, self.patch_shape, self.classes = cut, cut.patch_shape[:-1], cut.classes
+
+    def draw(self, seed_key: Key, indices: Sequence[int]) -> PatchSet:
+        patches = self.cut.draw(seed_key, indices)
+        labels = None if patches.labels is None else patches.labels[..., 0]
+        spacing = Spacing(patches.spacing.values[:-1], patches.spacing.unit)
+        return replace(patches, images=patches.images[..., 0], labels=labels, spacing=spacing)
+
+    def grid(self, limit: int | None = None, stride: tuple[int, ...] | None = None) -> PatchSet:
+        return self.draw(("grid",), range(limit or 32))
+
+
 def _level(channel: str) -> ScalarCondition:
     return ScalarCondition(kind="scalar", name="level", measure="channel-mean", channel=channel)
 
@@ -145,10 +168,26 @@ def brain_contrasts(side: int = 24) -> Dataset | None:
 
     def both(part: Patches) -> Cut:
         assert isinstance(part, Cut)
-        image = np.concatenate([part.image, grey[None] * np.float32(1000)])
+        image = np.concatenate([part.image, grey[None] * (np.float32(1000) / grey.max())])
         return Cut(image, part.labels, part.bounds, part.patch_shape, ("t1", "grey"), "classes", part.spacing)
 
     return Dataset(both(own.train), both(own.unseen), (ImageCondition(kind="image", channels=("t1",)),))
+
+
+def contrasts(dims: int, side: int = 64) -> Dataset | None:
+    """The contrasts of the template in both numbers of dimensions, for those who learn without pairs.
+
+    Two stains of one section share too little structure: nothing but pairs could say which DAB belongs to a nucleus.
+    """
+    own = brain_contrasts()
+    if dims == 3 or own is None:
+        return own
+
+    def planes(part: Patches) -> Planes:
+        assert isinstance(part, Cut)
+        return Planes(Cut(part.image, part.labels, part.bounds, (side, side, 1), part.channels, "classes", part.spacing))
+
+    return Dataset(planes(own.train), planes(own.unseen), own.conditions)
 
 
 @cache
@@ -178,5 +217,5 @@ def translation(dims: int) -> Dataset | None:
     return tissue_stains() if dims == 2 else brain_contrasts()
 
 
-DATASETS: MappingProxyType[str, Callable[[int], Dataset | None]] = MappingProxyType({"default": default, "translation": translation})
+DATASETS: MappingProxyType[str, Callable[[int], Dataset | None]] = MappingProxyType({"default": default, "translation": translation, "contrasts": contrasts})
 """Data by name, as a recipe's measure asks for them; a function of the number of dimensions."""
