@@ -217,5 +217,7 @@ def translation(dims: int) -> Dataset | None:
     return tissue_stains() if dims == 2 else brain_contrasts()
 
 
-DATASETS: MappingProxyType[str, Callable[[int], Dataset | None]] = MappingProxyType({"default": default, "translation": translation, "contrasts": contrasts})
+DATASETS: MappingProxyType[str, Callable[[int], Dataset | None]] = MappingProxyType(
+    {"default": default, "translation": translation, "contrasts": contrasts}
+)
 """Data by name, as a recipe's measure asks for them; a function of the number of dimensions."""
