@@ -160,26 +160,28 @@ def tissue_stains() -> Dataset:
 
 
 @cache
-def brain_contrasts(side: int = 24) -> Dataset | None:
-    """The template again, with its grey-matter probability as a second channel: T1 is given, grey matter is made."""
-    own, grey = brain(side), template("gm")
-    if own is None or grey is None:
+def brain_contrasts(*kinds: str) -> Dataset | None:
+    """The template again, with tissue probabilities as further channels: T1 is given, they are made."""
+    own, maps = brain(), [template(kind) for kind in kinds]
+    if own is None:
         return None
+    scaled = [own_map * (np.float32(1000) / own_map.max()) for own_map in maps if own_map is not None]
 
     def both(part: Patches) -> Cut:
         assert isinstance(part, Cut)
-        image = np.concatenate([part.image, grey[None] * (np.float32(1000) / grey.max())])
-        return Cut(image, part.labels, part.bounds, part.patch_shape, ("t1", "grey"), "classes", part.spacing)
+        image = np.stack([part.image[0], *scaled])
+        return Cut(image, part.labels, part.bounds, part.patch_shape, ("t1", *kinds), "classes", part.spacing)
 
     return Dataset(both(own.train), both(own.unseen), (ImageCondition(kind="image", channels=("t1",)),))
 
 
 def contrasts(dims: int, side: int = 64) -> Dataset | None:
-    """The contrasts of the template in both numbers of dimensions, for those who learn without pairs.
+    """T1 and both tissue probabilities of the template, for those who learn without pairs.
 
-    Two stains of one section share too little structure: nothing but pairs could say which DAB belongs to a nucleus.
+    Grey and white matter together say about as much as T1, so that each can be had from the other. Two stains of one section share too
+    little: nothing but pairs could say which DAB belongs to a nucleus.
     """
-    own = brain_contrasts()
+    own = brain_contrasts("gm", "wm")
     if dims == 3 or own is None:
         return own
 
@@ -214,7 +216,7 @@ def ms_contrasts(folder: Path, made: str = "T2", side: int = 24) -> Dataset:
 
 
 def translation(dims: int) -> Dataset | None:
-    return tissue_stains() if dims == 2 else brain_contrasts()
+    return tissue_stains() if dims == 2 else brain_contrasts("gm")
 
 
 DATASETS: MappingProxyType[str, Callable[[int], Dataset | None]] = MappingProxyType(
