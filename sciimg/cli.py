@@ -270,6 +270,9 @@ def generate(
     count: Annotated[int, typer.Option(min=1)],
     condition: Annotated[list[str] | None, typer.Option(metavar="K=V", help="Fix a scalar or class condition.")] = None,
     mask: Annotated[Path | None, typer.Option(help="A collection whose labels are the masks.")] = None,
+    source: Annotated[
+        Path | None, typer.Option(help="A collection of images to translate, where the model makes some channels of others.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     sampler: Annotated[str | None, typer.Option()] = None,
     steps: Annotated[int | None, typer.Option(min=1)] = None,
@@ -281,7 +284,9 @@ def generate(
     from sciimg.stages.generate import generate_command
 
     _choose(device)
-    value = generate_command(model, out, count=count, conditions=condition or [], masks=mask, seed=seed, sampler=sampler, steps=steps)
+    value = generate_command(
+        model, out, count=count, conditions=condition or [], masks=mask, seed=seed, sampler=sampler, steps=steps, sources=source
+    )
     return value, f"{value['count']} samples in {out}", 0
 
 

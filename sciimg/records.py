@@ -26,7 +26,12 @@ def pretty_json(value: Any) -> str:
 
 def digest_of(value: Any) -> Digest:
     """Return the SHA-256 digest of a JSON value in canonical form."""
-    return "sha256:" + hashlib.sha256(canonical_json(value)).hexdigest()
+    return digest_bytes(canonical_json(value))
+
+
+def digest_bytes(data: bytes) -> Digest:
+    """Return the SHA-256 digest of bytes."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def digest_file(path: Path) -> Digest:

@@ -125,7 +125,7 @@ class Augmenter:
         """
         settings = self.sampler(sampler, steps, guidance, truncation)
         self.conditions.check(labels, table, source)
-        self._check_shape(labels, len(table))
+        self._check_shape(labels, source, len(table))
         rows_of: dict[int, list[int]] = {}
         for row, index in enumerate(indices):
             rows_of.setdefault(index // CHUNK, []).append(row)
@@ -215,7 +215,11 @@ class Augmenter:
         rows = zip(structure, values, indices, strict=True)
         return np.stack([formation.form(own, {name: float(value)}, generator(*key, "formation", index)) for own, value, index in rows])
 
-    def _check_shape(self, labels: NDArray[np.int32] | None, n: int) -> None:
+    def _check_shape(self, labels: NDArray[np.int32] | None, source: NDArray[Any] | None, n: int) -> None:
+        image = self.conditions.image
+        if image is not None and source is not None and source.shape != (wanted := (n, len(image.channels), *self.card.shape[1:])):
+            message = f"The model translates the channels {', '.join(image.channels)} of {self.card.shape[1:]} pixels; {n} source images "
+            raise InputError(Problem(image.name, "shape", f"{message}need shape {wanted}, got {source.shape}."))
         if labels is not None and labels.shape != (n, *self.card.shape[1:]):
             message = (
                 f"The model makes samples of {self.card.shape[1:]} pixels; {n} masks of that size are needed, got shape {labels.shape}."

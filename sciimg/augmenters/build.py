@@ -11,27 +11,33 @@ from sciimg.augmenters.backbones.settings import (
     ProgressiveBackbone,
     StackedBackbone,
     StyleBackbone,
+    TranslatorBackbone,
     UNetBackbone,
 )
+from sciimg.augmenters.backbones.translators import PatchCritic, Translator
 from sciimg.augmenters.build_fields import cascade, classifier, field_network
 from sciimg.augmenters.build_pairs import stages
 from sciimg.augmenters.build_tokens import token_process
 from sciimg.augmenters.conditioning.schema import ConditionSchema
 from sciimg.augmenters.grid import Step, halvings, product
 from sciimg.augmenters.processes.adversarial import AdversarialProcess as AdversarialGame
+from sciimg.augmenters.processes.cycle import CycleProcess as CycleGame
 from sciimg.augmenters.processes.gaussian import GaussianProcess
 from sciimg.augmenters.processes.prior import PriorProcess
 from sciimg.augmenters.processes.settings import (
     AdversarialProcess,
     AutoregressiveProcess,
     CascadeProcess,
+    CycleProcess,
     DiffusionProcess,
     EDMProcess,
     FlowProcess,
     NextScaleProcess,
     ScoreProcess,
+    TranslationProcess,
     VAEProcess,
 )
+from sciimg.augmenters.processes.translation import TranslationProcess as TranslationGame
 from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.spaces.kl import KLAutoencoder
 from sciimg.augmenters.spaces.pixel import Pixels
@@ -113,8 +119,21 @@ def _process(recipe: Recipe, schema: ConditionSchema, space: Space, shape: tuple
             ConvNetBackbone() | DCGANBackbone() | ProgressiveBackbone() | StyleBackbone() | StackedBackbone()
         ) as backbone:
             return AdversarialGame(process, space, stages(sizes, backbone), recipe.training)
+        case TranslationProcess() as process, TranslatorBackbone() as backbone:
+            translator = Translator(sizes.dims, sizes.maps, channels, sizes.vector, steps, backbone)
+            critic = PatchCritic(sizes.dims, sizes.maps + channels, backbone.critic, steps)
+            return TranslationGame(process, space, translator, critic, recipe.training)
+        case CycleProcess() as process, TranslatorBackbone() as backbone:
+            there = Translator(sizes.dims, sizes.maps, channels, sizes.vector, steps, backbone)
+            back = Translator(sizes.dims, channels, sizes.maps, sizes.vector, steps, backbone)
+            of_made, of_given = (PatchCritic(sizes.dims, inputs, backbone.critic, steps) for inputs in (channels, sizes.maps))
+            shapes = (channels, *grid), (sizes.maps, *grid)
+            return CycleGame(process, space, there, back, of_made, of_given, recipe.training, *shapes)
         case process, backbone:
-            takes = "flow, ddpm, edm, score and cascade take a unet, a dit or planes; vae takes none; adversarial the pairs"
+            takes = (
+                "flow, ddpm, edm, score and cascade take a unet, a dit or planes; vae takes none; "
+                "adversarial the pairs; translation and cycle a translator"
+            )
             message = f"Process {process.kind!r} cannot use backbone {backbone.kind!r}: {takes}."
             if isinstance(process, AutoregressiveProcess | NextScaleProcess):
                 message = f"Process {process.kind!r} predicts codes; it needs space vq or pixel-tokens, not {recipe.space.kind!r}."

@@ -1,5 +1,6 @@
 """What a recipe is: a point in the space of choices, the papers it comes from, and what it must reach. Pure data; no torch."""
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import Field
@@ -11,6 +12,7 @@ from sciimg.augmenters.processes.settings import ProcessSettings
 from sciimg.augmenters.samplers.settings import SamplerSettings
 from sciimg.augmenters.settings import Settings, Training
 from sciimg.augmenters.spaces.settings import SpaceSettings
+from sciimg.errors import InputError, Problem
 
 
 class Reach(Settings):
@@ -59,3 +61,18 @@ class Recipe(Settings):
     in_3d: dict[str, Any] = Field(default_factory=dict, description="Dotted settings that differ for volumes.")
     cites: tuple[str, ...]
     reach: Reach
+
+    def check_told(self, kinds: Iterable[str]) -> None:
+        """Refuse a study whose conditions lack a kind that the recipe cannot do without.
+
+        Raises
+        ------
+        InputError
+            Kind ``needs-condition``.
+        """
+        if missing := [kind for kind in self.conditioning.needs if kind not in set(kinds)]:
+            told = ", ".join(missing)
+            message = (
+                f"Recipe {self.name!r} needs a condition of kind {told}, and the study has none. Add `- kind: {missing[0]}` to conditions."
+            )
+            raise InputError(Problem("conditions", "needs-condition", message))

@@ -106,6 +106,10 @@ class Condition:
             for start in range(0, len(self), size)
         ]
 
+    def last(self, n: int) -> Condition:
+        """Return the last ``n`` samples' conditions."""
+        return Condition(*(None if part is None else part[-n:] for part in self._parts))  # type: ignore[arg-type]
+
     def joined(self, other: Condition) -> Condition:
         """Return these conditions followed by others."""
         pairs = zip(self._parts, other._parts, strict=True)

@@ -75,10 +75,11 @@ def fit(
     Raises
     ------
     InputError
-        Too few or constant images, conditions that the data do not have.
+        Too few or constant images, conditions that the data do not have, or none where the recipe needs one.
     TrainingFailedError
         The loss is no longer finite; the best weights are kept beside the checkpoint.
     """
+    recipe.check_told(condition.kind for condition in conditions)
     place = usable(device)
     survey = _survey(source, key)
     elements = symmetry_group(recipe.training.symmetries, source.patch_shape, survey.spacing.values[-len(source.patch_shape) :])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sciimg.augmenters.augmenter import CHUNK, Augmenter
 from sciimg.generation.conditions import Conditions
 from sciimg.io.image import Image
-from sciimg.records import Digest, Lineage
+from sciimg.records import Digest, Lineage, digest_bytes
 from sciimg.store import CollectionWriter
 from sciimg.types import Spacing
 
@@ -49,11 +49,15 @@ def generate(
     workers : int
         Chunks at the same time; does not change results.
     about : sequence of mapping, optional
-        Further catalogue columns of each sample.
+        Further catalogue columns of each sample, beside those of the conditions.
+
+    Notes
+    -----
+    A sample that was made from a source image holds the made channels only; its lineage has the digest of the source's pixels.
     """
     augmenter = Augmenter.load(model)
     settings = augmenter.sampler(sampler, steps, guidance)
-    name = augmenter.card.recipe.name
+    name, image = augmenter.card.recipe.name, augmenter.conditions.image
     key = (study or "no study", "generate", augmenter.digest, str(seed))
     count = len(conditions.table)
     with CollectionWriter(out, synthetic=True, study=study) as writer:
@@ -63,8 +67,9 @@ def generate(
                 continue
             labels = None if conditions.labels is None else conditions.labels[rows]
             table = conditions.table.iloc[rows].reset_index(drop=True)
+            source = None if conditions.source is None else conditions.source[rows]
             images = augmenter.sample(
-                labels, table, key=key, indices=rows, sampler=sampler, steps=steps, guidance=guidance, workers=workers
+                labels, table, source, key=key, indices=rows, sampler=sampler, steps=steps, guidance=guidance, workers=workers
             )
             for place, row in enumerate(rows):
                 asked = {str(k): _plain(v) for k, v in conditions.table.iloc[row].items()}
@@ -76,7 +81,7 @@ def generate(
                     steps=settings.steps,
                     seed=seed,
                     index=row,
-                    condition=asked,
+                    condition=asked | ({} if image is None or source is None else {image.name: _digest(source[place])}),
                 )
                 writer.add(
                     _id(name, row),
@@ -86,7 +91,7 @@ def generate(
                     labels=None if labels is None else labels[place],
                     label_kind=augmenter.card.label_kind if labels is not None else None,
                     lineage=lineage,
-                    extra=None if about is None else about[row],
+                    extra={k: v for columns in (conditions.about, about) if columns for k, v in columns[row].items()},
                 )
             if progress:
                 progress(f"generated {rows[-1] + 1} of {count}")
@@ -108,6 +113,11 @@ def as_image(augmenter: Augmenter, pixels: NDArray[Any], source: str) -> Image:
 
 def _id(recipe: str, index: int) -> str:
     return f"{recipe}-{index:06d}"
+
+
+def _digest(pixels: NDArray[Any]) -> Digest:
+    """Return the digest of a source image, (C, [Z,] Y, X) in C order and little endian."""
+    return digest_bytes(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).tobytes())
 
 
 def _plain(value: Any) -> Any:

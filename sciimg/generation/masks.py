@@ -4,6 +4,8 @@ A mask is never taken over as it is, because a model that has learned pairs by h
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,30 +20,64 @@ _TRIES = 40  # places that are tried for an object
 _OTHERS = 4  # objects that are tried in its stead
 
 
-def perturbed(mask: Mask, rng: np.random.Generator, turn: bool) -> Mask:
-    """Turn (2D: the eight symmetries of a square; 3D: left-right, for the other turns make no anatomy) and bend, numbers kept.
+@dataclass(frozen=True)
+class Bend:
+    """A turn and a smooth displacement, the same for everything that belongs to one sample: ``bend(array, order)``.
 
     Parameters
     ----------
-    mask : array, shape ([Z,] Y, X)
+    turns : int
+        Quarter turns of the last two axes.
+    flip : bool
+        Of the last axis.
+    shift : array, shape (dims, [Z,] Y, X)
+        Where to look, from each place, in pixels.
+    """
+
+    turns: int
+    flip: bool
+    shift: NDArray[np.float64]
+
+    def turned(self, array: NDArray[Any]) -> NDArray[Any]:
+        out = np.rot90(array, self.turns) if self.turns else array
+        return np.flip(out, axis=-1) if self.flip else out
+
+    def __call__(self, array: NDArray[Any], order: int) -> NDArray[Any]:
+        """Return an array ([Z,] Y, X), interpolated by splines of an order."""
+        places = np.indices(self.shift.shape[1:]) + self.shift
+        bent: NDArray[Any] = map_coordinates(self.turned(array), places, order=order, mode="nearest", output=array.dtype)
+        return bent
+
+
+def bending(shape: tuple[int, ...], rng: np.random.Generator, turn: bool) -> Bend:
+    """Draw a turn and a bend for arrays of one shape.
+
+    Turns are, in 2D, the eight symmetries of a square; in 3D left-right, for the other turns make no anatomy.
+
+    Parameters
+    ----------
     turn : bool
-        Whether turned masks are plausible.
+        Whether turned images are plausible.
+    """
+    turns = 0
+    if turn and len(shape) == 2:
+        turns = int(rng.integers(4)) if shape[0] == shape[1] else 2 * int(rng.integers(2))
+    flip = bool(turn and rng.random() < 0.5)
+    fields = (_unit(gaussian_filter(rng.normal(size=shape), _BEND_SCALE_PX, mode="wrap")) for _ in shape)
+    return Bend(turns, flip, np.stack([_BEND_PX[len(shape)] * field for field in fields]))
+
+
+def perturbed(mask: Mask, bend: Bend) -> Mask:
+    """Return a mask ([Z,] Y, X), turned and bent, its numbers kept.
 
     Notes
     -----
     An object so small that bending loses it between two pixels is put back, as it was, where the bend carries its centre.
     """
-    if turn and mask.ndim == 2:
-        turns = int(rng.integers(4)) if mask.shape[0] == mask.shape[1] else 2 * int(rng.integers(2))
-        mask = np.rot90(mask, turns)
-    if turn and rng.random() < 0.5:
-        mask = np.flip(mask, axis=-1)
-    fields = (_unit(gaussian_filter(rng.normal(size=mask.shape), _BEND_SCALE_PX, mode="wrap")) for _ in range(mask.ndim))
-    shift = np.stack([_BEND_PX[mask.ndim] * field for field in fields])
-    places = np.indices(mask.shape) + shift
-    bent: Mask = map_coordinates(mask, places, order=0, mode="nearest", output=np.int32)
+    bent: Mask = bend(mask, 0)
+    turned = bend.turned(mask)
     for number in np.setdiff1d(np.unique(mask), np.unique(bent)).tolist():
-        _put_back(bent, mask == number, shift, number)
+        _put_back(bent, turned == number, bend.shift, number)
     return bent
 
 
@@ -65,7 +101,10 @@ def recombined(masks: Sequence[Mask], kind: LabelKind, rng: np.random.Generator,
     turn : bool
         Whether turned masks are plausible.
     """
-    return _scattered(masks, rng, turn) if kind == "instances" else perturbed(_between(masks[0], masks[1 % len(masks)], rng), rng, turn)
+    if kind == "instances":
+        return _scattered(masks, rng, turn)
+    between = _between(masks[0], masks[1 % len(masks)], rng)
+    return perturbed(between, bending(between.shape, rng, turn))
 
 
 def _scattered(masks: Sequence[Mask], rng: np.random.Generator, turn: bool) -> Mask:

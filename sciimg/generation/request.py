@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,13 +10,16 @@ from numpy.typing import NDArray
 
 from sciimg.augmenters.model_file import ModelCard
 from sciimg.errors import InputError, Problem
-from sciimg.generation.conditions import Conditions
+from sciimg.generation.conditions import Conditions, channels_of
 from sciimg.patches.source import PatchSource
 from sciimg.randomness import generator
 from sciimg.store import Collection
+from sciimg.types import PatchSet, Spacing
+
+_SAME_SPACING = 0.05  # relative; headers round
 
 
-def requested(card: ModelCard, count: int, fixed: Sequence[str], masks: Path | None, seed: int) -> Conditions:
+def requested(card: ModelCard, count: int, fixed: Sequence[str], masks: Path | None, seed: int, sources: Path | None = None) -> Conditions:
     """Return ``count`` conditions.
 
     Parameters
@@ -25,12 +29,15 @@ def requested(card: ModelCard, count: int, fixed: Sequence[str], masks: Path | N
     fixed : sequence of str
         ``NAME=VALUE``; scalars and classes that are not fixed are drawn evenly from what was seen in training.
     masks : Path or None
-        Collection with labels; cut to the model's size and taken in turn.
+        Collection with labels; cut to the model's size and taken in turn. Default: ``sources``, whose labels belong to its images.
+    sources : Path or None
+        Collection of the images to translate, cut and taken in turn alike; their channels are found by name.
 
     Raises
     ------
     InputError
-        Kinds ``bad-condition``, ``unknown-condition``, ``no-mask``: every problem at once.
+        Kinds ``bad-condition``, ``unknown-condition``, ``no-mask``, ``no-source``: every problem at once; then ``missing-channel`` and
+        ``other-spacing``.
     """
     formed = () if card.formation is None else (card.formation.condition[0],)
     known = {*(s.name for s in card.conditions.scalars), *(c.name for c in card.conditions.classes), *formed}
@@ -54,13 +61,32 @@ def requested(card: ModelCard, count: int, fixed: Sequence[str], masks: Path | N
                 problems.append(Problem(name, "bad-condition", f"{name} is a number above zero; got {values[name]!r}."))
     for category in card.conditions.classes:
         columns[category.name] = values.get(category.name, rng.choice(list(category.values), count))
+    image = card.conditions.image
+    if image is not None and sources is None:
+        message = (
+            f"The model turns {', '.join(image.channels)} into {_made(card)}. Give a collection of source images: --source COLLECTION."
+        )
+        problems.append(Problem("--source", "no-source", message))
+    if image is None and sources is not None:
+        message = "The model makes images from nothing but conditions; it translates none. Leave --source out."
+        problems.append(Problem("--source", "unknown-condition", message))
+    masks = masks or sources
     if card.conditions.mask is not None and masks is None:
         message = "The model is conditioned on a mask. Give a collection with labels: --mask COLLECTION."
         problems.append(Problem("--mask", "no-mask", message))
     if problems:
         raise InputError(problems)
-    labels, groups = (None, [f"sample-{i}" for i in range(count)]) if masks is None else _masks(card, masks, count)
-    return Conditions(labels, pd.DataFrame(columns, index=range(count)), groups)
+    table = pd.DataFrame(columns, index=range(count))
+    labels = groups = None
+    if masks is not None and card.conditions.mask is not None:
+        labels, groups = _masks(_patches(card, masks, count), masks, count)
+    if sources is None:
+        return Conditions(labels, table, groups or [f"sample-{i}" for i in range(count)])
+    patches = _patches(card, sources, count)
+    turn = [i % len(patches) for i in range(count)]
+    places = patches.table.iloc[turn]
+    about = [{"source_image": str(i), "source_origin": str(o)} for i, o in zip(places["image"], places["origin"], strict=True)]
+    return Conditions(labels, table, [str(patches.groups[i]) for i in turn], _given(card, patches, sources)[turn], about)
 
 
 def _parsed(fixed: Sequence[str], known: set[str]) -> tuple[dict[str, str], list[Problem]]:
@@ -76,17 +102,57 @@ def _parsed(fixed: Sequence[str], known: set[str]) -> tuple[dict[str, str], list
     return values, problems
 
 
-def _masks(card: ModelCard, masks: Path, count: int) -> tuple[NDArray[np.int32], list[str]]:
+def _patches(card: ModelCard, path: Path, count: int) -> PatchSet:
+    """Cut the images of a collection to the model's size."""
     from sciimg.patches.regions import Region, to_table
 
-    collection = Collection(masks)
+    collection = Collection(path)
     volumes = {str(i): collection.volume(str(i)) for i in collection.catalogue["id"]}
     regions = to_table(
         Region(name, "train", group, (0,) * len(v.spatial_shape), v.spatial_shape)
         for (name, v), group in zip(volumes.items(), collection.catalogue["group"].astype(str), strict=True)
     )
-    patches = PatchSource(collection, regions, "train", card.shape[1:]).grid(limit=count)
+    return PatchSource(collection, regions, "train", card.shape[1:]).grid(limit=count)
+
+
+def _masks(patches: PatchSet, masks: Path, count: int) -> tuple[NDArray[np.int32], list[str]]:
     if patches.labels is None:
         raise InputError(Problem(str(masks), "no-mask", "The images of this collection have no labels. Ingest them with their masks."))
     turn = [i % len(patches) for i in range(count)]
     return patches.labels[turn], [str(patches.groups[i]) for i in turn]
+
+
+def _given(card: ModelCard, patches: PatchSet, sources: Path) -> NDArray[Any]:
+    """Return the given channels by name; where one is given and the collection has one, that one, whatever it is called."""
+    image = card.conditions.image
+    assert image is not None
+    problems = []
+    alone = len(image.channels) == len(patches.channels) == 1
+    if not alone and (missing := [name for name in image.channels if name not in patches.channels]):
+        message = (
+            f"The model turns {', '.join(image.channels)} into {_made(card)}; the images of this collection have "
+            f"{', '.join(patches.channels)}, so {', '.join(missing)} is missing. Give images with these channels."
+        )
+        problems.append(Problem(str(sources), "missing-channel", message))
+    trained = Spacing(card.spacing[-len(card.shape[1:]) :], card.unit)
+    if not _alike(trained, patches.spacing):
+        message = (
+            f"The model was trained at {_words(trained)} a pixel; the images of this collection have {_words(patches.spacing)}. "
+            "Resample them."
+        )
+        problems.append(Problem(str(sources), "other-spacing", message))
+    if problems:
+        raise InputError(problems)
+    return patches.images if alone else channels_of(patches, image.channels)
+
+
+def _alike(a: Spacing, b: Spacing) -> bool:
+    return a.unit == b.unit and all(abs(x / y - 1) <= _SAME_SPACING for x, y in zip(a.values, b.values, strict=True))
+
+
+def _words(spacing: Spacing) -> str:
+    return f"{' x '.join(f'{v:g}' for v in spacing.values)} {spacing.unit}"
+
+
+def _made(card: ModelCard) -> str:
+    return ", ".join(channel.name for channel in card.intensity.channels)

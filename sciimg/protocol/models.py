@@ -200,6 +200,8 @@ class ClassCondition(Model):
 class ImageCondition(Model):
     """Channels of the image that are given, from which a recipe makes the others: another contrast, another stain.
 
+    Recipes that translate hear it; what they generate holds the other channels only, and those alone are judged.
+
     Or, with ``made``, channels of an image like the one to make: a reference whose looks are followed, or the image itself, of which a
     recipe for super-resolution reads the coarse part alone. In training every image is its own reference.
     """

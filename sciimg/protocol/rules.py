@@ -15,6 +15,7 @@ from sciimg.protocol.models import (
     Condition,
     Gate,
     GenerationPlan,
+    ImageCondition,
     LabelFiles,
     Patches,
     RecipePlan,
@@ -205,6 +206,32 @@ def _channel_message(channel: str, channels: tuple[str, ...]) -> str:
     return f"A channel is one of {', '.join(channels)}; got {channel!r}.{closest(channel, channels)}"
 
 
+def images_leave_something_to_make(parts: Parts) -> Iterator[Fault]:
+    given = [(i, c) for i, c in parts.conditions if isinstance(c, ImageCondition)]
+    for i, _ in given[1:]:
+        message = f"One condition names all channels that are given; conditions[{given[0][0]}] does already. List them there."
+        yield ("conditions", i), "two-images", message
+    for i, condition in given:
+        place: KeyPath = ("conditions", i, "channels")
+        if len(set(condition.channels)) != len(condition.channels):
+            yield place, "duplicate-name", f"Channels are named once; got {', '.join(condition.channels)}. Remove the repeated one."
+        for j, source in parts.sources:
+            channels = _channels(source)
+            if not channels:
+                continue
+            if unknown := [name for name in condition.channels if name not in channels]:
+                yield place, "unknown-channel", _channel_message(unknown[0], channels)
+            elif set(condition.channels) >= set(channels):
+                message = (
+                    f"A recipe makes the channels that are not given; of {', '.join(channels)} (sources[{j}]) none is left. "
+                    "Leave out of conditions the channels that are wanted."
+                )
+                yield place, "nothing-to-make", message
+            else:
+                continue
+            break
+
+
 def preparation_fits_modality(parts: Parts) -> Iterator[Fault]:
     for i, source in parts.sources:
         for j, step in enumerate(source.prepare):
@@ -364,6 +391,7 @@ RULES: tuple[Callable[[Parts], Iterator[Fault]], ...] = (
     columns_have_a_table,
     scalars_say_what_they_measure,
     channels_exist,
+    images_leave_something_to_make,
     preparation_fits_modality,
     labels_are_there_when_needed,
     labels_are_of_one_kind,

@@ -74,9 +74,9 @@ def _composition(facts: Facts) -> str:
     shape = " x ".join(map(str, study.patches.shape))
     return _line(f"""
         {facts.images} synthetic images of {shape} pixels as OME-Zarr 0.5, each with the label image it was generated for (if any).
-        Generated given: {conditions}. Masks and scalars are drawn from the training part and perturbed. `catalogue.parquet` has one row an
-        image with its condition and its lineage: study, model, sampler, seed and index make the same bytes again. Every image is marked
-        synthetic. How close samples come to training images is judged where the study has a gate for it.
+        Generated given: {conditions}. Masks, source images and scalars are drawn from the training part and perturbed.
+        `catalogue.parquet` has one row an image with its condition and its lineage: study, model, sampler, seed and index make the same
+        bytes again. Every image is marked synthetic. How close samples come to training images is judged where the study has a gate for it.
     """)
 
 

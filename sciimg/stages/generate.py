@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sciimg.errors import InputError, Problem
-from sciimg.protocol.models import GeneratedMasks, MaskCondition, RecipePlan, Study
+from sciimg.protocol.models import GeneratedMasks, ImageCondition, MaskCondition, RecipePlan, Study
 
 if TYPE_CHECKING:
     from sciimg.augmenters.model_file import ModelCard
@@ -26,6 +26,8 @@ def generate_recipe(study: Study, plan: RecipePlan, model: Path, collection: Pat
     paired/           one sample for the condition of a real holdout patch (columns real_image, real_origin); never released
     reconstruction/   real holdout patches after a way through the latent space, where there is one; never released
 
+    Where the recipe translates, all of them hold the channels that it makes; the given ones come from the same real patch as the mask.
+
     Parameters
     ----------
     model : Path
@@ -36,7 +38,7 @@ def generate_recipe(study: Study, plan: RecipePlan, model: Path, collection: Pat
         Folder to fill; what an interrupted attempt left is kept.
     """
     from sciimg.augmenters.model_file import read_card
-    from sciimg.generation.conditions import Conditions, draw_conditions
+    from sciimg.generation.conditions import Conditions, channels_of, draw_conditions
     from sciimg.generation.generate import generate
     from sciimg.patches.source import PatchSource
     from sciimg.stages.ledger import log
@@ -46,6 +48,7 @@ def generate_recipe(study: Study, plan: RecipePlan, model: Path, collection: Pat
     images, table, asked = Collection(collection), pd.read_parquet(regions), study.generate
     source = PatchSource(images, table, "train", study.patches.shape, study.conditions, study.patches.min_foreground)
     key = (study.digest, "generate", plan.name)
+    given = card.conditions.image.channels if card.conditions.image else ()
     solver = card.recipe.sampler.name != "one-step"  # a study's solver is for the recipes that have one
     how: dict[str, Any] = {
         "study": study.digest,
@@ -59,19 +62,20 @@ def generate_recipe(study: Study, plan: RecipePlan, model: Path, collection: Pat
         turn = not card.recipe.training.tell_symmetry
         if isinstance(asked.masks, GeneratedMasks):
             made = _made_masks(study, asked.masks, source, PatchSource(images, table, "calibration", study.patches.shape), out)
-            conditions = draw_conditions(source, range(asked.count), key, turn=turn, made=made)
+            conditions = draw_conditions(source, range(asked.count), key, turn=turn, given=given, made=made)
         else:
-            conditions = draw_conditions(source, range(asked.count), key, turn=turn, masks=asked.masks or "perturbed")
+            conditions = draw_conditions(source, range(asked.count), key, turn=turn, given=given, masks=asked.masks or "perturbed")
         generate(model, out / "synthetic", conditions, seed=asked.seed, **how)
     holdout = PatchSource(images, table, "holdout", study.patches.shape, study.conditions, study.patches.min_foreground)
     real = holdout.grid(limit=min(_PAIRS, study.validation.samples), seed_key=(*key, "paired"))
     real = real.take(np.flatnonzero(_seen(card, real.table)))
     about = [{"real_image": str(r["image"]), "real_origin": str(r["origin"])} for _, r in real.table.iterrows()]
-    names = [c.name for c in study.conditions if not isinstance(c, MaskCondition)]
+    names = [c.name for c in study.conditions if not isinstance(c, MaskCondition | ImageCondition)]
     if not (out / "paired").exists():
         told = _inside(card, real.table[names].reset_index(drop=True))
         groups = [str(g) for g in real.groups]
-        generate(model, out / "paired", Conditions(real.labels, told, groups), seed=asked.seed + 1, about=about, **how)
+        shown = channels_of(real, given) if given else None
+        generate(model, out / "paired", Conditions(real.labels, told, groups, shown), seed=asked.seed + 1, about=about, **how)
     _reconstruct(model, real, about, out / "reconstruction", study)
 
 
@@ -114,11 +118,13 @@ def _inside(card: "ModelCard", table: pd.DataFrame) -> pd.DataFrame:
 
 def _reconstruct(model: Path, real: Any, about: Sequence[dict[str, str]], out: Path, study: Study) -> None:
     from sciimg.augmenters.augmenter import Augmenter
+    from sciimg.generation.conditions import channels_of
     from sciimg.generation.generate import as_image
     from sciimg.store import CollectionWriter
 
     augmenter = Augmenter.load(model)
-    images = None if out.exists() else augmenter.reconstruct(real.images, real.labels, real.table)
+    made = [channel.name for channel in augmenter.card.intensity.channels]
+    images = None if out.exists() else augmenter.reconstruct(channels_of(real, made), real.labels, real.table)
     if images is None:
         return
     with CollectionWriter(out, synthetic=True, study=study.digest) as writer:
@@ -143,6 +149,7 @@ def generate_command(
     seed: int,
     sampler: str | None,
     steps: int | None,
+    sources: Path | None = None,
 ) -> dict[str, Any]:
     """Generate from the command line; return what was made.
 
@@ -152,6 +159,8 @@ def generate_command(
         ``NAME=VALUE``, the same for all samples; a condition that is not given varies evenly over what the model has seen.
     masks : Path or None
         A collection whose labels are the masks, taken in turn; needed where the model is conditioned on a mask.
+    sources : Path or None
+        A collection of images to translate, taken in turn; columns ``source_image`` and ``source_origin`` say which one a sample is of.
     """
     from sciimg.augmenters.model_file import read_card
     from sciimg.generation.generate import generate
@@ -159,7 +168,7 @@ def generate_command(
     from sciimg.stages.ledger import log
 
     card = read_card(model)
-    wanted = requested(card, count, conditions, masks, seed)
+    wanted = requested(card, count, conditions, masks, seed, sources)
     study = card.provenance.get("study")
     workers = os.cpu_count() or 1
     generate(model, out, wanted, seed=seed, study=study, sampler=sampler, steps=steps, workers=workers, progress=log)

@@ -71,7 +71,9 @@ def check_engine(engine: str) -> None:
 
 
 def check_recipes(study: Path) -> None:
-    """Refuse recipes and options that do not exist before anything is written; the contract cannot know them.
+    """Refuse recipes and options that do not exist, and recipes without a condition that they need, before anything is written.
+
+    The contract cannot know them.
 
     Raises
     ------
@@ -89,7 +91,10 @@ def check_recipes(study: Path) -> None:
         named.append(("generate.masks", plan.generate.masks.recipe, plan.generate.masks.options))
     for where, name, options in named:
         try:
-            problems.extend(Problem(f"{study}: {where}", p.kind, p.message) for p in too_small(get_recipe(name, options, plan.dims)))
+            recipe = get_recipe(name, options, plan.dims)
+            problems.extend(Problem(f"{study}: {where}", p.kind, p.message) for p in too_small(recipe))
+            if where != "generate.masks":
+                recipe.check_told(condition.kind for condition in plan.conditions)
         except InputError as error:
             problems.extend(Problem(f"{study}: {where}", p.kind, p.message) for p in error.problems)
     if problems:

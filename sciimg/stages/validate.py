@@ -335,6 +335,8 @@ class _Judge:
         name, judged, holdout = condition.name, self.judged, self.real.holdout
         if condition.measure == "column":
             return undefined_scalar(name, "a value from a table cannot be measured on an image")
+        if condition.measure == "channel-mean" and condition.channel not in holdout.channels:
+            return undefined_scalar(name, f"channel {condition.channel} is given, not made")
         if judged is None or (reason := obstacle_between(holdout, judged)):
             return undefined_scalar(name, "no synthetic images" if judged is None else reason)
         if name not in judged.table:

@@ -1,6 +1,11 @@
-"""What judges look at: the parts of the real data and synthetic sets, as patches of one shape with groups and conditions."""
+"""What judges look at: the parts of the real data and synthetic sets, as patches of one shape with groups and conditions.
+
+Where a study gives some channels of an image and asks for the others (an image condition), only those that are made are judged, in real and
+synthetic images alike: the given ones are real in both.
+"""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +18,7 @@ from numpy.typing import NDArray
 from sciimg.patches.location import PatchLocation
 from sciimg.patches.regions import Region, to_table
 from sciimg.patches.source import PatchSource
-from sciimg.protocol.models import Study, TissueMaps
+from sciimg.protocol.models import ImageCondition, Study, TissueMaps
 from sciimg.store import Collection
 from sciimg.types import SPATIAL, Part, PatchSet, Spacing
 
@@ -77,7 +82,8 @@ class RealData:
             if len(region.extent) == len(shape) and all(e >= p for e, p in zip(region.extent, shape, strict=True)):
                 volume = source.collection.volume(region.image)  # type: ignore[union-attr]
                 box = tuple(slice(a, b) for a, b in zip(region.start, region.stop, strict=True))
-                pieces.append(volume.read((slice(None), *box)) if "c" in volume.axes else volume.read(box)[None])
+                pixels = volume.read((slice(None), *box)) if "c" in volume.axes else volume.read(box)[None]
+                pieces.append(pixels[made_channels(self.study, source.channels)])  # type: ignore[union-attr]
         return pieces
 
     def at(self, synthetic: PatchSet) -> PatchSet:
@@ -96,7 +102,7 @@ class RealData:
         return self._named(self.sources[part].grid(limit=limit, stride=self.study.patches.shape, seed_key=(*self.key, part, "tiles")))
 
     def _named(self, patches: PatchSet) -> PatchSet:
-        return replace(patches, attributes={**patches.attributes, "classes": class_names(self.study)})
+        return _made(self.study, replace(patches, attributes={**patches.attributes, "classes": class_names(self.study)}))
 
 
 def real_data(
@@ -132,6 +138,19 @@ def whole(collection: Collection, part: Part) -> pd.DataFrame:
     return to_table(regions)
 
 
+def made_channels(study: Study, channels: Sequence[str]) -> list[int]:
+    """Return which of these channels a study asks for: all that no image condition gives."""
+    given = {name for c in study.conditions if isinstance(c, ImageCondition) for name in c.channels}
+    return [i for i, name in enumerate(channels) if name not in given]
+
+
+def _made(study: Study, patches: PatchSet) -> PatchSet:
+    places = made_channels(study, patches.channels)
+    if len(places) in (0, len(patches.channels)):
+        return patches
+    return replace(patches, images=patches.images[:, places], channels=tuple(patches.channels[i] for i in places))
+
+
 def class_names(study: Study) -> dict[str, int]:
     """Return the names and numbers of label classes where the study names them."""
     for source in study.sources:
@@ -154,12 +173,12 @@ def synthetic_set(study: Study, path: Path | None) -> PatchSet | None:
     if {_extent(row.axes, row.shape) for row in table.itertuples()} != {study.patches.shape}:
         source = PatchSource(collection, whole(collection, "holdout"), "holdout", study.patches.shape)
         cut = source.grid(limit=study.validation.samples, seed_key=(study.digest, "validate", "synthetic"))
-        return replace(cut, attributes={"classes": class_names(study)})
+        return _made(study, replace(cut, attributes={"classes": class_names(study)}))
     volumes = [collection.volume(str(i)) for i in table["id"]]
     first = volumes[0]
     drawn = [volume.read_labels() for volume in volumes]
     labels = np.stack([x for x in drawn if x is not None]) if all(x is not None for x in drawn) else None
-    return PatchSet(
+    whole_set = PatchSet(
         np.stack([volume.read() if "c" in volume.axes else volume.read()[None] for volume in volumes]),
         labels,
         table["group"].astype(str).to_numpy(dtype=object),
@@ -169,6 +188,7 @@ def synthetic_set(study: Study, path: Path | None) -> PatchSet | None:
         first.label_kind,
         {"classes": class_names(study)},
     )
+    return _made(study, whole_set)
 
 
 def _extent(axes: Any, shape: Any) -> tuple[int, ...]:

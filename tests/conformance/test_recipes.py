@@ -18,43 +18,53 @@ from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.build import build
 from sciimg.augmenters.conditioning.schema import learn_schema
 from sciimg.augmenters.conditioning.symmetry import symmetry_group
-from sciimg.augmenters.feed import Feed
+from sciimg.augmenters.feed import Feed, split_channels
 from sciimg.augmenters.intensity import learn_scale
+from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.recipes import RECIPES, get_recipe, summaries
 from sciimg.augmenters.system import Noise
 from sciimg.augmenters.training import fit
-from sciimg.protocol.models import ImageCondition
+from sciimg.protocol.models import Condition, ImageCondition
 
 IDS = [f"{name}-{dims}d" for name, dims in ROWS]
 
 
+def given(recipe: Recipe, dims: int, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> tuple[Textures, Textures, tuple[Condition, ...]]:
+    """Return data in two parts, and the conditions under which a recipe makes sense: every kind that it may listen to."""
+    looks = "image" in recipe.conditioning.needs
+    shape, channels = shapes[dims - 2], ("a", "b") if dims == 2 or looks else ("a",)
+    image: tuple[Condition, ...] = ()
+    if looks and recipe.reach.data == "its-own-reference":
+        image = (ImageCondition(kind="image", channels=channels, made=True),)
+    elif looks:
+        image = (ImageCondition(kind="image", channels=("b",)),)
+    return Textures(shape, channels), Textures(shape, channels, "calibration"), (*CONDITIONS, CAPTION, *image)
+
+
 @pytest.mark.parametrize(("name", "dims"), ROWS, ids=IDS)
 def test_trains_and_samples_whatever_the_company(name: str, dims: int, tmp_path: Path) -> None:
-    shape, channels = ((18, 13), ("a", "b")) if dims == 2 else ((9, 6, 11), ("a",))
-    source = Textures(shape, channels)
-    key = ("conformance", name)
     recipe = shrunk(get_recipe(name, {}, dims))
-    itself = (ImageCondition(kind="image", channels=channels, made=True),) if "image" in recipe.conditioning.needs else ()
-    held_out = Textures(shape, channels, "calibration")
-    fit(recipe, source, held_out, (*CONDITIONS, CAPTION, *itself), key=key, out=tmp_path / "model", provenance={})
+    source, unseen, conditions = given(recipe, dims, ((18, 13), (9, 6, 11)))
+    key = ("conformance", name)
+    fit(recipe, source, unseen, conditions, key=key, out=tmp_path / "model", provenance={})
     model = Augmenter.load(tmp_path / "model")
     told = source.draw(("told",), range(9))
     table = told.table.assign(**{s.name: told.table[s.name].clip(s.low, s.high) for s in model.conditions.scalars})
-    given = told.images if model.conditions.image is not None else None
-    whole = model.sample(told.labels, table, given, key=key, indices=range(9), steps=2)
-    assert whole.shape == (9, len(channels), *shape) and whole.dtype == np.uint16
+    image = split_channels(told, model.conditions)[1]
+    whole = model.sample(told.labels, table, image, key=key, indices=range(9), steps=2)
+    assert whole.shape == (9, *model.card.shape) and whole.dtype == np.uint16
     for rows in ([3], [0, 1, 2], [8, 5]):
-        own = None if given is None else given[rows]
+        own = None if image is None else image[rows]
         got = model.sample(told.labels[rows], table.iloc[rows], own, key=key, indices=rows, steps=2, workers=2)
         assert np.array_equal(got, whole[rows])
 
 
 @pytest.mark.parametrize(("name", "dims"), ROWS, ids=IDS)
 def test_a_training_that_is_killed_at_every_step_gives_the_same_bytes(name: str, dims: int, tmp_path: Path) -> None:
-    shape, channels = ((16, 16), ("a", "b")) if dims == 2 else ((8, 8, 8), ("a",))
-    recipe, parts = shrunk(get_recipe(name, {}, dims)), (Textures(shape, channels), Textures(shape, channels, "calibration"))
+    recipe = shrunk(get_recipe(name, {}, dims))
+    *parts, conditions = given(recipe, dims, ((16, 16), (8, 8, 8)))
     key = ("killed", name)
-    fit(recipe, *parts, CONDITIONS, key=key, out=tmp_path / "whole", provenance={})
+    fit(recipe, *parts, conditions, key=key, out=tmp_path / "whole", provenance={})
 
     def kill(phase: str, step: int, steps: int, values: dict[str, float]) -> None:
         if step not in survived[phase]:
@@ -64,7 +74,7 @@ def test_a_training_that_is_killed_at_every_step_gives_the_same_bytes(name: str,
     survived: dict[str, set[int]] = defaultdict(set)
     for _ in range(50):
         try:
-            fit(recipe, *parts, CONDITIONS, key=key, out=tmp_path / "killed", provenance={}, progress=kill)
+            fit(recipe, *parts, conditions, key=key, out=tmp_path / "killed", provenance={}, progress=kill)
             break
         except KeyboardInterrupt:
             continue
@@ -83,12 +93,13 @@ def test_every_recipe_is_described() -> None:
 @pytest.mark.parametrize(("name", "dims"), ROWS, ids=IDS)
 def test_nothing_assumes_the_cpu(name: str, dims: int) -> None:
     """With another default device, a tensor that is made without saying where lands there, and meeting the others it fails."""
-    shape, channels = ((16, 16), ("a", "b")) if dims == 2 else ((8, 8, 8), ("a",))
-    source, recipe = Textures(shape, channels), shrunk(get_recipe(name, {}, dims))
+    recipe = shrunk(get_recipe(name, {}, dims))
+    source, _, conditions = given(recipe, dims, ((16, 16), (8, 8, 8)))
     survey = source.draw(("survey",), range(64))
-    schema = learn_schema(survey, CONDITIONS, 0, 0, recipe.conditioning.uses)
-    system = build(recipe, schema, survey.images.shape[1:])
-    scale, elements = learn_scale(survey.images, survey.channels), symmetry_group("none", shape, (1.0,) * dims)
+    schema = learn_schema(survey, conditions, 0, 0, recipe.conditioning.uses)
+    made, _ = split_channels(survey, schema)
+    system = build(recipe, schema, made.shape[1:])
+    scale, elements = learn_scale(made, source.channels[: made.shape[1]]), symmetry_group("none", source.patch_shape, (1.0,) * dims)
     feed = Feed(source, schema, scale, system, elements, False, ("k",))
     batch = feed.batch("x", 0, 2, 4)
     with torch.device("meta"):

@@ -3,7 +3,7 @@ from scipy import ndimage
 from textures import Textures
 
 from sciimg.generation.conditions import draw_conditions
-from sciimg.generation.masks import perturbed
+from sciimg.generation.masks import bending, perturbed
 from sciimg.randomness import generator
 
 KEY = ("study", "generate")
@@ -64,7 +64,7 @@ def test_masks_are_bent_in_their_place_and_do_not_tear() -> None:
     z, y, x = np.indices((32, 32, 32)) - 15.5
     ball = (z**2 + y**2 + x**2 < 25).astype(np.int32)
     for i in range(20):
-        bent = perturbed(ball, generator("bend", i), turn=False)
+        bent = perturbed(ball, bending(ball.shape, generator("bend", i), turn=False))
         moved = np.array(ndimage.center_of_mass(bent)) - 15.5
         assert ndimage.label(bent)[1] == 1 and np.abs(moved).max() < 2.5
         assert not np.array_equal(bent, ball) and 0.5 < bent.sum() / ball.sum() < 1.6

@@ -16,7 +16,7 @@ from sciimg.augmenters.recipes import get_recipe
 from sciimg.augmenters.training import fit
 from sciimg.generation.conditions import draw_conditions
 from sciimg.generation.mask_images import MaskImages, image_to_mask, mask_to_image
-from sciimg.generation.masks import perturbed, recombined
+from sciimg.generation.masks import bending, perturbed, recombined
 
 RNG = np.random.default_rng
 
@@ -28,14 +28,17 @@ def test_small_objects_survive_bending(seed: int, dims: int) -> None:
     mask = np.zeros((24,) * dims, np.int32)
     for number in range(1, 8):  # single pixels
         mask[tuple(rng.integers(0, 24, dims))] = number
-    bent = perturbed(mask, RNG(seed + 1), turn=True)
+    bent = perturbed(mask, bending(mask.shape, RNG(seed + 1), turn=True))
     # two that fall onto one pixel cannot both stay
     assert len(np.setdiff1d(np.unique(mask), np.unique(bent))) <= 1
 
 
 def test_bending_as_before_where_nothing_is_lost() -> None:
     masks = Textures((32, 32)).draw(("m",), range(8)).labels
-    kept = [np.count_nonzero(perturbed(mask, RNG(i), turn=False)) / max(1, np.count_nonzero(mask)) for i, mask in enumerate(masks)]
+    kept = [
+        np.count_nonzero(perturbed(mask, bending(mask.shape, RNG(i), turn=False))) / max(1, np.count_nonzero(mask))
+        for i, mask in enumerate(masks)
+    ]
     assert 0.85 < np.mean(kept) < 1.2
 
 

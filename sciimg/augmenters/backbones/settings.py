@@ -180,7 +180,25 @@ class PixelCNNBackbone(Settings):
         return 0
 
 
+class TranslatorBackbone(Settings):
+    """Image → image, and a discriminator that judges patches of the result (PatchGAN)."""
+
+    kind: Literal["translator"] = "translator"
+    network: Literal["unet", "resnet"] = Field(
+        default="unet", description="Skips at every scale, or residual blocks on the coarsest alone."
+    )
+    widths: tuple[int, ...] = Field(default=(32, 64, 96), min_length=1, description="Finest first; the first grid is half the image's.")
+    residual_blocks: int = Field(default=2, gt=0, description="On the coarsest scale.")
+    features: int = Field(default=64, gt=0, description="Length of the vector that carries scalars and classes.")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="In training only: a translation is a function of its source.")
+    critic: tuple[int, ...] = Field(default=(32, 64, 96), min_length=1, description="Widths; every layer but the last halves the grid.")
+
+    @property
+    def halvings(self) -> int:
+        return max(len(self.widths), len(self.critic) - 1)
+
+
 PairSettings = ConvNetBackbone | DCGANBackbone | ProgressiveBackbone | StyleBackbone | StackedBackbone
 FieldSettings = UNetBackbone | PlanesBackbone | DiTBackbone
 TokenSettings = TransformerBackbone | PixelCNNBackbone
-BackboneSettings = Annotated[FieldSettings | TokenSettings | PairSettings | NoBackbone, Field(discriminator="kind")]
+BackboneSettings = Annotated[FieldSettings | TokenSettings | PairSettings | TranslatorBackbone | NoBackbone, Field(discriminator="kind")]

@@ -106,13 +106,16 @@ class ConditionSchema(Settings):
         Raises
         ------
         InputError
-            Kinds ``no-mask``, ``no-source``, ``unseen-class``, ``missing-condition``, ``out-of-range``.
+            Kinds ``no-mask``, ``no-source``, ``not-finite``, ``unseen-class``, ``missing-condition``, ``out-of-range``.
         """
         problems = [*self._mask_problems(labels)]
         if self.image is not None and source is None:
             verb = "follows images of" if self.image.made else "turns into other images"
             message = f"The model {verb} {', '.join(self.image.channels)}; give source images (--source)."
             problems.append(Problem(self.image.name, "no-source", message))
+        elif self.image is not None and source is not None and not np.isfinite(source).all():
+            message = "The source images hold NaN or infinity. Ingest them again, or leave them out."
+            problems.append(Problem(self.image.name, "not-finite", message))
         captions = [self.text.name] if self.text else []
         for name in [*(s.name for s in self.scalars), *(c.name for c in self.classes), *captions]:
             if name not in table:

@@ -130,7 +130,36 @@ class NextScaleProcess(Settings):
     kind: Literal["next-scale"] = "next-scale"
 
 
+class TranslationProcess(Settings):
+    """One image into another, learned from pairs: a distance, and a discriminator that judges patches (pix2pix; Isola 2017).
+
+    In a study: an image condition names the channels that are given; the recipe makes the others.
+    """
+
+    kind: Literal["translation"] = "translation"
+    distance: float = Field(default=100.0, ge=0, description="Weight of the mean absolute difference from the true counterpart.")
+
+
+class CycleProcess(Settings):
+    """One image into another, learned without pairs: two translators that undo each other (CycleGAN; Zhu 2017).
+
+    In a study, "turn A into B, unpaired" is said as with pairs: an image condition names the channels that are given (A), and the others
+    are made (B). The recipe does not look at which A belongs to which B: in every step the given and the made channels are taken from
+    different patches, so that stacks whose channels do not belong together train it just as well.
+    """
+
+    kind: Literal["cycle"] = "cycle"
+    cycle: float = Field(default=10.0, ge=0, description="Weight of the difference from the source after the way there and back.")
+    identity: float = Field(
+        default=0.5,
+        ge=0,
+        description="Share of it for leaving alone what is in the wanted domain already; where both have as many channels.",
+    )
+    buffer: int = Field(default=50, gt=0, description="Earlier samples that the discriminator is shown again (Shrivastava 2017).")
+
+
+TokenSettings = AutoregressiveProcess | NextScaleProcess
+TranslationSettings = TranslationProcess | CycleProcess
 ProcessSettings = Annotated[
-    GaussianSettings | CascadeProcess | AdversarialProcess | VAEProcess | AutoregressiveProcess | NextScaleProcess,
-    Field(discriminator="kind"),
+    GaussianSettings | CascadeProcess | AdversarialProcess | VAEProcess | TokenSettings | TranslationSettings, Field(discriminator="kind")
 ]

@@ -14,8 +14,9 @@ SMALL = {  # never more than this
     "penalty_batch": 2,
     "codes": 16,
     "depth": 2,
+    "residual_blocks": 1,
 }
-WIDTHS = ("widths", "generator", "discriminator", "top")  # one width a level
+WIDTHS = ("widths", "generator", "discriminator", "top", "critic")  # one width a level
 
 
 def shrunk(recipe: Recipe, steps: int = 2) -> Recipe:
