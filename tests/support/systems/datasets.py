@@ -344,6 +344,7 @@ DATASETS: MappingProxyType[str, Callable[[int], Dataset | None]] = MappingProxyT
         "photons": photons,
         "its-own-reference": its_own_reference,
         "described": described,
+        "contrasts": contrasts,
         "translation": translation,
     }
 )

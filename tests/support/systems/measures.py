@@ -5,5 +5,16 @@ from types import MappingProxyType
 from . import adversarial, autoencoders, cascade, common, control, diffusion, latent, physics, tokens, translation
 from .subject import Measure
 
-_FAMILIES = (adversarial, autoencoders, cascade, common, control, diffusion, latent, physics, tokens, translation,)
+_FAMILIES = (
+    adversarial,
+    autoencoders,
+    cascade,
+    common,
+    control,
+    diffusion,
+    latent,
+    physics,
+    tokens,
+    translation,
+)
 MEASURES: MappingProxyType[str, Measure] = MappingProxyType({name: own for family in _FAMILIES for name, own in family.MEASURES.items()})
