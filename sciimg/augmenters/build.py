@@ -53,7 +53,9 @@ def _process(recipe: Recipe, schema: ConditionSchema, space: Space, shape: tuple
     fold = 1
     for image, point in zip(shape[1:], grid, strict=True):
         fold *= image // point
-    sizes = FieldSizes(channels, tuple(grid), steps, schema.spatial * fold, schema.vector, schema.words)
+    sizes = FieldSizes(
+        channels, tuple(grid), steps, schema.spatial * fold, schema.vector, schema.words, recipe.conditioning.text == "cross-attention"
+    )
     match recipe.process, recipe.backbone:
         case (FlowProcess() | DiffusionProcess()) as process, UNetBackbone() as backbone:
             return GaussianProcess(process, space, UNet(sizes, backbone), recipe.training, recipe.conditioning.drop)

@@ -124,6 +124,8 @@ class FieldSizes:
         How the network's levels get coarser, finest first.
     maps, vector, words : int
         Channels of ``condition.spatial`` on this grid, length of ``condition.vector``, number of words of captions (0: none).
+    attend : bool
+        Whether the network looks at captions word by word.
     """
 
     channels: int
@@ -132,6 +134,7 @@ class FieldSizes:
     maps: int = 0
     vector: int = 0
     words: int = 0
+    attend: bool = False
 
     @property
     def dims(self) -> int:

@@ -11,8 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from sciimg.patches.conditions import told_columns
 from sciimg.patches.source import PatchSource
-from sciimg.protocol.models import ScalarCondition
+from sciimg.protocol.models import ScalarCondition, TextCondition
 from sciimg.randomness import generator
 
 _BEND_PX = {2: 2.0, 3: 1.0}  # standard deviation of the displacement by dimensions; thin structures of a volume would tear at 2
@@ -28,7 +29,7 @@ class Conditions:
     ----------
     labels : array of int32, shape (N, [Z,] Y, X), or None
     table : DataFrame with N rows
-        One column a scalar or class condition.
+        One column a scalar or class condition, and one a further field of captions: these are made of the moved numbers.
     groups : list of N str
         The group of the real patch that each condition came from: samples of one group are not independent.
     """
@@ -51,8 +52,9 @@ def draw_conditions(source: PatchSource, indices: Sequence[int], key: tuple[str 
         Whether turned masks are plausible: not where a model was told of turns so that its samples have none.
     """
     patches = source.draw((*key, "conditions"), indices)
+    captions = [c.name for c in source.conditions if isinstance(c, TextCondition)]  # where finished ones are given
     scalars = [c.name for c in source.conditions if isinstance(c, ScalarCondition)]
-    names = [c.name for c in source.conditions if c.name in patches.table]
+    names = [name for name in (*told_columns(source.conditions), *captions) if name in patches.table]
     table = patches.table[names].reset_index(drop=True)
     if scalars:
         survey = source.draw((*key, "range"), range(256)).table[scalars]

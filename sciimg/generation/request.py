@@ -23,16 +23,19 @@ def requested(card: ModelCard, count: int, fixed: Sequence[str], masks: Path | N
     card : ModelCard
         Says which conditions the model knows.
     fixed : sequence of str
-        ``NAME=VALUE``; scalars and classes that are not fixed are drawn evenly from what was seen in training.
+        ``NAME=VALUE``; what is not fixed is drawn evenly from what was seen in training. A caption is given whole, or by the words of its
+        fields.
     masks : Path or None
         Collection with labels; cut to the model's size and taken in turn.
 
     Raises
     ------
     InputError
-        Kinds ``bad-condition``, ``unknown-condition``, ``no-mask``: every problem at once.
+        Kinds ``bad-condition``, ``unknown-condition``, ``missing-condition``, ``unseen-word``, ``no-mask``: every problem at once.
     """
-    values, problems = _parsed(fixed, {*(s.name for s in card.conditions.scalars), *(c.name for c in card.conditions.classes)})
+    text = card.conditions.text
+    spoken = [field for field in text.fields if field.name not in _named(card)] if text else []
+    values, problems = _parsed(fixed, {*_named(card), *(field.name for field in spoken), *([text.name] if text else [])})
     rng = generator("request", seed)
     columns: dict[str, object] = {}
     for scalar in card.conditions.scalars:
@@ -44,6 +47,17 @@ def requested(card: ModelCard, count: int, fixed: Sequence[str], masks: Path | N
                 problems.append(Problem(scalar.name, "bad-condition", f"{scalar.name} is a number; got {values[scalar.name]!r}."))
     for category in card.conditions.classes:
         columns[category.name] = values.get(category.name, rng.choice(list(category.values), count))
+    if text is not None and text.name in values:
+        columns[text.name] = values[text.name]
+        problems += text.problems([values[text.name]])
+    for field in spoken:
+        said = values.get(field.name)
+        if said is not None and said not in field.values:
+            problems.append(Problem(field.name, "bad-condition", f"{field.name} is said as {', '.join(field.values)}; got {said!r}."))
+        columns[field.name] = said or rng.choice(list(field.values), count)
+    if text is not None and not text.fields and text.name not in values:
+        message = f"The model draws what a caption says; give one: --condition {text.name}='...'."
+        problems.append(Problem(text.name, "missing-condition", message))
     if card.conditions.mask is not None and masks is None:
         message = "The model is conditioned on a mask. Give a collection with labels: --mask COLLECTION."
         problems.append(Problem("--mask", "no-mask", message))
@@ -51,6 +65,10 @@ def requested(card: ModelCard, count: int, fixed: Sequence[str], masks: Path | N
         raise InputError(problems)
     labels, groups = (None, [f"sample-{i}" for i in range(count)]) if masks is None else _masks(card, masks, count)
     return Conditions(labels, pd.DataFrame(columns, index=range(count)), groups)
+
+
+def _named(card: ModelCard) -> set[str]:
+    return {*(s.name for s in card.conditions.scalars), *(c.name for c in card.conditions.classes)}
 
 
 def _parsed(fixed: Sequence[str], known: set[str]) -> tuple[dict[str, str], list[Problem]]:

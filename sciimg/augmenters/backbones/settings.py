@@ -8,7 +8,7 @@ from sciimg.augmenters.settings import Settings
 
 
 class UNetBackbone(Settings):
-    """Small residual UNet, 2D or 3D; condition maps are concatenated, time and vector modulate each block (FiLM)."""
+    """Small residual UNet, 2D or 3D; condition maps are concatenated, time, vector and captions modulate each block (FiLM)."""
 
     kind: Literal["unet"] = "unet"
     widths: tuple[int, ...] = (64, 128)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sciimg.augmenters.backbones.layers import Block, Down, Embedding, Up, conv, memory_format, norm
 from sciimg.augmenters.backbones.settings import UNetBackbone
+from sciimg.augmenters.conditioning.text import CrossAttention, TextEncoder
 from sciimg.augmenters.system import Condition, FieldNetwork, FieldSizes
 
 
@@ -31,6 +32,9 @@ class UNet(FieldNetwork):
         widths, depths, features = settings.widths, settings.blocks, settings.features
         self.dims = dims
         self.embed = Embedding(vector, features)
+        self.text = TextEncoder(sizes.words, features) if sizes.words else None
+        attentive = widths if self.text is not None and sizes.attend else ()
+        self.attend = nn.ModuleList(CrossAttention(dims, width, features) for width in attentive)
         self.enter = conv(dims, channels + maps, widths[0])
 
         def blocks(width: int, depth: int) -> nn.ModuleList:
@@ -46,6 +50,10 @@ class UNet(FieldNetwork):
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         """Return the field; ``x`` has shape (N, C, [Z,] Y, X), ``time`` (N,)."""
         told = self.embed(condition.vector, condition.keep, time)
+        words = None
+        if self.text is not None and condition.tokens is not None:
+            words = self.text(condition.tokens)
+            told = told + words[0][:, 0]
         h = self.enter(torch.cat([x, condition.spatial], dim=1).contiguous(memory_format=memory_format(self.dims)))
         skips = []
         for level, group in enumerate(self.descent):
@@ -54,6 +62,8 @@ class UNet(FieldNetwork):
                 h = self.down[level - 1](h)
             for block in cast(nn.ModuleList, group):
                 h = block(h, told)
+            if words is not None and len(self.attend):
+                h = self.attend[level](h, words)
         for level in reversed(range(len(self.ascent))):
             h = self.up[level](h) + skips.pop()
             for block in cast(nn.ModuleList, self.ascent[level]):

@@ -17,7 +17,7 @@ class Conditioning(Settings):
     mask: Literal["concat"] = "concat"
     vector: Literal["film"] = "film"
     image: Literal["concat"] = "concat"
-    text: Literal["pooled"] = "pooled"
+    text: Literal["pooled", "cross-attention"] = Field(default="pooled", description="Captions as one vector, or word by word.")
     drop: float = Field(default=0.1, ge=0, lt=1)
 
     def listed(self) -> dict[str, str]:

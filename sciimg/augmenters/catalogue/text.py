@@ -1,0 +1,52 @@
+"""Images and captions: text to image, encoders of both, and encoders of images alone."""
+
+from sciimg.augmenters.backbones.settings import UNetBackbone
+from sciimg.augmenters.conditioning.settings import Conditioning
+from sciimg.augmenters.processes.settings import FlowProcess
+from sciimg.augmenters.recipe import Reach, Recipe
+from sciimg.augmenters.samplers.settings import SamplerSettings
+from sciimg.augmenters.settings import Schedule, Training
+from sciimg.augmenters.spaces.settings import KLSpace, PixelSpace
+
+_LATENT_DIFFUSION = "Rombach et al. 2022, arXiv:2112.10752"
+_GUIDANCE = "Ho & Salimans 2022, arXiv:2207.12598"
+_CAPTIONS = Conditioning(uses=("text",), needs=("text",), text="cross-attention", drop=0.1)
+
+_OPTIONS = {"training.steps": 400, "training.batch": 16}
+_OPTIONS_3D = {"training.steps": 150, "training.batch": 4}
+_VOLUMES = {"training.batch": 8, "training.symmetries": "flips", "training.tell_symmetry": True}
+
+RECIPES = (
+    Recipe(
+        name="text-ldm",
+        systems=("Stable Diffusion", "LDM with text"),
+        space=KLSpace(training=Schedule(steps=400, learning_rate=2e-3, warmup=30, ema=0.99)),
+        process=FlowProcess(),
+        backbone=UNetBackbone(widths=(64, 96, 128), blocks=(1, 1, 1)),
+        conditioning=_CAPTIONS,
+        sampler=SamplerSettings(name="heun", steps=12, guidance=2.0),
+        training=Training(steps=900, learning_rate=2e-3),
+        in_3d=_VOLUMES | {"space.training.batch": 8},
+        cites=(_LATENT_DIFFUSION, "Liu et al. 2022, arXiv:2209.03003", _GUIDANCE),
+        reach=Reach(
+            measure="text-image-score",
+            at_least=0.6,
+            data="captions",
+            options=_OPTIONS | {"space.training.steps": 120, "space.training.batch": 16},
+            options_3d=_OPTIONS_3D | {"space.training.steps": 60, "space.training.batch": 4},
+        ),
+    ),
+    Recipe(
+        name="glide",
+        systems=("GLIDE",),
+        dims=(2,),
+        space=PixelSpace(),
+        process=FlowProcess(),
+        backbone=UNetBackbone(widths=(32, 64, 96), blocks=(1, 1, 1)),
+        conditioning=_CAPTIONS,
+        sampler=SamplerSettings(name="heun", steps=12, guidance=3.0),
+        training=Training(steps=900),
+        cites=("Nichol et al. 2021, arXiv:2112.10741", _GUIDANCE),
+        reach=Reach(measure="text-image-score", at_least=0.6, data="captions", options=_OPTIONS),
+    ),
+)
