@@ -1,6 +1,6 @@
 """A trained model that draws samples and reconstructs images; bit-identical on the CPU whatever the batch, subset or number of workers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -9,13 +9,15 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sciimg.augmenters.build import build
 from sciimg.augmenters.conditioning.encoder import encode_condition
 from sciimg.augmenters.conditioning.schema import ConditionSchema
 from sciimg.augmenters.model_file import ModelCard, model_digest, read_card, read_weights
+from sciimg.augmenters.recipe import refuse_encoders
 from sciimg.augmenters.samplers.settings import SamplerSettings
-from sciimg.augmenters.system import Noise, System
+from sciimg.augmenters.system import Encoder, Noise, System
 from sciimg.errors import InputError, Problem
 from sciimg.records import Digest
 
@@ -59,9 +61,10 @@ class Augmenter:
         Raises
         ------
         InputError
-            Kind ``unknown-sampler``: the recipe's process cannot use it.
+            Kind ``unknown-sampler``: the recipe's process cannot use it; kind ``draws-nothing``: the recipe is an encoder.
         """
         own = self.card.recipe.sampler
+        refuse_encoders(self.card.recipe)
         known = self.system.process.samplers
         if name is not None and name not in known:
             message = f"Recipe {self.card.recipe.name!r} is sampled by {', '.join(known)}; got {name!r}."
@@ -129,20 +132,40 @@ class Augmenter:
         return out
 
     def reconstruct(self, images: NDArray[Any]) -> NDArray[Any] | None:
-        """Return images (N, C, [Z,] Y, X) after a way through the latent space, or None when the space is not an autoencoder."""
-        if not self.card.recipe.space.halvings:
+        """Return images (N, C, [Z,] Y, X) after a way through the latent space, or with each patch told from the others.
+
+        None when the space is not an autoencoder and the process is no encoder that can fill patches.
+        """
+        process = self.system.process
+        fills = isinstance(process, Encoder) and type(process).filled is not Encoder.filled
+        if not (self.card.recipe.space.halvings or fills):
             return None
+        return self.card.intensity.inverse(self._read(images, self.system.reconstruct).numpy())
+
+    def features(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        """Return what an encoder finds in images (N, C, [Z,] Y, X), shape (N, F).
+
+        Raises
+        ------
+        InputError
+            Kind ``no-encoder``: the recipe is none; kind ``shape``.
+        """
+        if self.card.recipe.draws:
+            message = f"Recipe {self.card.recipe.name!r} draws images and gives no features; train an encoder (clip, mae)."
+            raise InputError(Problem("features", "no-encoder", message))
+        return np.asarray(self._read(images, self.system.features).numpy())
+
+    def _read(self, images: NDArray[Any], function: Callable[[Tensor], Tensor]) -> Tensor:
+        """Apply a function of normalised images in chunks of one size, so that no image depends on its company."""
         if images.shape[1:] != self.card.shape:
-            raise InputError(
-                Problem("images", "shape", f"The model reconstructs images of shape {self.card.shape}; got {images.shape[1:]}.")
-            )
-        out = np.empty(images.shape, np.dtype(self.card.intensity.dtype))
+            raise InputError(Problem("images", "shape", f"The model reads images of shape {self.card.shape}; got {images.shape[1:]}."))
+        out = []
         for start in range(0, len(images), CHUNK):
             part = torch.from_numpy(self.card.intensity.forward(images[start : start + CHUNK]))
             kept = len(part)
             part = torch.cat([part, part[-1:].expand(CHUNK - kept, *part.shape[1:])])
-            out[start : start + kept] = self.card.intensity.inverse(self.system.reconstruct(part)[:kept].numpy())
-        return out
+            out.append(function(part)[:kept].float())
+        return torch.cat(out)
 
     def _chunk(
         self,

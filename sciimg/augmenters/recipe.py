@@ -10,6 +10,7 @@ from sciimg.augmenters.processes.settings import ProcessSettings
 from sciimg.augmenters.samplers.settings import SamplerSettings
 from sciimg.augmenters.settings import Settings, Training
 from sciimg.augmenters.spaces.settings import SpaceSettings
+from sciimg.errors import InputError, Problem
 
 
 class Reach(Settings):
@@ -57,3 +58,21 @@ class Recipe(Settings):
     in_3d: dict[str, Any] = Field(default_factory=dict, description="Dotted settings that differ for volumes.")
     cites: tuple[str, ...]
     reach: Reach
+
+    @property
+    def draws(self) -> bool:
+        """Whether the system makes images; an encoder reads them only."""
+        return self.sampler.name != "none"
+
+
+def refuse_encoders(recipe: Recipe) -> None:
+    """Refuse to draw from a recipe that cannot.
+
+    Raises
+    ------
+    InputError
+        Kind ``draws-nothing``.
+    """
+    if not recipe.draws:
+        message = f"Recipe {recipe.name!r} is an encoder: it reads images and draws none. Generate with a recipe that has a sampler."
+        raise InputError(Problem("recipe", "draws-nothing", message))

@@ -74,6 +74,7 @@ def fit(
     TrainingFailedError
         The loss is no longer finite; the best weights are kept beside the checkpoint.
     """
+    _check_needs(recipe, conditions)
     survey = _survey(source, key)
     elements = symmetry_group(recipe.training.symmetries, source.patch_shape, survey.spacing.values[-len(source.patch_shape) :])
     told = recipe.training.tell_symmetry
@@ -91,6 +92,13 @@ def fit(
         feed = Feed(fed_from or source, schema, scale, system, elements, told, key)
         state = Loop(system, feed, held_out.grid(limit=recipe.training.held_out_patches), partial, state, tensors, progress).run()
     _write(partial, out, system, card, state)
+
+
+def _check_needs(recipe: Recipe, conditions: tuple[Condition, ...]) -> None:
+    missing = sorted(set(recipe.conditioning.needs) - {c.kind for c in conditions})
+    if missing:
+        message = f"Recipe {recipe.name!r} needs a condition of kind {', '.join(missing)}; the study has none. Add it under `conditions`."
+        raise InputError(Problem(f"{recipe.name}: conditions", "missing-condition", message))
 
 
 def _survey(source: Patches, key: tuple[str, ...]) -> PatchSet:

@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sciimg.augmenters.model_file import ModelCard
+from sciimg.augmenters.recipe import refuse_encoders
 from sciimg.errors import InputError, Problem
 from sciimg.generation.conditions import Conditions
 from sciimg.patches.source import PatchSource
@@ -33,6 +34,7 @@ def requested(card: ModelCard, count: int, fixed: Sequence[str], masks: Path | N
     InputError
         Kinds ``bad-condition``, ``unknown-condition``, ``missing-condition``, ``unseen-word``, ``no-mask``: every problem at once.
     """
+    refuse_encoders(card.recipe)
     text = card.conditions.text
     spoken = [field for field in text.fields if field.name not in _named(card)] if text else []
     values, problems = _parsed(fixed, {*_named(card), *(field.name for field in spoken), *([text.name] if text else [])})

@@ -208,8 +208,8 @@ def captions_say_something(parts: Parts) -> Iterator[Fault]:
             elif kind is None and bare and "conditions" not in parts.faulty and not field.startswith(ACQUISITION):
                 message = (
                     f"The caption reads {field!r}, which is no condition, so every source has a table with this column; "
-                    f"{', '.join(map(repr, bare))} has none. Add `table:` there, name a condition, or write {{acquisition.NAME}} for what the files "
-                    f"tell.{closest(field, kinds)}"
+                    f"{', '.join(map(repr, bare))} has none. Add `table:` there, name a condition, or write "
+                    f"{{acquisition.NAME}} for what the files tell.{closest(field, kinds)}"
                 )
                 yield place, "needs-table", message
 

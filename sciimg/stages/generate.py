@@ -34,6 +34,7 @@ def generate_recipe(study: Study, plan: RecipePlan, model: Path, collection: Pat
         Folder to fill; what an interrupted attempt left is kept.
     """
     from sciimg.augmenters.model_file import read_card
+    from sciimg.augmenters.recipe import refuse_encoders
     from sciimg.generation.conditions import Conditions, draw_conditions
     from sciimg.generation.generate import generate
     from sciimg.patches.conditions import told_columns
@@ -42,6 +43,7 @@ def generate_recipe(study: Study, plan: RecipePlan, model: Path, collection: Pat
     from sciimg.store import Collection
 
     card = read_card(model)
+    refuse_encoders(card.recipe)
     images, table, asked = Collection(collection), pd.read_parquet(regions), study.generate
     source = PatchSource(images, table, "train", study.patches.shape, study.conditions, study.patches.min_foreground)
     key = (study.digest, "generate", plan.name)

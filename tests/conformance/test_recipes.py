@@ -15,6 +15,7 @@ from textures import CONDITIONS, Textures
 from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.recipes import RECIPES, get_recipe, summaries
 from sciimg.augmenters.training import fit
+from sciimg.errors import InputError
 
 IDS = [f"{name}-{dims}d" for name, dims in ROWS]
 
@@ -28,8 +29,20 @@ def test_trains_and_samples_whatever_the_company(name: str, dims: int, tmp_path:
     fit(recipe, source, Textures(shape, channels, "calibration"), CONDITIONS, key=key, out=tmp_path / "model", provenance={})
     model = Augmenter.load(tmp_path / "model")
     told = source.draw(("told",), range(9))
-    scalar = model.conditions.scalars[0]
-    table = told.table.assign(level=told.table["level"].clip(scalar.low, scalar.high))
+    table = told.table
+    for scalar in model.conditions.scalars:
+        table = table.assign(**{scalar.name: table[scalar.name].clip(scalar.low, scalar.high)})
+    if not recipe.draws:
+        whole = model.features(told.images)
+        assert len(whole) == 9 and np.isfinite(whole).all() and np.ptp(whole, axis=0).any()
+        for rows in ([3], [0, 1, 2], [8, 5]):
+            at_their_places = told.images[:8].copy()
+            at_their_places[[row % 8 for row in rows]] = told.images[rows]
+            got = model.features(at_their_places)[[row % 8 for row in rows]]
+            assert np.array_equal(got, whole[rows])
+        with pytest.raises(InputError, match="draws-nothing"):
+            model.sample(told.labels, table, key=key, indices=range(9))
+        return
     whole = model.sample(told.labels, table, key=key, indices=range(9), steps=2)
     assert whole.shape == (9, len(channels), *shape) and whole.dtype == np.uint16
     for rows in ([3], [0, 1, 2], [8, 5]):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from sciimg.protocol.models import ClassCondition, MaskCondition, ScalarCondition
+from sciimg.protocol.models import ClassCondition, MaskCondition, ScalarCondition, TextCondition
 from sciimg.randomness import generator
 from sciimg.types import PatchSet, Spacing
 
@@ -14,6 +14,7 @@ CONDITIONS = (
     MaskCondition(kind="mask"),
     ScalarCondition(kind="scalar", name="level", measure="channel-mean", channel="a"),
     ClassCondition(kind="class", name="kind", column="kind"),
+    TextCondition(kind="text", template="{kind} discs, {level} level"),
 )
 
 

@@ -45,4 +45,13 @@ class ConvNetBackbone(Settings):
         return self
 
 
-BackboneSettings = Annotated[UNetBackbone | ConvNetBackbone, Field(discriminator="kind")]
+class ViTBackbone(Settings):
+    """Vision transformer, 2D or 3D: patches as words."""
+
+    kind: Literal["vit"] = "vit"
+    halvings: int = Field(default=3, ge=0, description="A patch is what so many halvings of the grid make one point of.")
+    width: int = Field(default=96, gt=0)
+    depth: int = Field(default=4, gt=0)
+
+
+BackboneSettings = Annotated[UNetBackbone | ConvNetBackbone | ViTBackbone, Field(discriminator="kind")]

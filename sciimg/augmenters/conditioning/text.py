@@ -81,9 +81,9 @@ class CrossAttention(nn.Module):
 
 def attention(query: Tensor, key: Tensor, value: Tensor, heads: int, told: Tensor | None = None) -> Tensor:
     """Return softmax(q k / sqrt(d)) v over several heads; q (N, S, F), k and v (N, T, F), ``told`` (N, T) or None for all."""
-    parts = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (query, key, value))
+    q, k, v = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (query, key, value))
     mask = None if told is None else told[:, None, None, :]
-    return F.scaled_dot_product_attention(*parts, attn_mask=mask).transpose(1, 2).flatten(2)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
 
 
 def heads_of(features: int) -> int:

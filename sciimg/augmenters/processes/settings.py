@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sciimg.augmenters.settings import Settings
+from sciimg.augmenters.backbones.settings import ViTBackbone
+from sciimg.augmenters.settings import Schedule, Settings
 
 
 class FlowProcess(Settings):
@@ -38,4 +39,34 @@ class AdversarialProcess(Settings):
     cut: float = Field(default=0.0, ge=0, le=1, description="Share of samples that lose a box in that view.")
 
 
-ProcessSettings = Annotated[FlowProcess | DiffusionProcess | AdversarialProcess, Field(discriminator="kind")]
+class ContrastiveProcess(Settings):
+    """Images and their captions drawn together (Radford 2021); an encoder."""
+
+    kind: Literal["contrastive"] = "contrastive"
+    embedding: int = Field(default=32, gt=0, description="Length of the vectors that images and captions become.")
+    words_width: int = Field(default=64, gt=0, description="Features of a word.")
+
+
+class MaskedProcess(Settings):
+    """Hidden patches told from the others (He 2022); an encoder."""
+
+    kind: Literal["masked"] = "masked"
+    hidden: float = Field(default=0.75, gt=0, lt=1, description="Share of patches that are hidden.")
+    decoder_depth: int = Field(default=2, gt=0)
+
+
+class UnclipProcess(Settings):
+    """Caption → embedding of an image → image, on top of contrastive towers (Ramesh 2022)."""
+
+    kind: Literal["unclip"] = "unclip"
+    contrastive: ContrastiveProcess = ContrastiveProcess()
+    contrastive_training: Schedule
+    encoder: ViTBackbone = ViTBackbone()
+    prior_training: Schedule
+    prior_width: int = Field(default=128, gt=0)
+    path: FlowProcess = FlowProcess()
+
+
+ProcessSettings = Annotated[
+    FlowProcess | DiffusionProcess | AdversarialProcess | ContrastiveProcess | MaskedProcess | UnclipProcess, Field(discriminator="kind")
+]

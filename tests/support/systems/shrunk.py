@@ -5,7 +5,16 @@ from typing import Any
 from sciimg.augmenters.recipe import Recipe
 
 STEPS = {"steps": 2, "batch": 2, "warmup": 1, "checkpoint_every": 1, "held_out_every": 2}
-SMALL = {"features": 16, "width": 16, "held_out_patches": 2, "penalty_batch": 2}  # never more than this
+SMALL = {
+    "features": 16,
+    "width": 16,
+    "held_out_patches": 2,
+    "penalty_batch": 2,
+    "prior_width": 16,
+    "words_width": 8,
+    "embedding": 8,
+    "depth": 1,
+}  # never more than this
 WIDTHS = ("widths", "generator", "discriminator")  # one width a level
 
 

@@ -4,10 +4,16 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from sciimg.augmenters.augmenter import Augmenter
+from sciimg.augmenters.build import build
 from sciimg.augmenters.conditioning.captions import TextSchema, filled, learn_text
+from sciimg.augmenters.conditioning.encoder import numbered
+from sciimg.augmenters.system import Condition, Noise, System
 from sciimg.protocol.models import TextCondition
+from sciimg.types import PatchSet
 
 from .common import features
 from .subject import Answerer, Measure, Subject, asked
@@ -27,6 +33,90 @@ def text_image_score(answerer: Answerer, subject: Subject) -> float | None:
     score = _won(probe(images), text.captions(told.table))
     real = _won(probe(subject.made_of(told)), text.captions(told.table))
     return None if score is None or real is None or real <= 0.5 else (score - 0.5) / (real - 0.5)
+
+
+def retrieval(answerer: Answerer, subject: Subject) -> float | None:
+    """Share of unseen real images whose caption is the nearest of all captions, over that of the best single answer to all (chance)."""
+    if answerer.model is None:
+        return None
+    text = answerer.model.conditions.text
+    captions = text.captions(subject.told.table)
+    known = sorted({*captions, *text.captions(subject.training.table)})
+    right = np.array([known.index(caption) for caption in captions])
+    images = answerer.model.features(subject.made_of(subject.told))
+    words = _embedded(answerer.model.system.process.towers, text, known)
+    chance = np.bincount(right).max() / len(right)
+    return float(((images @ words.T).argmax(1) == right).mean() / chance)
+
+
+def prior_cosine(answerer: Answerer, subject: Subject) -> float | None:
+    """Cosine of an image's embedding with what the prior draws for its caption, beyond two others; means over unseen images.
+
+    The others: the embedding of the caption itself, and what the prior draws for the caption of another image. The larger one counts.
+    """
+    if answerer.model is None:
+        return None
+    process, text = answerer.model.system.process, answerer.model.conditions.text
+    tokens = torch.from_numpy(numbered(text, text.captions(subject.told.table)))
+    n = len(tokens)
+    condition = Condition(torch.zeros(n, 0, 1, 1), torch.zeros(n, 0), torch.ones(n, 1), tokens=tokens)
+    pixels = torch.from_numpy(answerer.model.card.intensity.forward(subject.made_of(subject.told)))
+    with torch.no_grad():
+        seen = process.towers.images(answerer.model.system.pad(pixels))
+        read = process.towers.captions(condition)
+        drawn = process.imagined(condition, Noise(("prior",), range(n)), answerer.model.sampler()) * process.std + process.mean
+    drawn = torch.nn.functional.normalize(drawn, dim=1)
+    cosines = (seen @ drawn.T).numpy()
+    different = (tokens[:, None] != tokens[None]).any(2).numpy()
+    return float(np.diag(cosines).mean() - max(float((seen * read).sum(1).mean()), float(cosines[different].mean())))
+
+
+def linear_probe(answerer: Answerer, subject: Subject) -> float | None:
+    """R² on unseen images of ridge regression from features of patches to their share of foreground, beyond that of random features.
+
+    Random features: the mean over three networks of the same shape that have learned nothing.
+    """
+    if answerer.model is None:
+        return None
+    own = _probed(answerer.model.system, answerer.model, subject)
+    random = []
+    for seed in range(3):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            card = answerer.model.card
+            system = build(card.recipe, card.conditions, card.shape, card.spacing[-(len(card.shape) - 1) :]).eval()
+        random.append(_probed(system, answerer.model, subject))
+    return own - float(np.mean(random))
+
+
+def _probed(system: System, model: Augmenter, subject: Subject) -> float:
+    def read(patches: PatchSet) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        network = system.process.network
+        mask = patches.labels > 0 if patches.label_kind == "instances" else patches.labels == patches.labels.max()
+        with torch.no_grad():
+            found = torch.cat(
+                [
+                    system.process.patch_features(system.pad(torch.from_numpy(model.card.intensity.forward(part))))
+                    for part in np.array_split(subject.made_of(patches), 8)
+                ]
+            )
+            share = network.patches(system.pad(torch.from_numpy(mask[:, None].astype(np.float32)))).mean(2)
+        return found.flatten(0, 1).double().numpy(), share.flatten().double().numpy()
+
+    x, y = read(subject.training)
+    z, goal = read(subject.told)
+    mean, scale = x.mean(0), x.std(0) + 1e-9
+    x, z = (x - mean) / scale, (z - mean) / scale
+    weights = np.linalg.solve(x.T @ x + 1e-3 * len(x) * np.eye(x.shape[1]), x.T @ (y - y.mean()))
+    return float(1 - np.square(goal - y.mean() - z @ weights).mean() / goal.var())
+
+
+def _embedded(towers: Any, text: TextSchema, captions: list[str]) -> NDArray[np.float32]:
+    tokens = torch.from_numpy(numbered(text, captions))
+    n = len(tokens)
+    with torch.no_grad():
+        found = towers.captions(Condition(torch.zeros(n, 0, 1, 1), torch.zeros(n, 0), torch.ones(n, 1), tokens=tokens))
+    return np.asarray(found.numpy())
 
 
 def _text(subject: Subject) -> TextSchema:
@@ -67,4 +157,9 @@ def _won(scores: Any, captions: list[str]) -> float | None:
     return float(np.where(np.abs(gain) < 1e-9, 0.5, gain > 0)[different].mean()) if different.any() else None
 
 
-MEASURES: dict[str, Measure] = {"text-image-score": text_image_score}
+MEASURES: dict[str, Measure] = {
+    "text-image-score": text_image_score,
+    "retrieval": retrieval,
+    "prior-cosine": prior_cosine,
+    "linear-probe": linear_probe,
+}
