@@ -43,7 +43,7 @@ _SETS = (
 _PAIRS = ("ssim", "ssim_uniform", "ms_ssim", "psnr", "nrmse", "ncc", "mutual_information", "dice")
 _ARMS = ("score_real", "score_classical", "score_synthetic", "score_combined")
 _GAINS = ("gain_over_real", "gain_over_classical", "gain_added_to_classical", "classical_gain")
-_BY_CONDITION = {"scalar": ("correlation", "slope", "error"), "class": ("accuracy", "accuracy-ratio"), "mask": ()}
+_BY_CONDITION = {"scalar": ("correlation", "slope", "error"), "class": ("accuracy", "accuracy-ratio"), "mask": (), "image": (), "text": ()}
 
 
 def metrics(conditions: Iterable[Condition]) -> dict[str, tuple[Need, ...]]:

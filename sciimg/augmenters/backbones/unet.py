@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sciimg.augmenters.backbones.layers import Block, Down, Embedding, Up, conv, memory_format, norm
 from sciimg.augmenters.backbones.settings import UNetBackbone
-from sciimg.augmenters.conditioning.text import CrossAttention, TextEncoder
+from sciimg.augmenters.conditioning.text import CrossAttention
 from sciimg.augmenters.system import Condition, FieldNetwork, FieldSizes
 
 
@@ -20,19 +20,21 @@ class UNet(FieldNetwork):
     sizes : FieldSizes
         Its steps are those between the levels.
     settings : UNetBackbone
+    text : Module, optional
+        Encoder of captions, with ``settings.features`` features: (N, T) → features (N, 1 + T, F) and which are told.
 
     References
     ----------
     Ronneberger et al. 2015, doi:10.1007/978-3-319-24574-4_28; FiLM: Perez et al. 2018, doi:10.1609/aaai.v32i1.11671.
     """
 
-    def __init__(self, sizes: FieldSizes, settings: UNetBackbone) -> None:
+    def __init__(self, sizes: FieldSizes, settings: UNetBackbone, text: nn.Module | None = None) -> None:
         super().__init__()
         dims, channels, maps, vector = sizes.dims, sizes.channels, sizes.maps, sizes.vector
         widths, depths, features = settings.widths, settings.blocks, settings.features
         self.dims = dims
         self.embed = Embedding(vector, features)
-        self.text = TextEncoder(sizes.words, features) if sizes.words else None
+        self.text = text
         attentive = widths if self.text is not None and sizes.attend else ()
         self.attend = nn.ModuleList(CrossAttention(dims, width, features) for width in attentive)
         self.enter = conv(dims, channels + maps, widths[0])

@@ -14,6 +14,8 @@ _CAPTIONS = Conditioning(uses=("text",), needs=("text",), text="cross-attention"
 
 _OPTIONS = {"training.steps": 300, "training.batch": 16}
 _OPTIONS_3D = {"training.steps": 150, "training.batch": 4}
+_ENCODED = {"training.steps": 700, "training.batch": 16}
+_ENCODED_3D = {"training.steps": 250, "training.batch": 8}
 _VOLUMES = {"training.batch": 8, "training.symmetries": "flips", "training.tell_symmetry": True}
 
 _NO_SAMPLER = SamplerSettings(name="none", steps=1)
@@ -63,7 +65,13 @@ RECIPES = (
         training=_ENCODER,
         in_3d=_VOLUMES | {"backbone.halvings": 2},
         cites=("Radford et al. 2021, arXiv:2103.00020", "Yang et al. 2022, arXiv:2204.03610"),
-        reach=Reach(measure="retrieval", at_least=1.3, data="captions", options={"training.steps": 400}, options_3d=_OPTIONS_3D),
+        reach=Reach(
+            measure="retrieval",
+            at_least=1.3,
+            data="captions",
+            options={"training.steps": 200, "training.batch": 16},
+            options_3d=_ENCODED_3D,
+        ),
     ),
     Recipe(
         name="mae",
@@ -76,7 +84,7 @@ RECIPES = (
         training=_ENCODER,
         in_3d=_VOLUMES | {"backbone.halvings": 2},
         cites=("He et al. 2022, arXiv:2111.06377", "Dosovitskiy et al. 2021, arXiv:2010.11929"),
-        reach=Reach(measure="linear-probe", at_least=0.05, options={"training.steps": 500}, options_3d=_OPTIONS_3D),
+        reach=Reach(measure="linear-probe", at_least=0.05, options=_ENCODED, options_3d=_ENCODED_3D),
     ),
     Recipe(
         name="dall-e-2",
@@ -94,9 +102,16 @@ RECIPES = (
         cites=("Ramesh et al. 2022, arXiv:2204.06125", _GUIDANCE),
         reach=Reach(
             measure="prior-cosine",
-            at_least=0.05,
+            at_least=0.02,
             data="captions",
-            options=_OPTIONS | {"training.steps": 200, "process.contrastive_training.steps": 300, "process.prior_training.steps": 300},
+            options={
+                "training.steps": 60,
+                "training.batch": 16,
+                "process.contrastive_training.steps": 200,
+                "process.contrastive_training.batch": 16,
+                "process.prior_training.steps": 600,
+                "process.prior_training.batch": 16,
+            },
         ),
     ),
 )

@@ -18,6 +18,9 @@ class Conditioning(Settings):
     vector: Literal["film"] = "film"
     image: Literal["concat"] = "concat"
     text: Literal["pooled", "cross-attention"] = Field(default="pooled", description="Captions as one vector, or word by word.")
+    text_encoder: str = Field(
+        default="own", description="own: a small transformer, trained along; else open_clip:MODEL:WEIGHTS or transformers:NAME_OR_FOLDER."
+    )
     drop: float = Field(default=0.1, ge=0, lt=1)
 
     def listed(self) -> dict[str, str]:

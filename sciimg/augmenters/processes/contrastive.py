@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sciimg.augmenters.backbones.vit import ViT
+from sciimg.augmenters.conditioning.pretrained import PretrainedText
 from sciimg.augmenters.conditioning.text import TextEncoder
 from sciimg.augmenters.processes.settings import ContrastiveProcess
 from sciimg.augmenters.settings import Schedule
@@ -18,7 +19,7 @@ _SHARPEST = math.log(100.0)  # Radford 2021, section 2.5
 class TwoTowers(nn.Module):
     """An image encoder and a caption encoder that end in the same space."""
 
-    def __init__(self, settings: ContrastiveProcess, images: nn.Module, width: int, captions: TextEncoder) -> None:
+    def __init__(self, settings: ContrastiveProcess, images: nn.Module, width: int, captions: TextEncoder | PretrainedText) -> None:
         super().__init__()
         self.seer, self.reader = images, captions
         self.of_image, self.of_caption = nn.Linear(width, settings.embedding), nn.Linear(captions.features, settings.embedding)

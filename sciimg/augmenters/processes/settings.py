@@ -45,6 +45,10 @@ class ContrastiveProcess(Settings):
     kind: Literal["contrastive"] = "contrastive"
     embedding: int = Field(default=32, gt=0, description="Length of the vectors that images and captions become.")
     words_width: int = Field(default=64, gt=0, description="Features of a word.")
+    image_encoder: str = Field(
+        default="own",
+        description="own: the backbone; else torchvision:MODEL:WEIGHTS or radimagenet:WEIGHTS, frozen, 2D.",
+    )
 
 
 class MaskedProcess(Settings):

@@ -11,12 +11,14 @@ from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.build import build
 from sciimg.augmenters.conditioning.captions import TextSchema, filled, learn_text
 from sciimg.augmenters.conditioning.encoder import numbered
-from sciimg.augmenters.system import Condition, Noise, System
+from sciimg.augmenters.system import Condition, Noise
 from sciimg.protocol.models import TextCondition
 from sciimg.types import PatchSet
 
 from .common import features
 from .subject import Answerer, Measure, Subject, asked
+
+_MORE = 128  # unseen images for what needs no samples: of 32 a share is known to a tenth only
 
 
 def text_image_score(answerer: Answerer, subject: Subject) -> float | None:
@@ -40,10 +42,11 @@ def retrieval(answerer: Answerer, subject: Subject) -> float | None:
     if answerer.model is None:
         return None
     text = answerer.model.conditions.text
-    captions = text.captions(subject.told.table)
+    told = subject.data.unseen.draw(("retrieval",), range(_MORE))
+    captions = text.captions(told.table)
     known = sorted({*captions, *text.captions(subject.training.table)})
     right = np.array([known.index(caption) for caption in captions])
-    images = answerer.model.features(subject.made_of(subject.told))
+    images = answerer.model.features(subject.made_of(told))
     words = _embedded(answerer.model.system.process.towers, text, known)
     chance = np.bincount(right).max() / len(right)
     return float(((images @ words.T).argmax(1) == right).mean() / chance)
@@ -57,10 +60,11 @@ def prior_cosine(answerer: Answerer, subject: Subject) -> float | None:
     if answerer.model is None:
         return None
     process, text = answerer.model.system.process, answerer.model.conditions.text
-    tokens = torch.from_numpy(numbered(text, text.captions(subject.told.table)))
+    told = subject.data.unseen.draw(("prior",), range(_MORE))
+    tokens = torch.from_numpy(numbered(text, text.captions(told.table)))
     n = len(tokens)
     condition = Condition(torch.zeros(n, 0, 1, 1), torch.zeros(n, 0), torch.ones(n, 1), tokens=tokens)
-    pixels = torch.from_numpy(answerer.model.card.intensity.forward(subject.made_of(subject.told)))
+    pixels = torch.from_numpy(answerer.model.card.intensity.forward(subject.made_of(told)))
     with torch.no_grad():
         seen = process.towers.images(answerer.model.system.pad(pixels))
         read = process.towers.captions(condition)
@@ -72,43 +76,48 @@ def prior_cosine(answerer: Answerer, subject: Subject) -> float | None:
 
 
 def linear_probe(answerer: Answerer, subject: Subject) -> float | None:
-    """R² on unseen images of ridge regression from features of patches to their share of foreground, beyond that of random features.
+    """R² on unseen images of a linear probe of an encoder, beyond that of random features.
 
-    Random features: the mean over three networks of the same shape that have learned nothing.
+    The probe tells the number of objects of an image (of the class with the largest number: its share of the volume) from the image's
+    features, by ridge regression whose strength is chosen inside the training part. Random features: the mean over three networks of the
+    same shape that have learned nothing.
     """
     if answerer.model is None:
         return None
-    own = _probed(answerer.model.system, answerer.model, subject)
+    card = answerer.model.card
     random = []
     for seed in range(3):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            card = answerer.model.card
-            system = build(card.recipe, card.conditions, card.shape, card.spacing[-(len(card.shape) - 1) :]).eval()
-        random.append(_probed(system, answerer.model, subject))
-    return own - float(np.mean(random))
+            system = build(card.recipe, card.conditions, card.shape, card.spacing[-(len(card.shape) - 1) :])
+        random.append(_probed(Augmenter(card, system.eval(), answerer.model.digest), subject))
+    return _probed(answerer.model, subject) - float(np.mean(random))
 
 
-def _probed(system: System, model: Augmenter, subject: Subject) -> float:
+def _probed(model: Augmenter, subject: Subject) -> float:
     def read(patches: PatchSet) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        network = system.process.network
-        mask = patches.labels > 0 if patches.label_kind == "instances" else patches.labels == patches.labels.max()
-        with torch.no_grad():
-            found = torch.cat(
-                [
-                    system.process.patch_features(system.pad(torch.from_numpy(model.card.intensity.forward(part))))
-                    for part in np.array_split(subject.made_of(patches), 8)
-                ]
-            )
-            share = network.patches(system.pad(torch.from_numpy(mask[:, None].astype(np.float32)))).mean(2)
-        return found.flatten(0, 1).double().numpy(), share.flatten().double().numpy()
+        found = model.features(subject.made_of(patches)).astype(np.float64)
+        if patches.label_kind == "instances":
+            return found, np.array([len(np.unique(label[label > 0])) for label in patches.labels], float)
+        return found, (patches.labels == patches.labels.max()).reshape(len(found), -1).mean(1)
 
-    x, y = read(subject.training)
-    z, goal = read(subject.told)
+    x, y = read(subject.data.train.draw(("probe",), range(2 * _MORE)))
+    z, goal = read(subject.data.unseen.draw(("probe",), range(_MORE)))
+    folds = np.arange(len(x)) % 4
+
+    def missed(strength: float) -> float:
+        return float(sum(np.square(_ridge(x[folds != f], y[folds != f], x[folds == f], strength) - y[folds == f]).sum() for f in range(4)))
+
+    best = min((0.001, 0.01, 0.1, 1.0, 10.0), key=missed)
+    return float(1 - np.square(goal - _ridge(x, y, z, best)).mean() / goal.var())
+
+
+def _ridge(x: NDArray[np.float64], y: NDArray[np.float64], z: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
+    """Return what a regression on standardised x says of z."""
     mean, scale = x.mean(0), x.std(0) + 1e-9
     x, z = (x - mean) / scale, (z - mean) / scale
-    weights = np.linalg.solve(x.T @ x + 1e-3 * len(x) * np.eye(x.shape[1]), x.T @ (y - y.mean()))
-    return float(1 - np.square(goal - y.mean() - z @ weights).mean() / goal.var())
+    weights = np.linalg.solve(x.T @ x + strength * len(x) * np.eye(x.shape[1]), x.T @ (y - y.mean()))
+    return np.asarray(y.mean() + z @ weights)
 
 
 def _embedded(towers: Any, text: TextSchema, captions: list[str]) -> NDArray[np.float32]:
