@@ -99,8 +99,6 @@ class ConditionSchema(Settings):
             message = f"The model turns {', '.join(self.image.channels)} into other images; give source images (--source)."
             problems.append(Problem(self.image.name, "no-source", message))
         missing = self.text.lacks(table) if self.text else []
-        if self.text is not None and not missing:
-            problems += self.text.problems(self.text.captions(table))
         known = [*(s.name for s in self.scalars), *(c.name for c in self.classes)]
         for name in dict.fromkeys([*known, *missing]):
             if name not in table:
@@ -114,6 +112,8 @@ class ConditionSchema(Settings):
                 if unseen:
                     message = f"Values {unseen} were never seen in training; the model knows {list(category.values)}."
                     problems.append(Problem(category.name, "unseen-class", message))
+        if self.text is not None and not problems:  # a wrong value would be told again as a wrong word
+            problems += self.text.problems(self.text.captions(table))
         if problems:
             raise InputError(problems)
 

@@ -76,11 +76,10 @@ def prior_cosine(answerer: Answerer, subject: Subject) -> float | None:
 
 
 def linear_probe(answerer: Answerer, subject: Subject) -> float | None:
-    """R² on unseen images of a linear probe of an encoder, beyond that of random features.
+    """R² on unseen images of a linear probe of patch features, beyond that of random features.
 
-    The probe tells the number of objects of an image (of the class with the largest number: its share of the volume) from the image's
-    features, by ridge regression whose strength is chosen inside the training part. Random features: the mean over three networks of the
-    same shape that have learned nothing.
+    The probe tells how much of each patch is foreground (of a volume: is of the class with the largest number) by ridge regression whose
+    strength is chosen inside the training part. Random features: the mean over three networks of the same shape that have learned nothing.
     """
     if answerer.model is None:
         return None
@@ -95,20 +94,24 @@ def linear_probe(answerer: Answerer, subject: Subject) -> float | None:
 
 
 def _probed(model: Augmenter, subject: Subject) -> float:
-    def read(patches: PatchSet) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        found = model.features(subject.made_of(patches)).astype(np.float64)
-        if patches.label_kind == "instances":
-            return found, np.array([len(np.unique(label[label > 0])) for label in patches.labels], float)
-        return found, (patches.labels == patches.labels.max()).reshape(len(found), -1).mean(1)
+    process, pad = model.system.process, model.system.pad
 
-    x, y = read(subject.data.train.draw(("probe",), range(2 * _MORE)))
-    z, goal = read(subject.data.unseen.draw(("probe",), range(_MORE)))
-    folds = np.arange(len(x)) % 4
+    def read(patches: PatchSet) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        mask = patches.labels > 0 if patches.label_kind == "instances" else patches.labels == patches.labels.max()
+        images = torch.from_numpy(model.card.intensity.forward(subject.made_of(patches)))
+        with torch.no_grad():
+            found = torch.cat([process.patch_features(pad(part)) for part in images.split(16)])
+            share = process.network.patches(pad(torch.from_numpy(mask[:, None].astype(np.float32)))).mean(2)
+        return found.flatten(0, 1).double().numpy(), share.flatten().double().numpy()
+
+    x, y = read(subject.training)
+    z, goal = read(subject.told)
+    folds = np.arange(len(x)) * 4 // len(x)  # whole images together
 
     def missed(strength: float) -> float:
         return float(sum(np.square(_ridge(x[folds != f], y[folds != f], x[folds == f], strength) - y[folds == f]).sum() for f in range(4)))
 
-    best = min((0.001, 0.01, 0.1, 1.0, 10.0), key=missed)
+    best = min((0.0001, 0.001, 0.01, 0.1, 1.0), key=missed)
     return float(1 - np.square(goal - _ridge(x, y, z, best)).mean() / goal.var())
 
 
