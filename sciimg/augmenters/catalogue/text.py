@@ -70,7 +70,7 @@ RECIPES = (
             at_least=1.3,
             data="captions",
             options={"training.steps": 200, "training.batch": 16},
-            options_3d=_ENCODED_3D,
+            options_3d=_ENCODED_3D | {"training.steps": 150},
         ),
     ),
     Recipe(
