@@ -1,6 +1,6 @@
 """A trained model that draws samples and reconstructs images; bit-identical on the CPU whatever the batch, subset or number of workers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -9,15 +9,17 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sciimg.augmenters.build import build
 from sciimg.augmenters.conditioning.encoder import encode_condition
 from sciimg.augmenters.conditioning.schema import ConditionSchema
 from sciimg.augmenters.device import enough_memory, usable
 from sciimg.augmenters.model_file import ModelCard, model_digest, read_card, read_weights
+from sciimg.augmenters.recipe import refuse_encoders
 from sciimg.augmenters.samplers.settings import SamplerSettings
 from sciimg.augmenters.spaces.settings import KLSpace
-from sciimg.augmenters.system import Noise, System
+from sciimg.augmenters.system import Encoder, Noise, System
 from sciimg.errors import InputError, Problem
 from sciimg.randomness import generator
 from sciimg.records import Digest
@@ -75,9 +77,10 @@ class Augmenter:
         Raises
         ------
         InputError
-            Kind ``unknown-sampler``: the recipe's process cannot use it.
+            Kind ``unknown-sampler``: the recipe's process cannot use it; kind ``draws-nothing``: the recipe is an encoder.
         """
         own = self.card.recipe.sampler
+        refuse_encoders(self.card.recipe)
         known = self.system.process.samplers
         if name is not None and name not in known:
             message = f"Recipe {self.card.recipe.name!r} is sampled by {', '.join(known)}; got {name!r}."
@@ -148,35 +151,56 @@ class Augmenter:
     def reconstruct(
         self, images: NDArray[Any], labels: NDArray[np.int32] | None = None, table: pd.DataFrame | None = None
     ) -> NDArray[Any] | None:
-        """Return images (N, C, [Z,] Y, X) after a way through the latent space, or None when the space loses nothing.
+        """Return images (N, C, [Z,] Y, X) after a way through the latent space, or with each patch told from the others.
 
-        Labels (N, [Z,] Y, X) and a table of N rows, as for :meth:`sample`, are for an autoencoder that listens to the condition.
+        None when the space loses nothing and the process is no encoder that can fill patches. Labels (N, [Z,] Y, X) and a table of N
+        rows, as for :meth:`sample`, are for an autoencoder that listens to the condition.
         """
-        if self.system.space.exact:
+        process, space = self.system.process, self.card.recipe.space
+        fills = isinstance(process, Encoder) and type(process).filled is not Encoder.filled
+        if self.system.space.exact and not fills:
             return None
-        if images.shape[1:] != self.card.shape:
-            raise InputError(
-                Problem("images", "shape", f"The model reconstructs images of shape {self.card.shape}; got {images.shape[1:]}.")
-            )
-        space = self.card.recipe.space
         listens = isinstance(space, KLSpace) and space.conditional
         if listens and table is None:
             message = "The autoencoder of the model listens to the condition; give labels and table of the images too."
             raise InputError(Problem("images", "missing-condition", message))
+
+        def back(part: Tensor, rows: NDArray[np.intp]) -> Tensor:
+            if not listens or table is None:
+                return self.system.reconstruct(part)
+            own = None if labels is None else labels[rows]
+            told = encode_condition(self.conditions, own, table.iloc[rows].reset_index(drop=True), self.card.shape[1:])
+            return self.system.reconstruct(part, told.on(part.device))
+
+        structure = self.card.intensity.inverse(self._read(images, back).numpy())
+        return self._formed(structure, pd.DataFrame(index=range(len(images))), ("reconstruct",), range(len(images)))
+
+    def features(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        """Return what an encoder finds in images (N, C, [Z,] Y, X), shape (N, F).
+
+        Raises
+        ------
+        InputError
+            Kind ``no-encoder``: the recipe is none; kind ``shape``.
+        """
+        if self.card.recipe.draws:
+            message = f"Recipe {self.card.recipe.name!r} draws images and gives no features; train an encoder (clip, mae)."
+            raise InputError(Problem("features", "no-encoder", message))
+        return np.asarray(self._read(images, lambda part, _: self.system.features(part)).numpy())
+
+    def _read(self, images: NDArray[Any], function: Callable[[Tensor, NDArray[np.intp]], Tensor]) -> Tensor:
+        """Apply a function of normalised images and their rows in chunks of one size, so that no image depends on its company."""
+        if images.shape[1:] != self.card.shape:
+            raise InputError(Problem("images", "shape", f"The model reads images of shape {self.card.shape}; got {images.shape[1:]}."))
         device, formation = self.system.device, self.card.formation
-        out = np.empty(images.shape, self.dtype)
+        out = []
         for start in range(0, len(images), CHUNK):
             kept = min(CHUNK, len(images) - start)
             rows = np.minimum(np.arange(start, start + CHUNK), len(images) - 1)
             real = images[rows] if formation is None else formation.structure(images[rows])
             part = torch.from_numpy(self.card.intensity.forward(real)).to(device)
-            told = None
-            if listens and table is not None:
-                own = None if labels is None else labels[rows]
-                told = encode_condition(self.conditions, own, table.iloc[rows].reset_index(drop=True), self.card.shape[1:]).on(device)
-            back = self.card.intensity.inverse(self.system.reconstruct(part, told)[:kept].cpu().numpy())
-            out[start : start + kept] = self._formed(back, pd.DataFrame(index=range(kept)), ("reconstruct",), range(start, start + kept))
-        return out
+            out.append(function(part, rows)[:kept].float().cpu())
+        return torch.cat(out)
 
     def _chunk(
         self,

@@ -7,6 +7,7 @@ from sciimg.augmenters.backbones.dit import DiT
 from sciimg.augmenters.backbones.planes import Planes
 from sciimg.augmenters.backbones.settings import DiTBackbone, PlanesBackbone, UNetBackbone
 from sciimg.augmenters.backbones.unet import UNet
+from sciimg.augmenters.build_text import Reader
 from sciimg.augmenters.conditioning.controlnet import ControlNet
 from sciimg.augmenters.conditioning.ip_adapter import IPAdapter
 from sciimg.augmenters.conditioning.schema import ConditionSchema
@@ -29,7 +30,7 @@ def classifier(name: str, process: GaussianSettings, schema: ConditionSchema, si
     return Classifier(sizes, len(schema.scalars), tuple(len(c.values) for c in schema.classes), process.classifier.width)
 
 
-def cascade(recipe: Recipe, process: CascadeProcess, schema: ConditionSchema, space: Space, sizes: FieldSizes) -> Cascade:
+def cascade(recipe: Recipe, process: CascadeProcess, schema: ConditionSchema, space: Space, sizes: FieldSizes, reader: Reader) -> Cascade:
     """Give each process the steps below its own grid; the second is told the coarse image and its noise as an image and a scalar more."""
     factor = product(sizes.steps[: process.halvings], sizes.dims)
     low, beside = None, sizes.image
@@ -41,13 +42,13 @@ def cascade(recipe: Recipe, process: CascadeProcess, schema: ConditionSchema, sp
     else:
         fold = math.prod(factor)
         grid, steps = coarser(sizes.grid, factor), sizes.steps[process.halvings :]
-        low = field_network(recipe, replace(sizes, grid=grid, steps=steps, maps=sizes.maps * fold, image=sizes.image * fold))
+        low = field_network(recipe, replace(sizes, grid=grid, steps=steps, maps=sizes.maps * fold, image=sizes.image * fold), reader)
     image = beside + sizes.channels
     told = replace(sizes, steps=sizes.steps[: recipe.backbone.halvings], maps=sizes.masks + image, image=image, vector=sizes.vector + 1)
-    return Cascade(process, space, low, field_network(recipe, told), factor, recipe.training, recipe.conditioning.drop)
+    return Cascade(process, space, low, field_network(recipe, told, reader), factor, recipe.training, recipe.conditioning.drop)
 
 
-def field_network(recipe: Recipe, sizes: FieldSizes) -> FieldNetwork:
+def field_network(recipe: Recipe, sizes: FieldSizes, reader: Reader) -> FieldNetwork:
     """Return the backbone with the ways in which its conditions enter; what is not told needs no way."""
     how = recipe.conditioning
     match recipe.backbone:
@@ -60,7 +61,7 @@ def field_network(recipe: Recipe, sizes: FieldSizes) -> FieldNetwork:
                 return ControlNet(sizes, backbone)
             if how.mask == "t2i-adapter" and sizes.masks:
                 return T2IAdapter(sizes, backbone)
-            return UNet(sizes, backbone, "spade" if how.mask == "spade" else "concat")
+            return UNet(sizes, backbone, "spade" if how.mask == "spade" else "concat", reader(backbone.features))
         case PlanesBackbone() as backbone:
             if sizes.dims != 3:
                 raise _cannot(recipe, "backbone", "Backbone 'planes' makes volumes; images take a unet.")

@@ -62,6 +62,11 @@ class Recipe(Settings):
     cites: tuple[str, ...]
     reach: Reach
 
+    @property
+    def draws(self) -> bool:
+        """Whether the system makes images; an encoder reads them only."""
+        return self.sampler.name != "none"
+
     def check_told(self, kinds: Iterable[str]) -> None:
         """Refuse a study whose conditions lack a kind that the recipe cannot do without.
 
@@ -76,3 +81,16 @@ class Recipe(Settings):
                 f"Recipe {self.name!r} needs a condition of kind {told}, and the study has none. Add `- kind: {missing[0]}` to conditions."
             )
             raise InputError(Problem("conditions", "needs-condition", message))
+
+
+def refuse_encoders(recipe: Recipe) -> None:
+    """Refuse to draw from a recipe that cannot.
+
+    Raises
+    ------
+    InputError
+        Kind ``draws-nothing``.
+    """
+    if not recipe.draws:
+        message = f"Recipe {recipe.name!r} is an encoder: it reads images and draws none. Generate with a recipe that has a sampler."
+        raise InputError(Problem("recipe", "draws-nothing", message))

@@ -40,6 +40,7 @@ from sciimg.augmenters.backbones.layers import space_to_depth
 from sciimg.augmenters.grid import Step
 from sciimg.augmenters.samplers.settings import SamplerSettings
 from sciimg.augmenters.settings import Schedule
+from sciimg.errors import InputError, Problem
 from sciimg.randomness import seed_of
 
 
@@ -146,6 +147,8 @@ class FieldSizes:
         Channels of ``condition.spatial`` on this grid, length of ``condition.vector``, number of words of captions (0: none).
     image : int
         How many of ``maps`` belong to the source image; the others are drawn from the label image.
+    attend : bool
+        Whether the network looks at captions word by word.
     """
 
     channels: int
@@ -155,6 +158,7 @@ class FieldSizes:
     vector: int = 0
     words: int = 0
     image: int = 0
+    attend: bool = False
 
     @property
     def masks(self) -> int:
@@ -355,6 +359,24 @@ class Process(nn.Module, ABC):
         """Return points of the space, shape (N, *shape), for the N conditions."""
 
 
+class Encoder(Process):
+    """A process that reads images and draws none: trained, saved and loaded as any other, asked for features in place of samples."""
+
+    samplers = ()
+
+    @abstractmethod
+    def features(self, points: Tensor) -> Tensor:
+        """Return what is found in points of the space, shape (N, F)."""
+
+    def filled(self, points: Tensor) -> Tensor | None:
+        """Return points whose parts are each told from the other parts, or None where the encoder cannot."""
+        return None
+
+    def sample(self, condition: Condition, noise: Noise, shape: tuple[int, ...], settings: SamplerSettings) -> Tensor:
+        message = "This recipe is an encoder: it reads images and draws none. Generate with a recipe that has a sampler."
+        raise InputError(Problem("sampler", "draws-nothing", message))
+
+
 class System(nn.Module):
     """A recipe built for images of one shape: any size is padded to what the networks need and cropped back exactly.
 
@@ -407,9 +429,18 @@ class System(nn.Module):
 
     @torch.no_grad()
     def reconstruct(self, images: Tensor, condition: Condition | None = None) -> Tensor:
-        """Return what the space keeps of normalised images (N, C, [Z,] Y, X)."""
+        """Return what the space keeps of normalised images (N, C, [Z,] Y, X), or how an encoder fills them."""
         told = None if condition is None else self.pad_condition(condition)
-        return self.crop(self.space.decode(self.space.encode(self.pad(images), told), None, told))
+        points = self.space.encode(self.pad(images), told)
+        if isinstance(self.process, Encoder) and (filled := self.process.filled(points)) is not None:
+            points = filled
+        return self.crop(self.space.decode(points, None, told))
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """Return what an encoder finds in normalised images (N, C, [Z,] Y, X), shape (N, F)."""
+        assert isinstance(self.process, Encoder)
+        return self.process.features(self.space.encode(self.pad(images)))
 
 
 def padded_shape(shape: tuple[int, ...], multiple: Step) -> tuple[int, ...]:

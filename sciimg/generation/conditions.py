@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from sciimg.errors import InputError, Problem
 from sciimg.generation.masks import Bend, bending, perturbed, recombined
+from sciimg.patches.conditions import told_columns
 from sciimg.patches.source import PatchSource
-from sciimg.protocol.models import ImageCondition, MaskCondition, ScalarCondition
+from sciimg.protocol.models import ScalarCondition, TextCondition
 from sciimg.randomness import generator
 from sciimg.types import PatchSet
 
@@ -27,7 +28,7 @@ class Conditions:
     ----------
     labels : array of int32, shape (N, [Z,] Y, X), or None
     table : DataFrame with N rows
-        One column a scalar or class condition.
+        One column a scalar or class condition, and one a further field of captions: these are made of the moved numbers.
     groups : list of N str
         The group of the real patch that each condition came from: samples of one group are not independent.
     source : array, shape (N, I, [Z,] Y, X), optional
@@ -79,8 +80,9 @@ def draw_conditions(
         message = "Source images are turned and bent together with their own masks; generate.masks must be perturbed, or left out."
         raise InputError(Problem("generate.masks", "masks-apart", message))
     patches = source.draw((*key, "conditions"), indices)
+    captions = [c.name for c in source.conditions if isinstance(c, TextCondition)]  # where finished ones are given
     scalars = [c.name for c in source.conditions if isinstance(c, ScalarCondition)]
-    names = [c.name for c in source.conditions if not isinstance(c, MaskCondition | ImageCondition)]
+    names = [name for name in (*told_columns(source.conditions), *captions) if name in patches.table]
     table = patches.table[names].reset_index(drop=True)
     if scalars:
         survey = source.draw((*key, "range"), range(256)).table[scalars]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from sciimg.augmenters.augmenter import CHUNK, Augmenter
@@ -59,20 +60,21 @@ def generate(
     settings = augmenter.sampler(sampler, steps, guidance)
     name, image = augmenter.card.recipe.name, augmenter.conditions.image
     key = (study or "no study", "generate", augmenter.digest, str(seed))
-    count = len(conditions.table)
+    asked_for = _with_captions(augmenter, conditions.table)
+    count = len(asked_for)
     with CollectionWriter(out, synthetic=True, study=study) as writer:
         for start in range(0, count, _BATCH):
             rows = [i for i in range(start, min(start + _BATCH, count)) if not writer.has(_id(name, i))]
             if not rows:
                 continue
             labels = None if conditions.labels is None else conditions.labels[rows]
-            table = conditions.table.iloc[rows].reset_index(drop=True)
+            table = asked_for.iloc[rows].reset_index(drop=True)
             source = None if conditions.source is None else conditions.source[rows]
             images = augmenter.sample(
                 labels, table, source, key=key, indices=rows, sampler=sampler, steps=steps, guidance=guidance, workers=workers
             )
             for place, row in enumerate(rows):
-                asked = {str(k): _plain(v) for k, v in conditions.table.iloc[row].items()}
+                asked = {str(k): _plain(v) for k, v in asked_for.iloc[row].items()}
                 lineage = Lineage(
                     study=study,
                     model=augmenter.digest,
@@ -109,6 +111,12 @@ def as_image(augmenter: Augmenter, pixels: NDArray[Any], source: str) -> Image:
         acquisition=card.attributes,
         source=source,
     )
+
+
+def _with_captions(augmenter: Augmenter, table: pd.DataFrame) -> pd.DataFrame:
+    """Write captions out, so that lineage says what the model was told."""
+    text = augmenter.conditions.text
+    return table if text is None or text.lacks(table) else table.assign(**{text.name: text.captions(table)})
 
 
 def _id(recipe: str, index: int) -> str:

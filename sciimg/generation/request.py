@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sciimg.augmenters.model_file import ModelCard
+from sciimg.augmenters.recipe import refuse_encoders
 from sciimg.errors import InputError, Problem
 from sciimg.generation.conditions import Conditions, channels_of
 from sciimg.patches.source import PatchSource
@@ -27,7 +28,8 @@ def requested(card: ModelCard, count: int, fixed: Sequence[str], masks: Path | N
     card : ModelCard
         Says which conditions the model knows.
     fixed : sequence of str
-        ``NAME=VALUE``; scalars and classes that are not fixed are drawn evenly from what was seen in training.
+        ``NAME=VALUE``; what is not fixed is drawn evenly from what was seen in training. A caption is given whole, or by the words of its
+        fields.
     masks : Path or None
         Collection with labels; cut to the model's size and taken in turn. Default: ``sources``, whose labels belong to its images.
     sources : Path or None
@@ -36,12 +38,15 @@ def requested(card: ModelCard, count: int, fixed: Sequence[str], masks: Path | N
     Raises
     ------
     InputError
-        Kinds ``bad-condition``, ``unknown-condition``, ``no-mask``, ``no-source``: every problem at once; then ``missing-channel`` and
+        Kinds ``bad-condition``, ``unknown-condition``, ``missing-condition``, ``unseen-word``, ``no-mask``, ``no-source``: every problem at
+        once; then ``missing-channel`` and
         ``other-spacing``.
     """
+    refuse_encoders(card.recipe)
+    text = card.conditions.text
     formed = () if card.formation is None else (card.formation.condition[0],)
-    known = {*(s.name for s in card.conditions.scalars), *(c.name for c in card.conditions.classes), *formed}
-    values, problems = _parsed(fixed, known)
+    spoken = [field for field in text.fields if field.name not in _named(card)] if text else []
+    values, problems = _parsed(fixed, {*_named(card), *(field.name for field in spoken), *([text.name] if text else []), *formed})
     rng = generator("request", seed)
     columns: dict[str, object] = {}
     for scalar in card.conditions.scalars:
@@ -61,6 +66,17 @@ def requested(card: ModelCard, count: int, fixed: Sequence[str], masks: Path | N
                 problems.append(Problem(name, "bad-condition", f"{name} is a number above zero; got {values[name]!r}."))
     for category in card.conditions.classes:
         columns[category.name] = values.get(category.name, rng.choice(list(category.values), count))
+    if text is not None and text.name in values:
+        columns[text.name] = values[text.name]
+        problems += text.problems([values[text.name]])
+    for field in spoken:
+        said = values.get(field.name)
+        if said is not None and said not in field.values:
+            problems.append(Problem(field.name, "bad-condition", f"{field.name} is said as {', '.join(field.values)}; got {said!r}."))
+        columns[field.name] = said or rng.choice(list(field.values), count)
+    if text is not None and not text.fields and text.name not in values:
+        message = f"The model draws what a caption says; give one: --condition {text.name}='...'."
+        problems.append(Problem(text.name, "missing-condition", message))
     image = card.conditions.image
     if image is not None and sources is None:
         message = (
@@ -87,6 +103,10 @@ def requested(card: ModelCard, count: int, fixed: Sequence[str], masks: Path | N
     places = patches.table.iloc[turn]
     about = [{"source_image": str(i), "source_origin": str(o)} for i, o in zip(places["image"], places["origin"], strict=True)]
     return Conditions(labels, table, [str(patches.groups[i]) for i in turn], _given(card, patches, sources)[turn], about)
+
+
+def _named(card: ModelCard) -> set[str]:
+    return {*(s.name for s in card.conditions.scalars), *(c.name for c in card.conditions.classes)}
 
 
 def _parsed(fixed: Sequence[str], known: set[str]) -> tuple[dict[str, str], list[Problem]]:

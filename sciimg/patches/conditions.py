@@ -1,6 +1,6 @@
 """The value of every condition for every patch, measured on it or looked up in the catalogue."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from string import Formatter
 from typing import Any
 
@@ -9,12 +9,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sciimg.errors import InputError, Problem
-from sciimg.protocol.models import ClassCondition, Condition, ImageCondition, MaskCondition, ScalarCondition, TextCondition
+from sciimg.protocol.models import ACQUISITION, ClassCondition, Condition, ImageCondition, MaskCondition, ScalarCondition, TextCondition
 from sciimg.types import PatchSet
 
 
 def condition_table(patches: PatchSet, conditions: Sequence[Condition], rows: pd.DataFrame) -> pd.DataFrame:
-    """Return one column a condition; masks have none, because the labels are the condition.
+    """Return one column a condition; masks and source images have none, because labels and channels are the condition.
+
+    A caption has a column for each of its fields in place of one of its own: numbers stay numbers, and what they are called is learned
+    from the training part.
 
     Parameters
     ----------
@@ -38,14 +41,44 @@ def condition_table(patches: PatchSet, conditions: Sequence[Condition], rows: pd
 def columns_of(conditions: Sequence[Condition]) -> tuple[str, ...]:
     """Return the columns of the catalogue that the conditions read."""
     found = [c.column for c in conditions if isinstance(c, ClassCondition | ScalarCondition) and c.column is not None]
+    return tuple(dict.fromkeys([*found, *looked_up_by_captions(conditions)]))
+
+
+def looked_up_by_captions(conditions: Sequence[Condition]) -> tuple[str, ...]:
+    """Return the fields of captions that are no other conditions: columns of the catalogue, or what the acquisition says."""
     own = {c.name for c in conditions}
-    found += [field for c in conditions if isinstance(c, TextCondition) for field in fields_of(c.template) if field not in own]
-    return tuple(dict.fromkeys(found))
+    fields = [field for c in conditions if isinstance(c, TextCondition) for field in fields_of(c.template)]
+    return tuple(dict.fromkeys(field for field in fields if field not in own))
+
+
+def told_columns(conditions: Sequence[Condition]) -> tuple[str, ...]:
+    """Return the columns of :func:`condition_table`."""
+    own = [c.name for c in conditions if isinstance(c, ClassCondition | ScalarCondition)]
+    return (*own, *looked_up_by_captions(conditions))
+
+
+def with_acquisition(rows: pd.DataFrame, conditions: Sequence[Condition], acquisition: Callable[[str], Mapping[str, Any]]) -> pd.DataFrame:
+    """Return the catalogue with a column for each field of a caption that the acquisition metadata of images tell.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Column ``id`` names the images.
+    acquisition : callable
+        The metadata of an image by its id.
+    """
+    fields = [field for field in looked_up_by_captions(conditions) if field.startswith(ACQUISITION)]
+    if not fields:
+        return rows
+    about = [acquisition(str(name)) for name in rows["id"]]
+    found = {field: [told.get(field.removeprefix(ACQUISITION)) for told in about] for field in fields}
+    plain = {field: column for field, column in found.items() if any(isinstance(value, str | int | float) for value in column)}
+    return rows.join(pd.DataFrame(plain, index=rows.index))
 
 
 def fields_of(template: str) -> tuple[str, ...]:
     """Return the names in braces of a caption's template."""
-    return tuple(field for _, field, _, _ in Formatter().parse(template) if field)
+    return tuple(dict.fromkeys(field for _, field, _, _ in Formatter().parse(template) if field is not None))
 
 
 def measure(
@@ -63,6 +96,10 @@ def measure(
     labels : array, shape (N, [Z,] Y, X), or None
     catalogue : mapping
         N values for each column that the conditions read.
+
+    Notes
+    -----
+    A caption gives the columns that it looks up; its other fields are conditions themselves.
     """
     values: dict[str, Any] = {}
     for condition in conditions:
@@ -79,22 +116,14 @@ def measure(
                 values[condition.name] = np.array([np.count_nonzero(mask) / mask.size for mask in labels])
             case ScalarCondition():
                 values[condition.name] = np.asarray(catalogue[str(condition.column)], dtype=np.float64)
-    for condition in conditions:
-        if isinstance(condition, TextCondition):
-            told = {field: values[field] if field in values else catalogue[field] for field in fields_of(condition.template)}
-            rows = [{field: _word(column[i]) for field, column in told.items()} for i in range(len(images))]
-            values[condition.name] = [condition.template.format(**row) for row in rows]
-    return values
-
-
-def _word(value: Any) -> str:
-    return f"{value:.2g}" if isinstance(value, float) else str(value)
+    return values | {field: catalogue[field] for field in looked_up_by_captions(conditions)}
 
 
 def condition_problems(conditions: Sequence[Condition], channels: Sequence[str], labelled: bool, rows: pd.DataFrame) -> list[Problem]:
     """Return what keeps conditions from having a value: kinds ``unknown-channel``, ``no-labels``, ``unknown-column``, ``no-value``."""
     problems = [_problem(condition, channels, labelled, rows) for condition in conditions]
-    return [p for p in problems if p is not None]
+    fields = [_column_problem("conditions", field, rows, number=False, field=True) for field in looked_up_by_captions(conditions)]
+    return [p for p in (*problems, *fields) if p is not None]
 
 
 def _problem(condition: Condition, channels: Sequence[str], labelled: bool, rows: pd.DataFrame) -> Problem | None:
@@ -117,7 +146,14 @@ def _problem(condition: Condition, channels: Sequence[str], labelled: bool, rows
             return None
 
 
-def _column_problem(where: str, column: str | None, rows: pd.DataFrame, *, number: bool) -> Problem | None:
+def _column_problem(where: str, column: str | None, rows: pd.DataFrame, *, number: bool, field: bool = False) -> Problem | None:
+    if field and column not in rows:
+        known = ", ".join(map(str, rows.columns))
+        message = (
+            f"A caption has the field {{{column}}}, which is no condition, no column of the catalogue ({known}) "
+            "and nothing that the image files tell (acquisition.NAME). Give it in the source's table, or change the template."
+        )
+        return Problem(where, "unknown-field", message)
     if column not in rows:
         message = f"There is no column {column!r}; the catalogue has {', '.join(map(str, rows.columns))}. Give it in the source's table."
         return Problem(where, "unknown-column", message)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sciimg.errors import InputError, Problem
 from sciimg.patches.alike import alike_problems
 from sciimg.patches.cache import CACHE_BYTES, PixelCache, Pixels
-from sciimg.patches.conditions import columns_of, condition_problems, measure
+from sciimg.patches.conditions import columns_of, condition_problems, measure, with_acquisition
 from sciimg.patches.location import PatchLocation
 from sciimg.patches.places import Key, Place, Places
 from sciimg.patches.regions import Region, from_table
@@ -70,7 +70,8 @@ class PatchSource:
         self.min_foreground = min_foreground
         self.regions: list[Region] = from_table(regions, part)
         used = sorted({r.image for r in self.regions})
-        self._rows = collection.catalogue.set_index("id", drop=False).loc[used]
+        rows = collection.catalogue.set_index("id", drop=False).loc[used]
+        self._rows = with_acquisition(rows, self.conditions, lambda name: collection.volume(name).acquisition)
         if not used:
             raise InputError(Problem(part, "empty-part", f"Every part needs images; {part} has none. Add images or change the fractions."))
         if problems := alike_problems(self._rows, self.patch_shape):

@@ -212,10 +212,14 @@ class ImageCondition(Model):
     made: bool = Field(default=False, description="The given channels are made as well.")
 
 
-class TextCondition(Model):
-    """A caption per sample, made from columns of the catalogue and other conditions.
+ACQUISITION = "acquisition."  # begins a field of a caption that the image files tell
 
-    ``template`` names them in braces, e.g. ``"{stain} tissue, {level} stained"``.
+
+class TextCondition(Model):
+    """A caption per sample, made from other conditions, columns of the catalogue and acquisition metadata.
+
+    ``template`` names them in braces, e.g. ``"{stain} tissue, {level} stained, {acquisition.magnification} times"``. Numbers become words:
+    low, middle or high among the images of the training part.
     """
 
     kind: Literal["text"]

@@ -7,10 +7,12 @@ import difflib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from string import Formatter
 from typing import Any, Protocol, assert_never
 
 from sciimg.protocol.explain import closest
 from sciimg.protocol.models import (
+    ACQUISITION,
     ClassCondition,
     Condition,
     Gate,
@@ -27,6 +29,7 @@ from sciimg.protocol.models import (
     SplitByBlocks,
     SplitByColumn,
     StainSeparation,
+    TextCondition,
     ValidationPlan,
 )
 from sciimg.protocol.vocabulary import PHYSICS, Need, metrics, physics_of
@@ -179,6 +182,37 @@ def scalars_say_what_they_measure(parts: Parts) -> Iterator[Fault]:
             if condition.measure != measure and given:
                 message = f"The key {key!r} belongs to `measure: {measure}`; this is `measure: {condition.measure}`. Remove it."
                 yield ("conditions", i, key), "unused-key", message
+
+
+def captions_say_something(parts: Parts) -> Iterator[Fault]:
+    kinds = {c.name: c.kind for _, c in parts.conditions}
+    bare = [s.name for _, s in parts.sources if s.table is None]
+    for i, condition in parts.conditions:
+        if not isinstance(condition, TextCondition):
+            continue
+        place: KeyPath = ("conditions", i, "template")
+        example = 'e.g. template: "{stain} tissue, {level} stained"'
+        try:
+            pieces = [piece for piece in Formatter().parse(condition.template) if piece[1] is not None]
+        except ValueError:
+            yield place, "bad-template", f"A field stands between {{ and }}, {example}; got {condition.template!r}. Close the braces."
+            continue
+        if not pieces:
+            yield place, "no-field", f"A caption without a field is the same for all images; name what differs in braces, {example}."
+        for _, field, form, conversion in pieces:
+            if not field or form or conversion:
+                message = f"A field is the name of a condition or a column, or acquisition.NAME, and no more, {example}; got {field!r}."
+                yield place, "bad-template", message
+            elif (kind := kinds.get(field)) in ("mask", "image", "text"):
+                message = f"A caption cannot say {field!r}, a condition of kind {kind}. Name a scalar, a class or a column."
+                yield place, "unknown-field", message
+            elif kind is None and bare and "conditions" not in parts.faulty and not field.startswith(ACQUISITION):
+                message = (
+                    f"The caption reads {field!r}, which is no condition, so every source has a table with this column; "
+                    f"{', '.join(map(repr, bare))} has none. Add `table:` there, name a condition, or write "
+                    f"{{acquisition.NAME}} for what the files tell.{closest(field, kinds)}"
+                )
+                yield place, "needs-table", message
 
 
 def channels_exist(parts: Parts) -> Iterator[Fault]:
@@ -390,6 +424,7 @@ RULES: tuple[Callable[[Parts], Iterator[Fault]], ...] = (
     split_leaves_training_data,
     columns_have_a_table,
     scalars_say_what_they_measure,
+    captions_say_something,
     channels_exist,
     images_leave_something_to_make,
     preparation_fits_modality,

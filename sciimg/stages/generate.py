@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sciimg.errors import InputError, Problem
-from sciimg.protocol.models import GeneratedMasks, ImageCondition, MaskCondition, RecipePlan, Study
+from sciimg.protocol.models import GeneratedMasks, RecipePlan, Study
 
 if TYPE_CHECKING:
     from sciimg.augmenters.model_file import ModelCard
@@ -38,13 +38,16 @@ def generate_recipe(study: Study, plan: RecipePlan, model: Path, collection: Pat
         Folder to fill; what an interrupted attempt left is kept.
     """
     from sciimg.augmenters.model_file import read_card
+    from sciimg.augmenters.recipe import refuse_encoders
     from sciimg.generation.conditions import Conditions, channels_of, draw_conditions
     from sciimg.generation.generate import generate
+    from sciimg.patches.conditions import told_columns
     from sciimg.patches.source import PatchSource
     from sciimg.stages.ledger import log
     from sciimg.store import Collection
 
     card = read_card(model)
+    refuse_encoders(card.recipe)
     images, table, asked = Collection(collection), pd.read_parquet(regions), study.generate
     source = PatchSource(images, table, "train", study.patches.shape, study.conditions, study.patches.min_foreground)
     key = (study.digest, "generate", plan.name)
@@ -70,7 +73,7 @@ def generate_recipe(study: Study, plan: RecipePlan, model: Path, collection: Pat
     real = holdout.grid(limit=min(_PAIRS, study.validation.samples), seed_key=(*key, "paired"))
     real = real.take(np.flatnonzero(_seen(card, real.table)))
     about = [{"real_image": str(r["image"]), "real_origin": str(r["origin"])} for _, r in real.table.iterrows()]
-    names = [c.name for c in study.conditions if not isinstance(c, MaskCondition | ImageCondition)]
+    names = list(told_columns(study.conditions))
     if not (out / "paired").exists():
         told = _inside(card, real.table[names].reset_index(drop=True))
         groups = [str(g) for g in real.groups]
@@ -101,10 +104,12 @@ def _made_masks(study: Study, plan: GeneratedMasks, train: "PatchSource", unseen
 
 
 def _seen(card: "ModelCard", table: pd.DataFrame) -> NDArray[np.bool_]:
-    """Return which rows have classes that the model has seen: a rare one may be in the holdout alone."""
+    """Return which rows have classes and words that the model has seen: a rare one may be in the holdout alone."""
     seen = np.ones(len(table), dtype=bool)
     for category in card.conditions.classes:
         seen &= table[category.name].astype(str).isin(category.values).to_numpy()
+    if (text := card.conditions.text) is not None:
+        seen &= np.array([not text.unknown([caption]) for caption in text.captions(table)], dtype=bool)
     return seen
 
 

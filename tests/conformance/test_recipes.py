@@ -24,6 +24,7 @@ from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.recipes import RECIPES, get_recipe, summaries
 from sciimg.augmenters.system import Noise
 from sciimg.augmenters.training import fit
+from sciimg.errors import InputError
 from sciimg.protocol.models import Condition, ImageCondition
 
 IDS = [f"{name}-{dims}d" for name, dims in ROWS]
@@ -50,6 +51,17 @@ def test_trains_and_samples_whatever_the_company(name: str, dims: int, tmp_path:
     model = Augmenter.load(tmp_path / "model")
     told = source.draw(("told",), range(9))
     table = told.table.assign(**{s.name: told.table[s.name].clip(s.low, s.high) for s in model.conditions.scalars})
+    if not recipe.draws:
+        whole = model.features(told.images)
+        assert len(whole) == 9 and np.isfinite(whole).all() and np.ptp(whole, axis=0).any()
+        for rows in ([3], [0, 1, 2], [8, 5]):
+            at_their_places = told.images[:8].copy()
+            at_their_places[[row % 8 for row in rows]] = told.images[rows]
+            got = model.features(at_their_places)[[row % 8 for row in rows]]
+            assert np.array_equal(got, whole[rows])
+        with pytest.raises(InputError, match="draws-nothing"):
+            model.sample(told.labels, table, key=key, indices=range(9))
+        return
     image = split_channels(told, model.conditions)[1]
     whole = model.sample(told.labels, table, image, key=key, indices=range(9), steps=2)
     assert whole.shape == (9, *model.card.shape) and whole.dtype == np.uint16

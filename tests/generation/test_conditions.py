@@ -1,10 +1,22 @@
-import numpy as np
-from scipy import ndimage
-from textures import Textures
+import json
+from pathlib import Path
 
+import numpy as np
+import pytest
+from scipy import ndimage
+from systems.shrunk import shrunk
+from textures import CONDITIONS, Textures
+
+from sciimg.augmenters.augmenter import Augmenter
+from sciimg.augmenters.recipes import get_recipe
+from sciimg.augmenters.training import fit
+from sciimg.errors import InputError
 from sciimg.generation.conditions import draw_conditions
+from sciimg.generation.generate import generate
 from sciimg.generation.masks import bending, perturbed
+from sciimg.generation.request import requested
 from sciimg.randomness import generator
+from sciimg.store import Collection
 
 KEY = ("study", "generate")
 
@@ -68,3 +80,23 @@ def test_masks_are_bent_in_their_place_and_do_not_tear() -> None:
         moved = np.array(ndimage.center_of_mass(bent)) - 15.5
         assert ndimage.label(bent)[1] == 1 and np.abs(moved).max() < 2.5
         assert not np.array_equal(bent, ball) and 0.5 < bent.sum() / ball.sum() < 1.6
+
+
+def test_captions_are_made_of_what_is_asked_for(tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    fit(shrunk(get_recipe("text-ldm")), Textures(), Textures(part="calibration"), CONDITIONS, key=("k",), out=out, provenance={})
+    augmenter = Augmenter.load(out)
+    text = augmenter.conditions.text
+    made = requested(augmenter.card, 3, ["kind=dim", "level=high"], None, 0)
+    assert text.captions(made.table) == ["dim discs, high level"] * 3
+    drawn = requested(augmenter.card, 40, ["kind=dim"], None, 0)
+    assert set(text.captions(drawn.table)) == {f"dim discs, {word} level" for word in ("low", "middle", "high")}
+    written = requested(augmenter.card, 2, ["caption=bright discs"], None, 0)
+    assert text.captions(written.table) == ["bright discs"] * 2
+    with pytest.raises(InputError, match=r"'violet'.*bright, dim, discs.*unseen-word"):
+        requested(augmenter.card, 2, ["caption=violet discs"], None, 0)
+    with pytest.raises(InputError, match="level is said as low, middle, high; got 'vast'"):
+        requested(augmenter.card, 2, ["level=vast"], None, 0)
+    generate(out, tmp_path / "synthetic", draw_conditions(Textures(), range(2), KEY), seed=0, study=None, steps=1)
+    said = [json.loads(row)["condition"]["caption"] for row in Collection(tmp_path / "synthetic").catalogue["lineage"]]
+    assert said == text.captions(draw_conditions(Textures(), range(2), KEY).table)

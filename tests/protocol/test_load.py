@@ -76,6 +76,11 @@ BROKEN: list[tuple[str, str, str, str, str]] = [
     ("channel: dab}", "channel: dab, column: c}", "unused-key", "conditions[1].column", "Remove"),
     ("measure: channel-mean, channel: dab", "measure: column, column: c", "needs-table", "conditions[1].column", "'ihc'"),
     ("{kind: mask, name: mask}", "{kind: class, name: k, column: c}", "needs-table", "conditions[0].column", "Add `table:`"),
+    ("{kind: mask, name: mask}", "{kind: text, template: dark}", "no-field", "conditions[0].template", "name what differs in braces"),
+    ("{kind: mask, name: mask}", "{kind: text, template: '{dark'}", "bad-template", "conditions[0].template", "Close the braces"),
+    ("{kind: mask, name: mask}", "{kind: text, template: '{a:.2f}'}", "bad-template", "conditions[0].template", "and no more"),
+    ("{kind: mask, name: mask}", "{kind: text, template: '{caption}'}", "unknown-field", "conditions[0].template", "of kind text"),
+    ("{kind: mask, name: mask}", "{kind: text, template: '{dab-leve}'}", "needs-table", "conditions[0].template", "'dab-level'?"),
     ("{kind: scalar, name: dab-level", "{kind: scalar, name: mask", "duplicate-name", "conditions[1].name", "unique"),
     ("{kind: mask, name: mask}", "{kind: image, channels: [eosin]}", "unknown-channel", "conditions[0].channels", "haematoxylin, dab"),
     ("{kind: mask, name: mask}", "{kind: image, channels: [dab, haematoxylin]}", "nothing-to-make", "conditions[0].channels", "Leave out"),
@@ -135,6 +140,19 @@ def test_every_rule_names_its_place(old: str, new: str, kind: str, path: str, sa
     assert file == "s.yaml"
     assert "".join(rest).strip() == path
     assert 1 <= int(line) <= text.count("\n") + 1
+
+
+def test_a_caption_may_name_conditions_and_what_the_files_tell() -> None:
+    text = edited("{kind: mask, name: mask}", "{kind: text, template: '{dab-level} at {acquisition.magnification}'}")
+    assert [p for p in problems_or_none(text) if "template" in p.where] == []
+
+
+def problems_or_none(text: str) -> list[Problem]:
+    try:
+        parse_study(text.encode(), "s.yaml")
+    except StudyError as error:
+        return list(error.problems)
+    return []
 
 
 def test_a_line_is_the_line_of_the_key() -> None:

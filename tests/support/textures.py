@@ -14,6 +14,7 @@ CONDITIONS = (
     MaskCondition(kind="mask"),
     ScalarCondition(kind="scalar", name="level", measure="channel-mean", channel="a"),
     ClassCondition(kind="class", name="kind", column="kind"),
+    TextCondition(kind="text", template="{kind} discs, {level} level"),
 )
 CAPTION = TextCondition(kind="text", template="{kind} discs")
 

@@ -8,7 +8,7 @@ from sciimg.augmenters.settings import Settings
 
 
 class UNetBackbone(Settings):
-    """Small residual UNet, 2D or 3D; condition maps are concatenated, time and vector modulate each block (FiLM)."""
+    """Small residual UNet, 2D or 3D; condition maps are concatenated, time, vector and captions modulate each block (FiLM)."""
 
     kind: Literal["unet"] = "unet"
     widths: tuple[int, ...] = (64, 128)
@@ -198,7 +198,18 @@ class TranslatorBackbone(Settings):
         return max(len(self.widths), len(self.critic) - 1)
 
 
+class ViTBackbone(Settings):
+    """Vision transformer, 2D or 3D: patches as words."""
+
+    kind: Literal["vit"] = "vit"
+    halvings: int = Field(default=3, ge=0, description="A patch is what so many halvings of the grid make one point of.")
+    width: int = Field(default=96, gt=0)
+    depth: int = Field(default=4, gt=0)
+
+
 PairSettings = ConvNetBackbone | DCGANBackbone | ProgressiveBackbone | StyleBackbone | StackedBackbone
 FieldSettings = UNetBackbone | PlanesBackbone | DiTBackbone
 TokenSettings = TransformerBackbone | PixelCNNBackbone
-BackboneSettings = Annotated[FieldSettings | TokenSettings | PairSettings | TranslatorBackbone | NoBackbone, Field(discriminator="kind")]
+BackboneSettings = Annotated[
+    FieldSettings | TokenSettings | PairSettings | TranslatorBackbone | ViTBackbone | NoBackbone, Field(discriminator="kind")
+]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sciimg.augmenters.backbones.layers import Block, Down, Embedding, Up, conv, memory_format, norm
 from sciimg.augmenters.backbones.pyramid import block_means
 from sciimg.augmenters.backbones.settings import UNetBackbone
+from sciimg.augmenters.conditioning.text import CrossAttention
 from sciimg.augmenters.grid import Step
 from sciimg.augmenters.system import Condition, FieldNetwork, FieldSizes
 
@@ -20,10 +21,11 @@ Change = Callable[[int, Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The condition as the blocks hear it: one vector a sample, and the maps of every level (None where they are not modulated)."""
+    """The condition as the blocks hear it: one vector a sample, the maps of every level (None where they are not modulated), and words."""
 
     vector: Tensor
     maps: tuple[Tensor | None, ...]
+    words: tuple[Tensor, Tensor] | None = None
 
 
 class Descent(nn.Module):
@@ -71,6 +73,8 @@ class UNet(FieldNetwork):
     settings : UNetBackbone
     mask : {"concat", "spade"}
         Whether the label maps stand beside the input, or modulate every block at every level.
+    text : Module, optional
+        Encoder of captions, with ``settings.features`` features: (N, T) → features (N, 1 + T, F) and which are told.
 
     Notes
     -----
@@ -82,12 +86,17 @@ class UNet(FieldNetwork):
     2019, doi:10.1109/CVPR.2019.00244.
     """
 
-    def __init__(self, sizes: FieldSizes, settings: UNetBackbone, mask: Literal["concat", "spade"] = "concat") -> None:
+    def __init__(
+        self, sizes: FieldSizes, settings: UNetBackbone, mask: Literal["concat", "spade"] = "concat", text: nn.Module | None = None
+    ) -> None:
         super().__init__()
         dims, widths = sizes.dims, settings.widths
         modulating = sizes.masks if mask == "spade" else 0
         self.dims, self.steps, self.modulated = dims, sizes.steps, bool(modulating)
         self.embed = Embedding(sizes.vector, settings.features)
+        self.text = text
+        attentive = widths if self.text is not None and sizes.attend else ()
+        self.attend = nn.ModuleList(CrossAttention(dims, width, settings.features) for width in attentive)
         self.descent = Descent(sizes, settings, sizes.maps - modulating, modulating)
         self.ascent = nn.ModuleList(
             _blocks(dims, width, depth, settings, modulating) for width, depth in zip(widths[:-1], settings.blocks[:-1], strict=True)
@@ -102,8 +111,11 @@ class UNet(FieldNetwork):
         return self.ascend(self.descend(x, condition, told), told)
 
     def tell(self, time: Tensor, condition: Condition) -> Told:
-        vector = self.embed(condition.vector, condition.keep, time)
-        return Told(vector, _pyramid(condition.maps, self.steps) if self.modulated else (None,) * (len(self.steps) + 1))
+        vector, words = self.embed(condition.vector, condition.keep, time), None
+        if self.text is not None and condition.tokens is not None:
+            words = self.text(condition.tokens)
+            vector = vector + words[0][:, 0]
+        return Told(vector, _pyramid(condition.maps, self.steps) if self.modulated else (None,) * (len(self.steps) + 1), words)
 
     def beside(self, x: Tensor, condition: Condition) -> Tensor:
         """Return the input of the way down: ``x`` and what is told beside it."""
@@ -111,8 +123,20 @@ class UNet(FieldNetwork):
         return torch.cat([x, told], dim=1).contiguous(memory_format=memory_format(self.dims))
 
     def descend(self, x: Tensor, condition: Condition, told: Told, change: Change | None = None) -> list[Tensor]:
-        features: list[Tensor] = self.descent(self.beside(x, condition), told, change)
+        features: list[Tensor] = self.descent(self.beside(x, condition), told, self._heard(told, change))
         return features
+
+    def _heard(self, told: Told, change: Change | None) -> Change | None:
+        """Let every level of the way down look at the words of a caption, before a side network changes it."""
+        words = told.words
+        if words is None or not len(self.attend):
+            return change
+
+        def heard(level: int, h: Tensor) -> Tensor:
+            h = self.attend[level](h, words)
+            return h if change is None else change(level, h)
+
+        return heard
 
     def ascend(self, features: list[Tensor], told: Told, change: Change | None = None) -> Tensor:
         """Return the field for the features of the way down."""

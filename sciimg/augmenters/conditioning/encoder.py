@@ -1,5 +1,6 @@
 """Labels and a table of values → the tensors of :class:`sciimg.augmenters.system.Condition`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,9 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from sciimg.augmenters.conditioning.captions import TextSchema, words_of
 from sciimg.augmenters.conditioning.maps import condition_maps
-from sciimg.augmenters.conditioning.schema import ConditionSchema, TextSchema, words_of
+from sciimg.augmenters.conditioning.schema import ConditionSchema
 from sciimg.augmenters.system import Condition
 
 
@@ -45,12 +47,15 @@ def encode_condition(
     columns.append(np.zeros((n, schema.symmetry), np.float32) if symmetry is None else symmetry)
     maps = condition_maps(labels, schema.mask) if schema.mask is not None and labels is not None else np.zeros((n, 0, *shape), np.float32)
     image = torch.from_numpy(schema.image.scale.forward(source)) if schema.image is not None and source is not None else None
-    tokens = None if schema.text is None else torch.from_numpy(_tokens(schema.text, table[schema.text.name].astype(str)))
+    tokens = None if schema.text is None else torch.from_numpy(numbered(schema.text, schema.text.captions(table)))
     return Condition(torch.from_numpy(maps), torch.from_numpy(np.concatenate(columns, axis=1)), torch.ones(n, 1), image, tokens)
 
 
-def _tokens(schema: TextSchema, captions: "pd.Series[str]") -> NDArray[np.int64]:
-    """Number the words of captions; words that training never saw are left out, because nothing is known of them."""
+def numbered(schema: TextSchema, captions: Sequence[str]) -> NDArray[np.int64]:
+    """Return captions as numbers of words, shape (N, length), 0 behind the last; words that training never saw are left out.
+
+    Only what early stopping looks at may have such words: :meth:`ConditionSchema.check` refuses them in what is asked for.
+    """
     number = {word: i for i, word in enumerate(schema.words, start=1)}
     out = np.zeros((len(captions), schema.length), np.int64)
     for row, caption in zip(out, captions, strict=True):

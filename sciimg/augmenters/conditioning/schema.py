@@ -1,6 +1,5 @@
 """What a model was told while it learned: the conditions, their ranges and categories. Written beside the weights; no torch here."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
+from sciimg.augmenters.conditioning.captions import TextSchema, learn_text
 from sciimg.augmenters.intensity import IntensityScale, learn_scale
 from sciimg.augmenters.settings import Settings
 from sciimg.errors import InputError, Problem
@@ -65,14 +65,6 @@ class ImageSchema(Settings):
         return () if self.made else self.channels
 
 
-class TextSchema(Settings):
-    """Captions as seen in training: their words, numbered from 1, and how many a caption may have."""
-
-    name: str
-    words: tuple[str, ...]
-    length: int
-
-
 class ConditionSchema(Settings):
     """Everything needed to turn labels, a table and source images into tensors, and to refuse what was never seen."""
 
@@ -106,7 +98,7 @@ class ConditionSchema(Settings):
         Raises
         ------
         InputError
-            Kinds ``no-mask``, ``no-source``, ``not-finite``, ``unseen-class``, ``missing-condition``, ``out-of-range``.
+            Kinds ``no-mask``, ``no-source``, ``not-finite``, ``unseen-class``, ``unseen-word``, ``missing-condition``, ``out-of-range``.
         """
         problems = [*self._mask_problems(labels)]
         if self.image is not None and source is None:
@@ -116,8 +108,9 @@ class ConditionSchema(Settings):
         elif self.image is not None and source is not None and not np.isfinite(source).all():
             message = "The source images hold NaN or infinity. Ingest them again, or leave them out."
             problems.append(Problem(self.image.name, "not-finite", message))
-        captions = [self.text.name] if self.text else []
-        for name in [*(s.name for s in self.scalars), *(c.name for c in self.classes), *captions]:
+        missing = self.text.lacks(table) if self.text else []
+        known = [*(s.name for s in self.scalars), *(c.name for c in self.classes)]
+        for name in dict.fromkeys([*known, *missing]):
             if name not in table:
                 problems.append(Problem(name, "missing-condition", f"The model was trained with condition {name!r}; give a value for it."))
         for scalar in self.scalars:
@@ -129,6 +122,8 @@ class ConditionSchema(Settings):
                 if unseen:
                     message = f"Values {unseen} were never seen in training; the model knows {list(category.values)}."
                     problems.append(Problem(category.name, "unseen-class", message))
+        if self.text is not None and not problems:  # a wrong value would be told again as a wrong word
+            problems += self.text.problems(self.text.captions(table))
         if problems:
             raise InputError(problems)
 
@@ -207,19 +202,8 @@ def learn_schema(
             case ImageCondition(name=name, channels=channels, made=made):
                 given = [patches.channels.index(channel) for channel in channels]
                 parts["image"] = ImageSchema(name=name, scale=learn_scale(patches.images[:, given], channels), made=made)
-            case TextCondition(name=name):
-                parts["text"] = learn_text(name, patches.table[name].astype(str))
+            case TextCondition(name=name, template=template):
+                parts["text"] = learn_text(name, template, patches.table)
     if problems:
         raise InputError(problems)
     return ConditionSchema(**parts)
-
-
-def learn_text(name: str, captions: "pd.Series[str]") -> TextSchema:
-    """Return the words of captions in order of the alphabet, and the length of the longest."""
-    split = [words_of(caption) for caption in captions]
-    return TextSchema(name=name, words=tuple(sorted({word for words in split for word in words})), length=max(map(len, split)))
-
-
-def words_of(caption: str) -> list[str]:
-    """Return the words of a caption: lower case, cut at blanks and punctuation, signs of numbers kept."""
-    return re.findall(r"[-+]?\w+(?:\.\w+)*", caption.lower())

@@ -23,7 +23,12 @@ class Conditioning(Settings):
     image: Literal["concat", "tokens"] = Field(
         default="concat", description="Beside the input, place by place; or as attention tokens that say what it looks like, not where."
     )
-    text: Literal["pooled", "tokens"] = "pooled"
+    text: Literal["pooled", "cross-attention", "tokens"] = Field(
+        default="pooled", description="One vector, word by word, or tokens before those of the image."
+    )
+    text_encoder: str = Field(
+        default="own", description="own: a small transformer, trained along; else open_clip:MODEL:WEIGHTS or transformers:NAME_OR_FOLDER."
+    )
     drop: float = Field(default=0.1, ge=0, lt=1)
 
     def listed(self) -> dict[str, str]:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from sciimg.augmenters.backbones.settings import ViTBackbone
 from sciimg.augmenters.settings import Schedule, Settings
 
 
@@ -158,8 +159,42 @@ class CycleProcess(Settings):
     buffer: int = Field(default=50, gt=0, description="Earlier samples that the discriminator is shown again (Shrivastava 2017).")
 
 
+class ContrastiveProcess(Settings):
+    """Images and their captions drawn together (Radford 2021); an encoder."""
+
+    kind: Literal["contrastive"] = "contrastive"
+    embedding: int = Field(default=32, gt=0, description="Length of the vectors that images and captions become.")
+    words_width: int = Field(default=64, gt=0, description="Features of a word.")
+    image_encoder: str = Field(
+        default="own",
+        description="own: the backbone; else torchvision:MODEL:WEIGHTS or radimagenet:WEIGHTS, frozen, 2D.",
+    )
+
+
+class MaskedProcess(Settings):
+    """Hidden patches told from the others (He 2022); an encoder."""
+
+    kind: Literal["masked"] = "masked"
+    hidden: float = Field(default=0.75, gt=0, lt=1, description="Share of patches that are hidden.")
+    decoder_depth: int = Field(default=2, gt=0)
+
+
+class UnclipProcess(Settings):
+    """Caption → embedding of an image → image, on top of contrastive towers (Ramesh 2022)."""
+
+    kind: Literal["unclip"] = "unclip"
+    contrastive: ContrastiveProcess = ContrastiveProcess()
+    contrastive_training: Schedule
+    encoder: ViTBackbone = ViTBackbone()
+    prior_training: Schedule
+    prior_width: int = Field(default=128, gt=0)
+    path: FlowProcess = FlowProcess()
+
+
 TokenSettings = AutoregressiveProcess | NextScaleProcess
 TranslationSettings = TranslationProcess | CycleProcess
+TextSettings = ContrastiveProcess | MaskedProcess | UnclipProcess
 ProcessSettings = Annotated[
-    GaussianSettings | CascadeProcess | AdversarialProcess | VAEProcess | TokenSettings | TranslationSettings, Field(discriminator="kind")
+    GaussianSettings | CascadeProcess | AdversarialProcess | VAEProcess | TokenSettings | TranslationSettings | TextSettings,
+    Field(discriminator="kind"),
 ]

@@ -18,12 +18,13 @@ SamplerName = Literal[
     "one-step",
     "next-token",
     "next-scale",
+    "none",
 ]
 Grid = Literal["uniform", "karras", "logsnr"]
 
 
 class SamplerSettings(Settings):
-    """How samples are drawn: solver, number of steps, guidance strength (1 is none)."""
+    """How samples are drawn: solver, number of steps, guidance strength (1 is none); an encoder draws nothing and has none."""
 
     name: SamplerName = "heun"
     steps: int = Field(default=12, gt=0)

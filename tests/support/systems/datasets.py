@@ -73,6 +73,7 @@ class Cut:
         labels = np.stack([self.labels[self._box(place)] for place in places])
         table = pd.DataFrame({"image": "one", "origin": [json.dumps(place) for place in places]})
         table["level"] = images[:, -1].reshape(len(places), -1).mean(1, dtype=np.float64)
+        table["cover"] = (labels > 0).reshape(len(places), -1).mean(1)
         groups = np.array(["-".join(str(x // n) for x, n in zip(place, self.patch_shape, strict=True)) for place in places])
         return PatchSet(images, labels, groups, table, self.spacing, self.channels, self.kind)  # type: ignore[arg-type]
 
@@ -337,6 +338,15 @@ def translation(dims: int) -> Dataset | None:
     return tissue_stains() if dims == 2 else brain_contrasts("gm")
 
 
+def captions(dims: int) -> Dataset | None:
+    """The default images with captions of two measured numbers."""
+    data = default(dims)
+    what = ("{cover} nuclei", "{level} stain") if dims == 2 else ("{cover} tissue", "{level} signal")
+    caption = TextCondition(kind="text", template=", ".join(what))
+    cover = ScalarCondition(kind="scalar", name="cover", measure="foreground-fraction")
+    return None if data is None else replace(data, conditions=(*data.conditions, cover, caption))
+
+
 DATASETS: MappingProxyType[str, Callable[[int], Dataset | None]] = MappingProxyType(
     {
         "captioned": captioned,
@@ -346,6 +356,7 @@ DATASETS: MappingProxyType[str, Callable[[int], Dataset | None]] = MappingProxyT
         "described": described,
         "contrasts": contrasts,
         "translation": translation,
+        "captions": captions,
     }
 )
 """Data by name, as a recipe's measure asks for them; a function of the number of dimensions."""

@@ -2,7 +2,7 @@
 
 from types import MappingProxyType
 
-from . import adversarial, autoencoders, cascade, common, control, diffusion, latent, physics, tokens, translation
+from . import adversarial, autoencoders, cascade, common, control, diffusion, latent, physics, text, tokens, translation
 from .subject import Measure
 
 _FAMILIES = (
@@ -14,6 +14,7 @@ _FAMILIES = (
     diffusion,
     latent,
     physics,
+    text,
     tokens,
     translation,
 )

@@ -61,7 +61,7 @@ def run(name: str, dims: int, folder: Path, told: int = 32, training: int = 128)
     }
     impostors = {who: _value(measure(answerer, subject)) for who, answerer in answerers.items()}
     good = recipe.reach.passed(value, dims) and not any(recipe.reach.passed(v, dims) for v in impostors.values())
-    shown = trained.sample(subject.told.labels[:8], subject.told.table[:8], _head(subject.given_of(subject.told)))  # type: ignore[index]
+    shown = _shown(trained, subject)
     return Row(
         recipe.systems[0],
         name,
@@ -75,6 +75,14 @@ def run(name: str, dims: int, folder: Path, told: int = 32, training: int = 128)
         shown,
         subject.made_of(subject.told)[:8],
     )
+
+
+def _shown(trained: Trained, subject: Subject) -> NDArray[Any] | None:
+    """Return samples; of an encoder, what it fills in."""
+    told = subject.told.take(list(range(8)))
+    if not subject.recipe.draws:
+        return trained.reconstruct(subject.made_of(told))
+    return trained.sample(told.labels, told.table, subject.given_of(told))
 
 
 def _trained(recipe: Recipe, subject: Subject, out: Path) -> Trained:
@@ -93,10 +101,6 @@ def _untrained(recipe: Recipe) -> Recipe:
         return changed | {"steps": 1, "learning_rate": 1e-12} if "learning_rate" in data else changed
 
     return Recipe.model_validate(still(recipe.model_dump()))
-
-
-def _head(images: NDArray[Any] | None) -> NDArray[Any] | None:
-    return None if images is None else images[:8]
 
 
 def _value(value: float | None) -> float | None:

@@ -15,6 +15,9 @@ SMALL = {  # never more than this
     "codes": 16,
     "depth": 2,
     "residual_blocks": 1,
+    "prior_width": 16,
+    "words_width": 8,
+    "embedding": 8,
 }
 WIDTHS = ("widths", "generator", "discriminator", "top", "critic")  # one width a level
 
