@@ -188,7 +188,7 @@ RECIPES = (
         "classifier-guidance",
         ("Classifier guidance",),
         DiffusionProcess(predict="v", classifier=NoisyClassifier(training=Schedule(steps=400, batch=16, learning_rate=1e-3))),
-        SamplerSettings(name="ddim", steps=25, guidance=2.0, guidance_interval=(0.0, 20.0)),
+        SamplerSettings(name="ddim", steps=25, guidance=8.0, guidance_interval=(0.0, 20.0)),
         ("Dhariwal & Nichol 2021, arXiv:2105.05233",),
         Reach(
             measure="guidance-obedience",
