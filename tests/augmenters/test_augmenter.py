@@ -10,6 +10,7 @@ from safetensors.numpy import load_file, save_file
 from textures import Textures
 
 from sciimg.augmenters.augmenter import Augmenter
+from sciimg.augmenters.samplers.solvers import SAMPLERS
 from sciimg.errors import InputError
 from tests.augmenters.test_training import small, train
 
@@ -62,7 +63,7 @@ def request_for(model: Augmenter, n: int):
     return told.labels, told.table.assign(level=told.table["level"].clip(scalar.low, scalar.high))
 
 
-@pytest.mark.parametrize("sampler", ["euler", "heun", "ddim", "ancestral"])
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
 def test_every_sampler_runs_and_guidance_matters(flat: Path, sampler: str) -> None:
     model = Augmenter.load(flat)
     labels, table = request_for(model, 2)

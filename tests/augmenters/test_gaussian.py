@@ -12,6 +12,7 @@ from torch import Tensor
 from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.processes.classifier import Classifier
 from sciimg.augmenters.processes.gaussian import GaussianProcess
+from sciimg.augmenters.processes.reflow import scale_error
 from sciimg.augmenters.processes.settings import DiffusionProcess, EDMProcess, FlowProcess, GaussianSettings, ScoreProcess
 from sciimg.augmenters.recipes import get_recipe
 from sciimg.augmenters.samplers.settings import SamplerSettings
@@ -240,6 +241,16 @@ def test_a_student_learns_what_its_teacher_makes_and_the_teacher_stays(tmp_path:
     teacher = flow.system.process
     assert isinstance(teacher, GaussianProcess)
     assert all(torch.equal(a, b) for a, b in zip(teacher.network.parameters(), process.network.parameters(), strict=True))
+
+
+def test_the_error_of_scales_sees_texture_that_plain_squares_do_not() -> None:
+    generator = torch.Generator().manual_seed(0)
+    large = torch.randn(4, 1, 2, 2, generator=generator).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    data = large + 0.05 * torch.randn(4, 1, 16, 16, generator=generator)
+    assert float(scale_error(data, data)) == 0
+    assert float((large - data).square().mean() / data.var()) < 0.01 and float(scale_error(large, data)) > 0.4
+    odd = torch.randn(2, 1, 5, 3, 7, generator=generator)
+    assert float(scale_error(odd + 2, odd)) == pytest.approx(4, rel=1e-5)
 
 
 def test_reflow_trains_the_flow_and_keeps_the_one_before(tmp_path: Path) -> None:

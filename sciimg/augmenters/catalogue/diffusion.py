@@ -140,7 +140,7 @@ RECIPES = (
         EDMProcess(),
         SamplerSettings(name="heun", steps=10, grid="karras"),
         (_EDM,),
-        Reach(measure="kid", at_most=0.3, options=_SHORT, options_3d=_SHORT_3D),
+        Reach(measure="kid-over-real", at_most=5.0, options=_SHORT, options_3d=_SHORT_3D),
     ),
     _pixels(
         "score-vp",
@@ -188,7 +188,7 @@ RECIPES = (
         "classifier-guidance",
         ("Classifier guidance",),
         DiffusionProcess(predict="v", classifier=NoisyClassifier(training=Schedule(steps=400, batch=16, learning_rate=1e-3))),
-        SamplerSettings(name="ddim", steps=25, guidance=2.0, guidance_interval=(0.0, 20.0)),
+        SamplerSettings(name="ddim", steps=25, guidance=8.0, guidance_interval=(0.0, 20.0)),
         ("Dhariwal & Nichol 2021, arXiv:2105.05233",),
         Reach(
             measure="guidance-obedience",

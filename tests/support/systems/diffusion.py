@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from sciimg.augmenters.conditioning.encoder import encode_condition
 from sciimg.augmenters.processes.gaussian import GaussianProcess
 
-from .common import kid, mask_obedience, scalar_obedience
-from .subject import Answerer, Measure, Subject
+from .common import _mmd as squared_mmd
+from .common import features, mask_obedience, scalar_obedience
+from .subject import Answerer, Measure, Subject, asked
 
 _TEACHER_STEPS = 25
 _SHOWN = 8  # images that are encoded
@@ -69,24 +70,34 @@ def _neighbours(code: NDArray[Any]) -> float:
 
 
 def few_steps(answerer: Answerer, subject: Subject) -> float | None:
-    """KID of the recipe's own sampler over that of 25 Euler steps of the flow it was taught by; None where it is poor.
+    """KID of the recipe's own sampler over that of 25 Euler steps of the flow that it was taught by.
 
-    Both in units of the blurred mean's distance.
+    No teacher counts as better than the training images are; None where there is no teacher, or where neither is anything like the data.
     """
     if answerer.model is None:
-        return None  # there is no teacher to compare with
+        return None
 
     def with_teacher(*args: Any, **how: Any) -> NDArray[Any]:
         return answerer.sample(*args, sampler="euler", steps=_TEACHER_STEPS, **how)
 
-    few, many = kid(answerer, subject), kid(_Sampled(answerer, with_teacher), subject)
+    few, many = kid_over_real(answerer, subject), kid_over_real(_Sampled(answerer, with_teacher), subject)
     if few is None or many is None or few > _WORTHLESS:
         return None
-    return few / max(many, _EQUAL)
+    return few / max(many, 1.0)
 
 
-_WORTHLESS = 0.5  # of the blurred mean's distance
-_EQUAL = 0.02  # distances below this are those of real images from one another
+_WORTHLESS = 100.0  # times as far from unseen images as training images are
+
+
+def kid_over_real(answerer: Answerer, subject: Subject) -> float | None:
+    """KID of wavelet features from unseen images, in units of that of the training images: 1 is as good as real ones of another place."""
+    made = asked(answerer, subject)
+    if made is None:
+        return None
+    real = features(subject.made_of(subject.told))
+    scale = real.std(0) + 1e-9
+    own, other = (squared_mmd(real / scale, features(x) / scale) for x in (made[0], subject.made_of(subject.training)))
+    return own / max(other, 1.0)  # the kernel has the size of 1 there; less is noise of the estimate
 
 
 class _Sampled:
@@ -116,4 +127,9 @@ def guidance_obedience(answerer: Answerer, subject: Subject) -> float | None:
     return whole
 
 
-MEASURES: dict[str, Measure] = {"round-trip": round_trip, "few-steps": few_steps, "guidance-obedience": guidance_obedience}
+MEASURES: dict[str, Measure] = {
+    "round-trip": round_trip,
+    "few-steps": few_steps,
+    "kid-over-real": kid_over_real,
+    "guidance-obedience": guidance_obedience,
+}
