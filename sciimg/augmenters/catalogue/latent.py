@@ -46,7 +46,7 @@ RECIPES = (
         cites=("Song et al. 2023, arXiv:2303.01469", "Song & Dhariwal 2023, arXiv:2310.14189", _LATENT_DIFFUSION, _RECTIFIED_FLOW),
         reach=Reach(
             measure="sharpness",
-            at_least=0.5,
+            at_least=0.25,
             options={"training.steps": 50, "training.batch": 16, "space.consistency.training.steps": 250} | _STAGE_1_OPTIONS,
             options_3d={"training.batch": 4, "space.consistency.training.steps": 150} | _STAGE_1_OPTIONS_3D,
         ),
