@@ -36,9 +36,7 @@ RECIPES = (
         systems=("consistency decoder", "DALL-E 3 decoder"),
         space=KLSpace(
             training=_STAGE_1,
-            consistency=ConsistencyDecoder(
-                training=Schedule(steps=600, batch=16, learning_rate=1e-3, warmup=30, ema=0.99, precision="fp32")
-            ),
+            consistency=ConsistencyDecoder(training=Schedule(steps=600, batch=16, learning_rate=1e-3, warmup=30, ema=0.99)),
         ),
         process=FlowProcess(),
         backbone=_UNET,
@@ -48,8 +46,8 @@ RECIPES = (
         cites=("Song et al. 2023, arXiv:2303.01469", "Song & Dhariwal 2023, arXiv:2310.14189", _LATENT_DIFFUSION, _RECTIFIED_FLOW),
         reach=Reach(
             measure="sharpness",
-            at_least=0.5,
-            options={"training.steps": 50, "training.batch": 16, "space.consistency.training.steps": 300} | _STAGE_1_OPTIONS,
+            at_least=0.25,
+            options={"training.steps": 50, "training.batch": 16, "space.consistency.training.steps": 250} | _STAGE_1_OPTIONS,
             options_3d={"training.batch": 4, "space.consistency.training.steps": 150} | _STAGE_1_OPTIONS_3D,
         ),
     ),

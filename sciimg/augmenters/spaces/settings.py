@@ -38,8 +38,8 @@ class ELBO(Settings):
 class ConsistencyDecoder(Settings):
     """Draw what the latent leaves undetermined with a consistency model (Song et al. 2023), given what the plain decoder says."""
 
-    width: int = Field(default=48, gt=0)
-    blocks: int = Field(default=4, gt=0, description="Residual blocks, on the grid of the first halving.")
+    width: int = Field(default=32, gt=0)
+    blocks: int = Field(default=3, gt=0, description="Residual blocks, on the grid of the first halving.")
     evaluations: int = Field(default=2, gt=0, description="Evaluations of the network in a draw; 1 is a single step from noise.")
     training: Schedule
 
