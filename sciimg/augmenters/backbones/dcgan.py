@@ -55,7 +55,7 @@ class DCGenerator(PointGenerator):
         )
         self.leave = conv(dims, widths[-1], sizes.channels * fold)
         for layer, step in zip((*self.grow, self.leave), reversed(self.steps), strict=True):
-            start_even(layer, math.prod(step))  # type: ignore[arg-type]
+            start_even(layer, math.prod(step))
         self.to(memory_format=memory_format(dims))  # type: ignore[call-overload]
 
     def noise_shapes(self, grid: Sequence[int]) -> list[tuple[int, ...]]:

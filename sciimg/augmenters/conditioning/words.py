@@ -34,7 +34,8 @@ class Words(nn.Module):
     def sentence(self, tokens: Tensor) -> Tensor:
         """Return the mean over the words of each caption, shape (N, features); zero for a caption of no words."""
         told = (tokens > 0).sum(1, keepdim=True).clamp_min(1)
-        return self(tokens).sum(1) / told
+        mean: Tensor = self(tokens).sum(1) / told
+        return mean
 
 
 class WordAttention(nn.Module):
@@ -60,10 +61,12 @@ class WordAttention(nn.Module):
         told = (tokens > 0).unsqueeze(1)
         likeness = self.query(places) @ self.words(tokens).transpose(1, 2) / self.query.out_features**0.5
         likeness = likeness.float().masked_fill(~told, torch.finfo(torch.float32).min)
-        return likeness.softmax(2) * told
+        weights: Tensor = likeness.softmax(2) * told
+        return weights
 
     def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
         """Return ``x``, shape (N, channels, [Z,] Y, X), with what its places found in the captions (N, T)."""
         places = x.flatten(2).transpose(1, 2)
         found = self.weights(places, tokens) @ self.words(tokens).float()
-        return x + self.value(found).transpose(1, 2).reshape(x.shape)
+        out: Tensor = x + self.value(found).transpose(1, 2).reshape(x.shape)
+        return out
