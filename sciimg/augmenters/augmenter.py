@@ -14,6 +14,7 @@ from sciimg.augmenters.build import build
 from sciimg.augmenters.conditioning.encoder import encode_condition
 from sciimg.augmenters.conditioning.schema import ConditionSchema
 from sciimg.augmenters.model_file import ModelCard, model_digest, read_card, read_weights
+from sciimg.augmenters.processes.adversarial import AdversarialProcess
 from sciimg.augmenters.samplers.settings import SamplerSettings
 from sciimg.augmenters.system import Noise, System
 from sciimg.errors import InputError, Problem
@@ -61,13 +62,16 @@ class Augmenter:
         Raises
         ------
         InputError
-            Kind ``unknown-sampler``: the recipe's process cannot use it.
+            Kinds ``unknown-sampler``, ``bad-option``: the recipe's process cannot use it.
         """
         own = self.card.recipe.sampler
         known = self.system.process.samplers
         if name is not None and name not in known:
             message = f"Recipe {self.card.recipe.name!r} is sampled by {', '.join(known)}; got {name!r}."
             raise InputError(Problem("sampler", "unknown-sampler", message))
+        if truncation is not None and not isinstance(self.system.process, AdversarialProcess):
+            message = f"Only adversarial recipes can truncate their noise; {self.card.recipe.name!r} cannot. Leave truncation out."
+            raise InputError(Problem("sampler.truncation", "bad-option", message))
         changes = {"name": name, "steps": steps, "guidance": guidance, "truncation": truncation}
         return SamplerSettings.model_validate(own.model_dump() | {k: v for k, v in changes.items() if v is not None})
 

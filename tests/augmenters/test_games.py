@@ -3,10 +3,13 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from systems.shrunk import shrunk
 from torch import nn
 
+from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.backbones.dcgan import DCGenerator
 from sciimg.augmenters.backbones.opponents import truncated
 from sciimg.augmenters.backbones.settings import DCGANBackbone
@@ -14,6 +17,7 @@ from sciimg.augmenters.processes.games import Loss, fooled, lipschitz_penalty, o
 from sciimg.augmenters.recipes import get_recipe
 from sciimg.augmenters.system import Condition, FieldSizes
 from sciimg.augmenters.training import fit
+from sciimg.errors import InputError
 from tests.support.textures import CONDITIONS, Textures
 
 
@@ -149,6 +153,22 @@ def test_truncation_makes_samples_alike() -> None:
     with torch.no_grad():
         spreads = [float(generator(noise, told, truncation=t).std(0).mean()) for t in (0.1, 0.5, 1.0)]
     assert spreads == sorted(spreads) and spreads[0] < 0.6 * spreads[2]
+
+
+def test_only_a_game_truncates(tmp_path: Path) -> None:
+    """A model of another process says so; a game's samples change."""
+    source = Textures((16, 16))
+    table = source.draw(("ask",), range(3)).table
+    for name in ("pixel-flow", "dcgan"):
+        fit(shrunk(get_recipe(name)), source, source, (), key=("study",), out=tmp_path / name, provenance={})
+        model = Augmenter.load(tmp_path / name)
+        ask = {"key": ("k",), "indices": range(3)}
+        if name == "pixel-flow":
+            with pytest.raises(InputError, match="Leave truncation out"):
+                model.sample(None, table, **ask, truncation=0.5)  # type: ignore[arg-type]
+        else:
+            whole, near = (model.sample(None, table, **ask, truncation=t) for t in (1.0, 0.2))  # type: ignore[arg-type]
+            assert not np.array_equal(whole, near)
 
 
 # ---------------------------------------------------------------- the loop
