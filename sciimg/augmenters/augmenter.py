@@ -16,6 +16,7 @@ from sciimg.augmenters.conditioning.encoder import encode_condition
 from sciimg.augmenters.conditioning.schema import ConditionSchema
 from sciimg.augmenters.device import enough_memory, usable
 from sciimg.augmenters.model_file import ModelCard, model_digest, read_card, read_weights
+from sciimg.augmenters.processes.adversarial import AdversarialProcess
 from sciimg.augmenters.recipe import refuse_encoders
 from sciimg.augmenters.samplers.settings import SamplerSettings
 from sciimg.augmenters.spaces.settings import KLSpace
@@ -77,7 +78,8 @@ class Augmenter:
         Raises
         ------
         InputError
-            Kind ``unknown-sampler``: the recipe's process cannot use it; kind ``draws-nothing``: the recipe is an encoder.
+            Kinds ``unknown-sampler``: the recipe's process cannot use it; ``bad-option``: it has no use for a setting; ``draws-nothing``:
+            the recipe is an encoder.
         """
         own = self.card.recipe.sampler
         refuse_encoders(self.card.recipe)
@@ -85,6 +87,9 @@ class Augmenter:
         if name is not None and name not in known:
             message = f"Recipe {self.card.recipe.name!r} is sampled by {', '.join(known)}; got {name!r}."
             raise InputError(Problem("sampler", "unknown-sampler", message))
+        if truncation is not None and not isinstance(self.system.process, AdversarialProcess):
+            message = f"Only adversarial recipes can truncate their noise; {self.card.recipe.name!r} cannot. Leave truncation out."
+            raise InputError(Problem("sampler.truncation", "bad-option", message))
         changes = {"name": name, "steps": steps, "guidance": guidance, "truncation": truncation}
         return SamplerSettings.model_validate(own.model_dump() | {k: v for k, v in changes.items() if v is not None})
 

@@ -34,7 +34,7 @@ def stages(sizes: FieldSizes, backbone: PairSettings) -> tuple[Stage, ...]:
         case ConvNetBackbone():
             return (stage(Generator(sizes, backbone), Discriminator(sizes, backbone)),)
         case DCGANBackbone():
-            return (stage(DCGenerator(sizes, backbone), DCJudge(sizes, backbone)),)
+            return (stage(DCGenerator(sizes, backbone), _judge(sizes, backbone)),)
         case ProgressiveBackbone():
             return (stage(ProgressiveGenerator(sizes, backbone), ProgressiveJudge(sizes, backbone)),)
         case StyleBackbone():
@@ -43,10 +43,14 @@ def stages(sizes: FieldSizes, backbone: PairSettings) -> tuple[Stage, ...]:
             first, *rest = sizes.steps
             small = replace(sizes, grid=coarser(sizes.grid, first), steps=tuple(rest), maps=sizes.maps * math.prod(first))
             generator = DCGenerator(small, own)
-            judge = replace(sizes, steps=sizes.steps[: len(own.discriminator)])
+            fine = replace(sizes, steps=sizes.steps[: len(own.discriminator)])
             return (
-                stage(generator, DCJudge(small, own), small, first),
-                stage(Refiner(sizes, backbone, generator), DCJudge(judge, own)),
+                stage(generator, _judge(small, own), small, first),
+                stage(Refiner(sizes, backbone, generator), _judge(fine, own)),
             )
         case _:
             assert_never(backbone)
+
+
+def _judge(sizes: FieldSizes, backbone: DCGANBackbone) -> Judge:
+    return DCJudge(sizes, backbone) if backbone.judge == "logit" else Discriminator(sizes, backbone)

@@ -3,10 +3,13 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from systems.shrunk import shrunk
 from torch import nn
 
+from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.backbones.dcgan import DCGenerator
 from sciimg.augmenters.backbones.opponents import truncated
 from sciimg.augmenters.backbones.settings import DCGANBackbone
@@ -14,6 +17,7 @@ from sciimg.augmenters.processes.games import Loss, fooled, lipschitz_penalty, o
 from sciimg.augmenters.recipes import get_recipe
 from sciimg.augmenters.system import Condition, FieldSizes
 from sciimg.augmenters.training import fit
+from sciimg.errors import InputError
 from tests.support.textures import CONDITIONS, Textures
 
 
@@ -90,6 +94,35 @@ def test_the_penalties_of_a_linear_critic() -> None:
     torch.testing.assert_close(judge.w.grad, 2 * (length - 1) * w / length, rtol=1e-4, atol=1e-5)
 
 
+class Small(nn.Module):
+    """A critic of one hidden layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 1))
+
+    def forward(self, coefficients: list[torch.Tensor], condition: Condition) -> list[torch.Tensor]:
+        return [self.body(coefficients[0])]
+
+
+@pytest.mark.parametrize("far", [0.5, 1.0, 2.0])
+def test_the_critics_loss_is_the_distance_of_the_laws(far: float) -> None:
+    """A law and the same law moved by v are |v| apart in Wasserstein distance; the trained critic's loss says so."""
+    torch.manual_seed(0)
+    g, critic, n = torch.Generator().manual_seed(1), Small(), 256
+    way = torch.nn.functional.normalize(torch.randn(1, 1, 4, 4, generator=g), dim=(1, 2, 3)) * far
+    optimizer = torch.optim.Adam(critic.parameters(), 5e-3, betas=(0.5, 0.9))
+    found = []
+    for _ in range(250):
+        real, made = torch.randn(n, 1, 4, 4, generator=g), torch.randn(n, 1, 4, 4, generator=g) + way
+        told = told_apart("wasserstein", critic([real], untold(n))[0], critic([made], untold(n))[0])
+        optimizer.zero_grad()
+        (told + 10 * lipschitz_penalty(critic, [real], [made], untold(n), g)).backward()
+        optimizer.step()
+        found.append(-float(told.detach()))
+    assert sum(found[-50:]) / 50 == pytest.approx(far, rel=0.2)
+
+
 def test_orthogonal_filters_cost_nothing() -> None:
     layer = nn.Conv2d(3, 8, 3)
     nn.init.orthogonal_(layer.weight)
@@ -120,6 +153,22 @@ def test_truncation_makes_samples_alike() -> None:
     with torch.no_grad():
         spreads = [float(generator(noise, told, truncation=t).std(0).mean()) for t in (0.1, 0.5, 1.0)]
     assert spreads == sorted(spreads) and spreads[0] < 0.6 * spreads[2]
+
+
+def test_only_a_game_truncates(tmp_path: Path) -> None:
+    """A model of another process says so; a game's samples change."""
+    source = Textures((16, 16))
+    table = source.draw(("ask",), range(3)).table
+    for name in ("pixel-flow", "dcgan"):
+        fit(shrunk(get_recipe(name)), source, source, (), key=("study",), out=tmp_path / name, provenance={})
+        model = Augmenter.load(tmp_path / name)
+        ask = {"key": ("k",), "indices": range(3)}
+        if name == "pixel-flow":
+            with pytest.raises(InputError, match="Leave truncation out"):
+                model.sample(None, table, **ask, truncation=0.5)  # type: ignore[arg-type]
+        else:
+            whole, near = (model.sample(None, table, **ask, truncation=t) for t in (1.0, 0.2))  # type: ignore[arg-type]
+            assert not np.array_equal(whole, near)
 
 
 # ---------------------------------------------------------------- the loop

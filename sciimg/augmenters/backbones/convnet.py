@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sciimg.augmenters.backbones.layers import Block, Down, conv, depth_to_space, memory_format, norm, space_to_depth
 from sciimg.augmenters.backbones.opponents import Judge, PointGenerator, Told, truncated
 from sciimg.augmenters.backbones.pyramid import band_spreads, block_means, divided, doubled, haar_pyramid, spreads
-from sciimg.augmenters.backbones.settings import ConvNetBackbone, StyleBackbone
+from sciimg.augmenters.backbones.settings import ConvNetBackbone, PairBackbone
 from sciimg.augmenters.grid import coarser, product
 from sciimg.augmenters.system import Condition, FieldSizes
 
@@ -95,8 +95,8 @@ class Discriminator(Judge):
     ----------
     sizes : FieldSizes
         As for :class:`Generator`.
-    settings : ConvNetBackbone or StyleBackbone
-        A style has one block a scale.
+    settings : ConvNetBackbone or PairBackbone
+        The latter has one block a scale.
 
     References
     ----------
@@ -104,7 +104,7 @@ class Discriminator(Judge):
     Miyato & Koyama 2018, arXiv:1802.05637. No normalisation: Huang et al. 2024, arXiv:2501.05441.
     """
 
-    def __init__(self, sizes: FieldSizes, settings: ConvNetBackbone | StyleBackbone) -> None:
+    def __init__(self, sizes: FieldSizes, settings: ConvNetBackbone | PairBackbone) -> None:
         super().__init__()
         dims, channels, maps = sizes.dims, sizes.channels, sizes.maps
         widths, fold = settings.discriminator, math.prod(sizes.steps[0])

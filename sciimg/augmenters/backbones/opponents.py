@@ -92,5 +92,5 @@ def truncated(noise: Tensor, truncation: float) -> Tensor:
     normal = torch.distributions.Normal(0.0, 1.0)
     low = float(normal.cdf(torch.tensor(-_TAIL, dtype=torch.float64)))
     share = low + normal.cdf(noise.double()) * (1 - 2 * low)
-    nearer: Tensor = truncation * normal.icdf(share)
-    return nearer.to(noise.dtype)
+    out: Tensor = (truncation * normal.icdf(share)).to(noise.dtype)
+    return out

@@ -115,6 +115,9 @@ class DCGANBackbone(PairBackbone):
     kind: Literal["dcgan"] = "dcgan"
     generator: tuple[int, ...] = Field(default=(128, 96, 64, 48), min_length=1)
     discriminator: tuple[int, ...] = Field(default=(32, 48, 64, 96), min_length=1)
+    judge: Literal["logit", "pyramid"] = Field(
+        default="logit", description="One logit a sample as in the paper, or the convnet's judge of every scale, which learns much sooner."
+    )
     skip_noise: bool = Field(default=False, description="Let a part of the noise vector of its own modulate every level (BigGAN).")
 
 

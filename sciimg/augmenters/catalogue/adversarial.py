@@ -26,7 +26,11 @@ _CLASSIC_TRAINING = _TRAINING.model_copy(update={"betas": (0.5, 0.99)})
 _UNTOLD_IN_3D: dict[str, Any] = {"training.steps": 600, "training.batch": 8, "training.symmetries": "flips"}
 _DCGAN_IN_3D: dict[str, Any] = {"backbone.generator": [96, 64, 48], "backbone.discriminator": [32, 64, 96]}
 
+_SMALL_PLAIN = DCGANBackbone(generator=(96, 64, 48), discriminator=(48, 64, 96))
+_SMALL = DCGANBackbone(generator=(96, 64, 48), discriminator=(48, 64, 96), judge="pyramid")
+
 _SHORT: dict[str, Any] = {"training.steps": 500, "training.batch": 16}
+_SHORT_STAGES: dict[str, Any] = {"training.steps": 200, "training.batch": 16}  # in each of two
 _SHORT_3D: dict[str, Any] = {"training.steps": 150, "training.batch": 4}
 
 RECIPES = (
@@ -77,10 +81,10 @@ RECIPES = (
         systems=("cGAN",),
         space=PixelSpace(),
         process=AdversarialProcess(loss="non-saturating", penalty="r1", mismatched=0.5, **_CLASSIC),
-        backbone=DCGANBackbone(),
+        backbone=_SMALL_PLAIN,
         sampler=_ONE_STEP,
         training=_CLASSIC_TRAINING,
-        in_3d=_IN_3D | _DCGAN_IN_3D,
+        in_3d=_IN_3D,
         cites=("Mirza & Osindero 2014, arXiv:1411.1784", "Miyato & Koyama 2018, arXiv:1802.05637", "Reed et al. 2016, arXiv:1605.05396"),
         reach=Reach(measure="condition-accuracy", at_least=0.5, data="described", options=_SHORT, options_3d=_SHORT_3D),
     ),
@@ -91,11 +95,11 @@ RECIPES = (
         process=AdversarialProcess(
             loss="wasserstein", penalty="interpolated", gamma=10.0, penalty_every=1, penalty_batch=16, critic_steps=3, **_CLASSIC
         ),
-        backbone=DCGANBackbone(),
+        backbone=_SMALL,
         conditioning=_UNTOLD,
         sampler=_ONE_STEP,
         training=_CLASSIC_TRAINING,
-        in_3d=_UNTOLD_IN_3D | _DCGAN_IN_3D,
+        in_3d=_UNTOLD_IN_3D,
         cites=("Arjovsky et al. 2017, arXiv:1701.07875", "Gulrajani et al. 2017, arXiv:1704.00028"),
         reach=Reach(measure="kid-with-recall", at_most=0.7, options=_SHORT, options_3d=_SHORT_3D),
     ),
@@ -131,7 +135,7 @@ RECIPES = (
         dims=(2,),
         space=PixelSpace(),
         process=AdversarialProcess(loss="hinge", penalty="r1", orthogonal=1e-4, **_CLASSIC),
-        backbone=DCGANBackbone(generator=(96, 64, 48), discriminator=(48, 64, 96), skip_noise=True),
+        backbone=DCGANBackbone(generator=(96, 64, 48), discriminator=(48, 64, 96), judge="pyramid", skip_noise=True),
         conditioning=Conditioning(uses=("class", "scalar")),
         sampler=_ONE_STEP,
         training=_CLASSIC_TRAINING,
@@ -157,12 +161,12 @@ RECIPES = (
         dims=(2,),
         space=PixelSpace(),
         process=AdversarialProcess(loss="non-saturating", penalty="r1", mismatched=0.5, **_CLASSIC),
-        backbone=StackedBackbone(coarse=DCGANBackbone(generator=(96, 64, 48), discriminator=(48, 64, 96))),
+        backbone=StackedBackbone(coarse=_SMALL_PLAIN),
         conditioning=_CAPTIONS,
         sampler=_ONE_STEP,
         training=_CLASSIC_TRAINING,
         cites=("Zhang et al. 2017, arXiv:1612.03242", "Reed et al. 2016, arXiv:1605.05396"),
-        reach=Reach(measure="text-image-score", at_least=0.5, data="described", options=_SHORT),
+        reach=Reach(measure="text-image-score", at_least=0.5, data="described", options=_SHORT_STAGES),
     ),
     Recipe(
         name="attngan",
@@ -170,11 +174,11 @@ RECIPES = (
         dims=(2,),
         space=PixelSpace(),
         process=AdversarialProcess(loss="non-saturating", penalty="r1", mismatched=0.5, **_CLASSIC),
-        backbone=StackedBackbone(coarse=DCGANBackbone(generator=(96, 64, 48), discriminator=(48, 64, 96)), attention=True),
+        backbone=StackedBackbone(coarse=_SMALL_PLAIN, attention=True),
         conditioning=_CAPTIONS,
         sampler=_ONE_STEP,
         training=_CLASSIC_TRAINING,
         cites=("Xu et al. 2018, arXiv:1711.10485", "Reed et al. 2016, arXiv:1605.05396"),
-        reach=Reach(measure="text-image-score", at_least=0.5, data="described", options=_SHORT),
+        reach=Reach(measure="text-image-score", at_least=0.5, data="described", options=_SHORT_STAGES),
     ),
 )

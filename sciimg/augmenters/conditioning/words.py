@@ -61,8 +61,8 @@ class WordAttention(nn.Module):
         told = (tokens > 0).unsqueeze(1)
         likeness = self.query(places) @ self.words(tokens).transpose(1, 2) / self.query.out_features**0.5
         likeness = likeness.float().masked_fill(~told, torch.finfo(torch.float32).min)
-        shares: Tensor = likeness.softmax(2) * told
-        return shares
+        weights: Tensor = likeness.softmax(2) * told
+        return weights
 
     def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
         """Return ``x``, shape (N, channels, [Z,] Y, X), with what its places found in the captions (N, T)."""
