@@ -85,7 +85,12 @@ RECIPES = (
         sampler=SamplerSettings(name="next-token", steps=1, candidates=4),
         training=_TRAINING,
         cites=(_DALL_E, "Radford et al. 2021, arXiv:2103.00020"),
-        reach=Reach(measure="reranked-caption-obedience", at_least=0.5, data="captioned", options=_OPTIONS | {"process.scorer.steps": 150}),
+        reach=Reach(
+            measure="reranked-caption-obedience",
+            at_least=0.5,
+            data="captioned",
+            options=_SMALL | {"space.training.steps": 120, "training.steps": 140, "process.scorer.steps": 80},
+        ),
     ),
     Recipe(
         name="make-a-scene",
