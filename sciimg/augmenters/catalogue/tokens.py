@@ -33,7 +33,7 @@ RECIPES = (
         training=_TRAINING,
         in_3d=_IN_3D,
         cites=(_VQ,),
-        reach=Reach(measure="codebook-psnr", at_least=28.0, in_3d=24.0, options=_BOOK_ALONE, options_3d=_BOOK_ALONE_3D),
+        reach=Reach(measure="codebook-psnr", at_least=28.0, in_3d=18.0, options=_BOOK_ALONE, options_3d=_BOOK_ALONE_3D),
     ),
     Recipe(
         name="vq-vae-2",
@@ -45,7 +45,7 @@ RECIPES = (
         training=_TRAINING,
         in_3d=_IN_3D,
         cites=(_VQ2, _VQ),
-        reach=Reach(measure="codebook-psnr", at_least=28.0, in_3d=24.0, options=_BOOK_ALONE, options_3d=_BOOK_ALONE_3D),
+        reach=Reach(measure="codebook-psnr", at_least=28.0, in_3d=18.0, options=_BOOK_ALONE, options_3d=_BOOK_ALONE_3D),
     ),
     Recipe(
         name="pixelcnn",
