@@ -1,6 +1,7 @@
 """Image-to-image translation: what a patch critic sees, what a buffer of earlier images gives back, closed forms of the losses, resume."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -219,3 +220,26 @@ def test_sources_are_checked(tmp_path: Path) -> None:
         model.sample(None, patches.table, patches.images, **about)
     with pytest.raises(InputError, match="not-finite"):
         model.sample(None, patches.table, np.full((3, 1, 12, 11), np.nan), **about)
+
+
+class Inverted(Textures):
+    """Channel b is channel a upside down: bright discs on dark ground, dark discs on bright ground."""
+
+    def draw(self, seed_key, indices):
+        patches = super().draw(seed_key, indices)
+        images = patches.images.copy()
+        images[:, 1] = 3000 - images[:, 0]
+        return replace(patches, images=images)
+
+
+@pytest.mark.slow
+def test_an_inversion_is_learned_without_pairs(tmp_path: Path) -> None:
+    """Copying the source would give a correlation of -1 with the truth."""
+    options = {"training.steps": 150, "process.cycle": 1.0, "process.identity": 0.0, "backbone.residual_blocks": 1}
+    recipe = get_recipe("cyclegan", options | {"backbone.widths": [16], "backbone.critic": [16, 16]})
+    source, held_out = Inverted((16, 16)), Inverted((16, 16), part="calibration")
+    fit(recipe, source, held_out, (SOURCE,), key=("x",), out=tmp_path / "model", provenance={})
+    told_patches = held_out.draw(("told",), range(16))
+    made = Augmenter.load(tmp_path / "model").sample(None, told_patches.table, told_patches.images[:, :1], key=("k",), indices=range(16))
+    pairs = zip(made[:, 0].astype(float), told_patches.images[:, 1].astype(float), strict=True)
+    assert np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in pairs]) > 0.5
