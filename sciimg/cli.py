@@ -258,13 +258,16 @@ def generate(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     sampler: Annotated[str | None, typer.Option()] = None,
     steps: Annotated[int | None, typer.Option(min=1)] = None,
+    shape: Annotated[str | None, typer.Option(metavar="Z,Y,X", help="Images of any size, larger than memory too.")] = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
     """Draw samples from a trained model into a collection with lineage."""
     from sciimg.stages.generate import generate_command
 
-    value = generate_command(model, out, count=count, conditions=condition or [], masks=mask, seed=seed, sampler=sampler, steps=steps)
+    value = generate_command(
+        model, out, count=count, conditions=condition or [], masks=mask, seed=seed, sampler=sampler, steps=steps, shape=shape
+    )
     return value, f"{value['count']} samples in {out}", 0
 
 

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -240,6 +240,10 @@ class Noise:
         return torch.stack([torch.rand(tuple(shape), generator=g, dtype=torch.float64) for g in self._generators])
 
 
+White = Callable[[int, Sequence[int]], Tensor]
+"""``white(channels, halo)``: noise (N, channels, [Z,] Y, X) for the fields' place, wider by ``halo`` samples on both sides of each axis."""
+
+
 class Space(nn.Module, ABC):
     """Where a process lives. Coordinates have about zero mean and unit variance in every channel."""
 
@@ -254,6 +258,32 @@ class Space(nn.Module, ABC):
     @abstractmethod
     def decode(self, points: Tensor, noise: Noise | None = None, condition: Condition | None = None) -> Tensor:
         """Map points of the space to images; with ``noise``, draw also what the space leaves undetermined (fine texture)."""
+
+    def fields(self, points: Tensor, condition: Condition | None = None) -> Tensor:
+        """Return what ``decode`` makes of points before anything is drawn: what overlapping windows of a large field may be blended in.
+
+        Shape (N, F, [Z,] Y, X) on the grid of the images.
+        """
+        return self.decode(points, None, condition)
+
+    def finish(self, fields: Tensor, white: White) -> Tensor:
+        """Turn blended ``fields`` of any size into images; what is drawn is drawn from ``white``, which knows the coordinates."""
+        return fields
+
+    def complete(self, points: Tensor, noise: Noise, condition: Condition | None, known: Tensor, keep: Tensor) -> Tensor:
+        """Decode where pixels are known: what is drawn goes on from them.
+
+        Parameters
+        ----------
+        points : Tensor, shape (N, *self.shape(...))
+        noise : Noise
+        condition : Condition or None
+        known : Tensor, shape (N, C, [Z,] Y, X)
+            Normalised images.
+        keep : Tensor of bool, shape (N, 1, [Z,] Y, X)
+            Where they are known.
+        """
+        return torch.where(keep, known, self.decode(points, noise, condition))
 
     def phases(self) -> tuple[Phase, ...]:
         return ()

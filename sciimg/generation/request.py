@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,25 +33,32 @@ def requested(card: ModelCard, count: int, fixed: Sequence[str], masks: Path | N
     InputError
         Kinds ``bad-condition``, ``unknown-condition``, ``no-mask``: every problem at once.
     """
+    columns = values_of(card, count, fixed, masks is not None, seed)
+    labels, groups = (None, [f"sample-{i}" for i in range(count)]) if masks is None else _masks(card, masks, count)
+    return Conditions(labels, pd.DataFrame(columns, index=range(count)), groups)
+
+
+def values_of(card: ModelCard, count: int, fixed: Sequence[str], masked: bool, seed: int, *, along: bool = False) -> dict[str, Any]:
+    """Return ``count`` values of every scalar and class of a model; with ``along``, a scalar may be ``A..B``, which gives the pair (A, B)."""
     values, problems = _parsed(fixed, {*(s.name for s in card.conditions.scalars), *(c.name for c in card.conditions.classes)})
     rng = generator("request", seed)
-    columns: dict[str, object] = {}
+    columns: dict[str, Any] = {}
     for scalar in card.conditions.scalars:
         columns[scalar.name] = rng.uniform(scalar.low, scalar.high, count)
         if scalar.name in values:
             try:
-                columns[scalar.name] = float(values[scalar.name])
+                ends = tuple(float(end) for end in (values[scalar.name].split("..", 1) if along else [values[scalar.name]]))
+                columns[scalar.name] = ends if len(ends) == 2 else ends[0]
             except ValueError:
                 problems.append(Problem(scalar.name, "bad-condition", f"{scalar.name} is a number; got {values[scalar.name]!r}."))
     for category in card.conditions.classes:
         columns[category.name] = values.get(category.name, rng.choice(list(category.values), count))
-    if card.conditions.mask is not None and masks is None:
+    if card.conditions.mask is not None and not masked:
         message = "The model is conditioned on a mask. Give a collection with labels: --mask COLLECTION."
         problems.append(Problem("--mask", "no-mask", message))
     if problems:
         raise InputError(problems)
-    labels, groups = (None, [f"sample-{i}" for i in range(count)]) if masks is None else _masks(card, masks, count)
-    return Conditions(labels, pd.DataFrame(columns, index=range(count)), groups)
+    return columns
 
 
 def _parsed(fixed: Sequence[str], known: set[str]) -> tuple[dict[str, str], list[Problem]]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sciimg.errors import InputError, Problem
 from sciimg.protocol.models import MaskCondition, RecipePlan, Study
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ def generate_command(
     seed: int,
     sampler: str | None,
     steps: int | None,
+    shape: str | None = None,
 ) -> dict[str, Any]:
     """Generate from the command line; return what was made.
 
@@ -129,6 +131,8 @@ def generate_command(
         ``NAME=VALUE``, the same for all samples; a condition that is not given varies evenly over what the model has seen.
     masks : Path or None
         A collection whose labels are the masks, taken in turn; needed where the model is conditioned on a mask.
+    shape : str or None
+        ``Z,Y,X`` of images of any size; the size that the model was trained on when left out.
     """
     from sciimg.augmenters.model_file import read_card
     from sciimg.generation.generate import generate
@@ -136,8 +140,23 @@ def generate_command(
     from sciimg.stages.ledger import log
 
     card = read_card(model)
-    wanted = requested(card, count, conditions, masks, seed)
     study = card.provenance.get("study")
     workers = os.cpu_count() or 1
+    made = {"out": str(out), "count": count, "model": str(model), "recipe": card.recipe.name, "seed": seed}
+    if shape is not None:
+        from sciimg.generation.volume import asked_by_hand, generate_volumes
+
+        sizes = _parsed_shape(shape)
+        asked = asked_by_hand(card, count, conditions, masks, sizes, seed)
+        generate_volumes(model, out, asked, sizes, seed=seed, study=study, sampler=sampler, steps=steps, workers=workers, progress=log)
+        return made | {"shape": list(sizes)}
+    wanted = requested(card, count, conditions, masks, seed)
     generate(model, out, wanted, seed=seed, study=study, sampler=sampler, steps=steps, workers=workers, progress=log)
-    return {"out": str(out), "count": count, "model": str(model), "recipe": card.recipe.name, "seed": seed}
+    return made
+
+
+def _parsed_shape(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(Problem("--shape", "shape", f"A shape is Z,Y,X or Y,X in whole numbers; got {text!r}.")) from None

@@ -8,7 +8,7 @@ from torch import Tensor
 from sciimg.augmenters.processes.paths import CosinePath, LinearPath, Path, Target
 from sciimg.augmenters.processes.settings import DiffusionProcess, FlowProcess
 from sciimg.augmenters.samplers.settings import SamplerSettings
-from sciimg.augmenters.samplers.solvers import SAMPLERS, time_grid
+from sciimg.augmenters.samplers.solvers import SAMPLERS, Predict, time_grid
 from sciimg.augmenters.settings import Schedule
 from sciimg.augmenters.system import Batch, Condition, FieldNetwork, Noise, Phase, Player, Process, Space, autocast
 
@@ -78,16 +78,19 @@ class GaussianProcess(Process):
         scale = 1.0 if isinstance(self.path, LinearPath) or self.target == "epsilon" else 0.5 * torch.pi  # v → velocity
         return self.path.split(time, x, scale * output.double(), self.target)
 
+    def predictor(self, told: Condition, guidance: float) -> Predict:
+        """Return the prediction as samplers ask for it; the condition's maps are on the grid of the space."""
+        return lambda x, time: self.predict(x, time, told, guidance)
+
+    def times_to(self, steps: int) -> list[float]:
+        """Return the times from noise to data at which a solver of that many steps stops."""
+        return time_grid(steps, _EPSILON_START if self.target == "epsilon" else 1.0)
+
     def sample(self, condition: Condition, noise: Noise, shape: tuple[int, ...], settings: SamplerSettings) -> Tensor:
-        told = condition.resized(shape[1:])
-        start = _EPSILON_START if self.target == "epsilon" else 1.0
-
-        def predict(x: Tensor, time: float) -> tuple[Tensor, Tensor]:
-            return self.predict(x, time, told, settings.guidance)
-
+        predict = self.predictor(condition.resized(shape[1:]), settings.guidance)
         with autocast(self.schedule.precision):
             x = noise.normal(shape).double()
-            return SAMPLERS[settings.name](predict, self.path, x, time_grid(settings.steps, start), noise.normal).float()
+            return SAMPLERS[settings.name](predict, self.path, x, self.times_to(settings.steps), noise.normal).float()
 
 
 class _Matching(Phase):

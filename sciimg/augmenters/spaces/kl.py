@@ -9,7 +9,7 @@ from sciimg.augmenters.backbones.autoencoder import Decoder, Encoder, start_line
 from sciimg.augmenters.grid import Step, coarser
 from sciimg.augmenters.spaces.residual import ResidualNoise
 from sciimg.augmenters.spaces.settings import KLSpace
-from sciimg.augmenters.system import Batch, Condition, Noise, Phase, Player, Space, autocast
+from sciimg.augmenters.system import Batch, Condition, Noise, Phase, Player, Space, White, autocast
 
 
 class KLAutoencoder(Space):
@@ -56,13 +56,31 @@ class KLAutoencoder(Space):
 
     @torch.no_grad()
     def decode(self, points: Tensor, noise: Noise | None = None, condition: Condition | None = None) -> Tensor:
-        with autocast(self.settings.training.precision):
-            images: Tensor
-            images, log_spread = self.decoder(points * self.std + self.mean)
+        images, log_spread = self._decoded(points)
         if noise is None or self.residual is None:
             return images
         textured: Tensor = self.residual(images, log_spread, noise)
         return textured
+
+    def fields(self, points: Tensor, condition: Condition | None = None) -> Tensor:
+        return torch.cat(self._decoded(points), dim=1)
+
+    def finish(self, fields: Tensor, white: White) -> Tensor:
+        images, log_spread = fields.chunk(2, dim=1)
+        return images if self.residual is None else self.residual.spread_out(images, log_spread, white)
+
+    @torch.no_grad()
+    def complete(self, points: Tensor, noise: Noise, condition: Condition | None, known: Tensor, keep: Tensor) -> Tensor:
+        images, log_spread = self._decoded(points)
+        if self.residual is not None:
+            images = self.residual.continued(images, log_spread, noise, known, keep)
+        return torch.where(keep, known, images)
+
+    @torch.no_grad()
+    def _decoded(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        with autocast(self.settings.training.precision):
+            images, log_spread = self.decoder(points * self.std + self.mean)
+        return images, log_spread
 
     def phases(self) -> tuple[Phase, ...]:
         return (_Reconstruction(self),)

@@ -7,11 +7,12 @@ of decoded images with it is as strong as that of real ones.
 """
 
 import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from sciimg.augmenters.system import Noise
+from sciimg.augmenters.system import Noise, White
 
 _BURST_PX = 2.0  # length over which the strength of the residual varies
 _GAUSSIAN = 3.0  # fourth moment over squared second moment of a Gaussian
@@ -35,6 +36,7 @@ class ResidualNoise(nn.Module):
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
         channels, *grid = shape
+        self._last = grid[-1]
         # matrix square root of the cross-spectrum at every frequency; last axis: real, imaginary
         self.register_buffer("colour", torch.zeros(channels, channels, *grid[:-1], grid[-1] // 2 + 1, 2))
         self.register_buffer("burst", torch.zeros(channels))  # standard deviation of the logarithm of the strength
@@ -67,8 +69,57 @@ class ResidualNoise(nn.Module):
     def forward(self, decoded: Tensor, log_spread: Tensor, noise: Noise) -> Tensor:
         """Return ``decoded`` with a drawn residual added."""
         texture = self._texture(log_spread, noise.normal(decoded.shape[1:]), noise.normal((1, *decoded.shape[2:])))
-        strength = self.strength.view(-1, *([1] * (decoded.ndim - 2)))
-        return decoded + strength * texture.to(decoded.dtype)
+        return decoded + self._per_channel(self.strength, decoded) * texture.to(decoded.dtype)
+
+    def spread_out(self, decoded: Tensor, log_spread: Tensor, white: White) -> Tensor:
+        """Do the same on a box of any size, cut from a larger field: the law as filters of bounded reach over white noise by coordinates.
+
+        The root of the spectrum is a circular filter on the patch; laid out around its centre, it is a filter of half a patch's reach on
+        any grid, with the same power (Parseval). Boxes that meet therefore draw one stationary texture, without a seam.
+        """
+        grid = tuple(self.slow.shape[:-1]) + (self._last,)
+        halo = tuple(n // 2 for n in grid)
+        axes = tuple(range(2, decoded.ndim))
+        noise, other = white(decoded.shape[1], halo).double(), white(1, halo).double()
+        wide = tuple(noise.shape[2:])
+        kernel = torch.fft.irfftn(torch.view_as_complex(self.colour.double()), s=grid, dim=axes)
+        transfer = torch.fft.rfftn(_laid_out(kernel, wide), dim=axes)
+        texture = torch.fft.irfftn(torch.einsum("ij...,nj...->ni...", transfer, torch.fft.rfftn(noise, dim=axes)), s=wide, dim=axes)
+        slow = torch.fft.irfftn(torch.fft.rfftn(other, dim=axes) * _low_pass(list(wide)), s=wide, dim=axes)
+        inside = (..., *(slice(h, h + n) for h, n in zip(halo, decoded.shape[2:], strict=True)))
+        drawn = self._scale(log_spread, slow[inside]) * texture[inside]
+        return decoded + (self._per_channel(self.strength, decoded) * drawn).to(decoded.dtype)
+
+    def continued(self, decoded: Tensor, log_spread: Tensor, noise: Noise, known: Tensor, keep: Tensor) -> Tensor:
+        """Return ``decoded`` with a residual that agrees with the known pixels: a draw from the law given them.
+
+        Matheron's rule (Journel & Huijbregts 1978): a free draw, plus the regression on the known pixels of how far they are from it.
+        The covariance is a product of spectra; its inverse on the known pixels comes from a fixed number of conjugate-gradient steps.
+
+        Parameters
+        ----------
+        decoded, log_spread, known : Tensor, shape (N, C, [Z,] Y, X)
+        noise : Noise
+        keep : Tensor of bool, shape (N, 1, [Z,] Y, X)
+        """
+        white, other = noise.normal(decoded.shape[1:]), noise.normal((1, *decoded.shape[2:]))
+        axes = tuple(range(2, decoded.ndim))
+        root = torch.view_as_complex(self.colour.double())
+        covariance = torch.einsum("ik...,jk...->ij...", root, root.conj())
+
+        def filtered(x: Tensor, by: Tensor) -> Tensor:
+            waves = torch.einsum("ij...,nj...->ni...", by, torch.fft.rfftn(x, dim=axes))
+            return torch.fft.irfftn(waves, s=x.shape[2:], dim=axes)
+
+        scale = self._scale(log_spread, self._slow(other)) * self._per_channel(self.strength, decoded)
+        scale = scale.clamp_min(1e-6)
+        free = filtered(white.double(), root)
+        missing = torch.where(keep, (known - decoded).double() / scale - free, 0.0)
+        floor = (
+            1e-2 * float(torch.einsum("ii...->...", covariance).real.mean()) / len(root)
+        )  # pixels are known a little less than exactly: keeps the inverse tame
+        weights = _conjugate_gradients(lambda v: torch.where(keep, filtered(v, covariance) + floor * v, 0.0), missing)
+        return decoded + (scale * (free + filtered(weights, covariance))).to(decoded.dtype)
 
     def _texture(self, log_spread: Tensor, white: Tensor, other: Tensor) -> Tensor:
         """Return the residual of unit strength that white noise (N, C, [Z,] Y, X) and (N, 1, [Z,] Y, X) make."""
@@ -76,11 +127,49 @@ class ResidualNoise(nn.Module):
         coloured = torch.einsum(
             "ij...,nj...->ni...", torch.view_as_complex(self.colour.double()), torch.fft.rfftn(white.double(), dim=axes)
         )
-        slow = torch.fft.irfftn(torch.fft.rfftn(other.double(), dim=axes) * self.slow, s=shape, dim=axes)
-        burst = self.burst.double().view(-1, *([1] * len(shape)))
-        scale = (log_spread.double() + burst * slow - burst.square()).exp()  # E[exp(2 b u)] = exp(2 b^2): the power stays
-        out: Tensor = scale * torch.fft.irfftn(coloured, s=shape, dim=axes)
+        out: Tensor = self._scale(log_spread, self._slow(other)) * torch.fft.irfftn(coloured, s=shape, dim=axes)
         return out
+
+    def _slow(self, white: Tensor) -> Tensor:
+        """Return the slow field of unit variance that white noise (N, 1, [Z,] Y, X) makes."""
+        axes = tuple(range(2, white.ndim))
+        return torch.fft.irfftn(torch.fft.rfftn(white.double(), dim=axes) * self.slow, s=white.shape[2:], dim=axes)
+
+    def _scale(self, log_spread: Tensor, slow: Tensor) -> Tensor:
+        burst = self._per_channel(self.burst.double(), slow)
+        return (log_spread.double() + burst * slow - burst.square()).exp()  # E[exp(2 b u)] = exp(2 b^2): the power stays
+
+    @staticmethod
+    def _per_channel(values: Tensor, like: Tensor) -> Tensor:
+        return values.view(-1, *([1] * (like.ndim - 2)))
+
+
+def _laid_out(kernel: Tensor, wide: Sequence[int]) -> Tensor:
+    """Return a circular filter (C, C, *grid) on a larger grid: the half after its origin, zeros, the half before it."""
+    dims = len(wide)
+    grid = kernel.shape[-dims:]
+    kernel = torch.fft.fftshift(kernel, dim=tuple(range(-dims, 0)))
+    out = kernel.new_zeros((*kernel.shape[:-dims], *wide))
+    out[(..., *(slice(0, n) for n in grid))] = kernel
+    return torch.roll(out, [-(n // 2) for n in grid], tuple(range(-dims, 0)))
+
+
+def _conjugate_gradients(apply: Callable[[Tensor], Tensor], wanted: Tensor, steps: int = 60) -> Tensor:
+    """Solve ``apply(x) = wanted`` for each sample (Hestenes & Stiefel 1952); a fixed number of steps, so that the same bytes come out."""
+    axes = tuple(range(1, wanted.ndim))
+
+    def inner(a: Tensor, b: Tensor) -> Tensor:
+        return (a * b).sum(axes, keepdim=True)
+
+    x, rest, direction = torch.zeros_like(wanted), wanted, wanted
+    size = inner(rest, rest)
+    for _ in range(steps):
+        image = apply(direction)
+        length = size / inner(direction, image).clamp_min(1e-300)
+        x, rest = x + length * direction, rest - length * image
+        before, size = size, inner(rest, rest)
+        direction = rest + size / before.clamp_min(1e-300) * direction
+    return x
 
 
 def _finest(images: Tensor) -> Tensor:
