@@ -1,6 +1,6 @@
 """A trained model that draws samples and reconstructs images; bit-identical on the CPU whatever the batch, subset or number of workers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sciimg.augmenters.build import build
 from sciimg.augmenters.conditioning.encoder import encode_condition
 from sciimg.augmenters.conditioning.schema import ConditionSchema
 from sciimg.augmenters.model_file import ModelCard, model_digest, read_card, read_weights
 from sciimg.augmenters.samplers.settings import SamplerSettings
-from sciimg.augmenters.system import Noise, System
+from sciimg.augmenters.system import Condition, Noise, System
 from sciimg.errors import InputError, Problem
 from sciimg.records import Digest
 
@@ -107,6 +108,30 @@ class Augmenter:
             In the units and the number type of the collection.
         """
         settings = self.sampler(sampler, steps, guidance)
+
+        def drawn(told: Condition, noise: Noise, rows: list[int]) -> Tensor:
+            return self.system.sample(told, noise, settings)
+
+        return self.drawn(drawn, labels, table, source, key=key, indices=indices, workers=workers)
+
+    def drawn(
+        self,
+        draw: Callable[[Condition, Noise, list[int]], Tensor],
+        labels: NDArray[np.int32] | None,
+        table: pd.DataFrame,
+        source: NDArray[Any] | None = None,
+        *,
+        key: tuple[str | int, ...],
+        indices: Sequence[int],
+        workers: int = 1,
+    ) -> NDArray[Any]:
+        """Draw one image a row in a way of the caller's own; everything else is as in :meth:`sample`.
+
+        Parameters
+        ----------
+        draw : callable
+            Returns normalised images (N, C, [Z,] Y, X), given the condition, the noise and the rows of N samples.
+        """
         self.conditions.check(labels, table, source)
         self._check_shape(labels, len(table))
         rows_of: dict[int, list[int]] = {}
@@ -114,8 +139,7 @@ class Augmenter:
             rows_of.setdefault(index // CHUNK, []).append(row)
 
         def chunk(rows: list[int]) -> NDArray[Any]:
-            own, given = (None if part is None else part[rows] for part in (labels, source))
-            return self._chunk(own, table.iloc[rows], given, key, [indices[row] for row in rows], settings)
+            return self._chunk(draw, labels, table, source, key, rows, [indices[row] for row in rows])
 
         out = np.empty((len(table), *self.card.shape), np.dtype(self.card.intensity.dtype))
         before = torch.get_num_threads()
@@ -127,6 +151,10 @@ class Augmenter:
         finally:
             torch.set_num_threads(before)
         return out
+
+    def told(self, labels: NDArray[np.int32] | None, table: pd.DataFrame, source: NDArray[Any] | None = None) -> Condition:
+        """Return the condition of N samples, on the grid of the images."""
+        return encode_condition(self.conditions, labels, table.reset_index(drop=True), self.card.shape[1:], source=source)
 
     def reconstruct(self, images: NDArray[Any]) -> NDArray[Any] | None:
         """Return images (N, C, [Z,] Y, X) after a way through the latent space, or None when the space is not an autoencoder."""
@@ -144,28 +172,24 @@ class Augmenter:
             out[start : start + kept] = self.card.intensity.inverse(self.system.reconstruct(part)[:kept].numpy())
         return out
 
+    @torch.no_grad()
     def _chunk(
         self,
+        draw: Callable[[Condition, Noise, list[int]], Tensor],
         labels: NDArray[np.int32] | None,
         table: pd.DataFrame,
         source: NDArray[Any] | None,
         key: tuple[str | int, ...],
+        rows: list[int],
         indices: list[int],
-        settings: SamplerSettings,
     ) -> NDArray[Any]:
         """Compute one canonical chunk: wanted samples at their own places, copies of the first elsewhere."""
         torch.set_num_threads(1)  # the setting belongs to the calling thread
         first = indices[0] // CHUNK * CHUNK
         places = [index - first for index in indices]
-        row_at = [places.index(place) if place in places else 0 for place in range(CHUNK)]
-        condition = encode_condition(
-            self.conditions,
-            None if labels is None else labels[row_at],
-            table.iloc[row_at].reset_index(drop=True),
-            self.card.shape[1:],
-            source=None if source is None else source[row_at],
-        )
-        images = self.system.sample(condition, Noise(key, range(first, first + CHUNK)), settings)
+        row_at = [rows[places.index(place)] if place in places else rows[0] for place in range(CHUNK)]
+        own, given = (None if part is None else part[row_at] for part in (labels, source))
+        images = draw(self.told(own, table.iloc[row_at], given), Noise(key, range(first, first + CHUNK)), row_at)
         return self.card.intensity.inverse(images.numpy()[places])
 
     def _check_shape(self, labels: NDArray[np.int32] | None, n: int) -> None:
