@@ -259,6 +259,12 @@ def generate(
     sampler: Annotated[str | None, typer.Option()] = None,
     steps: Annotated[int | None, typer.Option(min=1)] = None,
     shape: Annotated[str | None, typer.Option(metavar="Z,Y,X", help="Images of any size, larger than memory too.")] = None,
+    source: Annotated[Path | None, typer.Option(help="A collection of real images to begin from.")] = None,
+    task: Annotated[str | None, typer.Option(help="inpaint, outpaint, copy, interpolate or edit; default: the recipe's.")] = None,
+    keep: Annotated[
+        str | None, typer.Option(metavar="BOX|COLLECTION", help="What to inpaint or outpaint, or labels where it is known.")
+    ] = None,
+    strength: Annotated[float | None, typer.Option(min=0, max=1, help="Share of a copy's noise that is redrawn.")] = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
@@ -266,7 +272,19 @@ def generate(
     from sciimg.stages.generate import generate_command
 
     value = generate_command(
-        model, out, count=count, conditions=condition or [], masks=mask, seed=seed, sampler=sampler, steps=steps, shape=shape
+        model,
+        out,
+        count=count,
+        conditions=condition or [],
+        masks=mask,
+        seed=seed,
+        sampler=sampler,
+        steps=steps,
+        shape=shape,
+        source=source,
+        task=task,
+        keep=keep,
+        strength=strength,
     )
     return value, f"{value['count']} samples in {out}", 0
 

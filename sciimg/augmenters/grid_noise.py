@@ -40,8 +40,8 @@ class GridNoise:
             high = [min(a + n, (b + 1) * edge) for a, n, b in zip(start, shape, block, strict=True)]
             there = tuple(slice(i - a, j - a) for i, j, a in zip(low, high, start, strict=True))
             here = tuple(slice(i - b * edge, j - b * edge) for i, j, b in zip(low, high, block, strict=True))
-            for channel in range(channels):
-                out[(channel, *there)] = self._block(channel, block, (edge,) * dims)[here]
+            for channel, image in enumerate(out):
+                image[there] = self._block(channel, block, (edge,) * dims)[here]
         return torch.from_numpy(out)
 
     def under(self, *more: str | int) -> "GridNoise":
@@ -79,4 +79,5 @@ class WindowNoise(Noise):
         return torch.stack([own.box(shape[0], [a // f for a, f in zip(start, factor, strict=True)], shape[1:]) for start in self._starts])
 
     def uniform(self, shape: Sequence[int]) -> Tensor:
-        return torch.special.ndtr(self.normal(shape).double())
+        drawn: Tensor = torch.special.ndtr(self.normal(shape).double())
+        return drawn

@@ -5,12 +5,12 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from sciimg.augmenters.catalogue import adversarial, diffusion
+from sciimg.augmenters.catalogue import adversarial, diffusion, editing
 from sciimg.augmenters.recipe import Recipe
 from sciimg.errors import InputError, Problem
 
 RECIPES: MappingProxyType[str, Recipe] = MappingProxyType(
-    {recipe.name: recipe for family in (diffusion, adversarial) for recipe in family.RECIPES}
+    {recipe.name: recipe for family in (diffusion, adversarial, editing) for recipe in family.RECIPES}
 )
 _OPEN = frozenset({"space", "process", "backbone", "conditioning", "sampler", "training"})
 

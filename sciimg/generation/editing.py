@@ -1,9 +1,9 @@
 """What begins from real images: fill in, go on beyond the border, copy without identity, blend, change one attribute.
 
-Every task is one way through the same model. The real image is taken into the space of the process; there it is held fixed where it is known
-(inpaint, outpaint), or carried back to its noise, which is redrawn in part (copy), turned towards another's (interpolate), or solved again
-under another condition (edit). Diffusion and flow can do it, because their noise is as large as their images and their path can be walked
-both ways.
+Every task is one way through the same model. The real image is taken into the space of the process; there it is held fixed where it is
+known (inpaint, outpaint), or carried back to its noise, which is redrawn in part (copy), turned towards another's (interpolate), or solved
+again under another condition (edit). Diffusion and flow can do it, because their noise is as large as their images and their path can be
+walked both ways.
 """
 
 import math
@@ -93,9 +93,10 @@ class Editor:
 
         Notes
         -----
-        Along the path the known part is what the path makes of it, and the network's prediction of it is replaced by it (Lugmayr et al. 2022,
-        arXiv:2201.09865, eq. 8); every step is taken ``rounds`` times with noise put back in between (algorithm 1), so that the new part is
-        made to fit. A point of a latent space is known where all its pixels are; the decoder's own noise goes on from the known pixels.
+        Along the path the known part is what the path makes of it, and the network's prediction of it is replaced by it (Lugmayr et al.
+        2022, arXiv:2201.09865, eq. 8); every step is taken ``rounds`` times with noise put back in between (algorithm 1), so that the new
+        part is made to fit. A point of a latent space is known where all its pixels are; the decoder's own noise goes on from the known
+        pixels.
         """
         filled = np.stack([_nearest_known(image, known) for image, known in zip(self._checked(images), keep, strict=True)])
 
@@ -171,7 +172,7 @@ class Editor:
                 self._noise_behind(images[rows], self._told(own, table.iloc[rows]))
                 for images, table in zip((first, second), tables, strict=True)
             ]
-            return self._solved(slerp(*ends, torch.from_numpy(share[rows])), told, noise)
+            return self._solved(slerp(ends[0], ends[1], torch.from_numpy(share[rows])), told, noise)
 
         return self._made(drawn, labels, between, key, indices, workers)
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -99,12 +100,12 @@ class Fields:
             own = windows.cell(index)
             low = [max(a.start, b.start) for a, b in zip(box, own, strict=True)]
             high = [min(a.stop, b.stop) for a, b in zip(box, own, strict=True)]
-            there = tuple(slice(i - a.start, j - a.start) for i, j, a in zip(low, high, box, strict=True))
-            here = tuple(slice(i - b.start, j - b.start) for i, j, b in zip(low, high, own, strict=True))
+            there: tuple[Any, ...] = (..., *(slice(i - a.start, j - a.start) for i, j, a in zip(low, high, box, strict=True)))
+            here: tuple[Any, ...] = (..., *(slice(i - b.start, j - b.start) for i, j, b in zip(low, high, own, strict=True)))
             part = self.cell(name, index)
             if out is None:
                 out = part.new_empty((*part.shape[: part.ndim - len(box)], *(b.stop - b.start for b in box)))
-            out[(..., *there)] = part[(..., *here)]
+            out[there] = part[here]
         assert out is not None
         return out
 

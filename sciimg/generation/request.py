@@ -39,8 +39,11 @@ def requested(card: ModelCard, count: int, fixed: Sequence[str], masks: Path | N
 
 
 def values_of(card: ModelCard, count: int, fixed: Sequence[str], masked: bool, seed: int, *, along: bool = False) -> dict[str, Any]:
-    """Return ``count`` values of every scalar and class of a model; with ``along``, a scalar may be ``A..B``, which gives the pair (A, B)."""
-    values, problems = _parsed(fixed, {*(s.name for s in card.conditions.scalars), *(c.name for c in card.conditions.classes)})
+    """Return ``count`` values of every scalar and class of a model.
+
+    With ``along``, a scalar may be given as ``A..B``, which stands as the pair (A, B).
+    """
+    values, problems = parsed(fixed, {*(s.name for s in card.conditions.scalars), *(c.name for c in card.conditions.classes)})
     rng = generator("request", seed)
     columns: dict[str, Any] = {}
     for scalar in card.conditions.scalars:
@@ -61,7 +64,8 @@ def values_of(card: ModelCard, count: int, fixed: Sequence[str], masked: bool, s
     return columns
 
 
-def _parsed(fixed: Sequence[str], known: set[str]) -> tuple[dict[str, str], list[Problem]]:
+def parsed(fixed: Sequence[str], known: set[str]) -> tuple[dict[str, str], list[Problem]]:
+    """Return the values of ``NAME=VALUE`` texts by name, and what is wrong with them."""
     values, problems = {}, []
     for text in fixed:
         name, equals, value = text.partition("=")

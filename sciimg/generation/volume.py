@@ -1,8 +1,8 @@
 """Images and volumes larger than memory, straight into a collection.
 
 A field of points is drawn in overlapping windows that the solver treats as one (:mod:`sciimg.generation.fusion`), decoded in the same
-windows, and written as a sharded OME-Zarr image with its pyramid. Memory holds a few windows and one slab of the writer; the field itself is
-beside the collection, in ``.NAME.field``, and an interrupted call is taken up there.
+windows, and written as a sharded OME-Zarr image with its pyramid. Memory holds a few windows and one slab of the writer; the field itself
+is beside the collection, in ``.NAME.field``, and an interrupted call is taken up there.
 """
 
 import math

@@ -85,8 +85,11 @@ class Windows:
 
     def scaled(self, factor: Sequence[int]) -> "Windows":
         """Return the same windows on a grid finer by an integral factor."""
-        finer = (tuple(n * f for n, f in zip(part, factor, strict=True)) for part in (self.size, self.first, self.usable, self.stride))
-        return Windows(*finer, self.counts)
+
+        def finer(part: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(n * f for n, f in zip(part, factor, strict=True))
+
+        return Windows(finer(self.size), finer(self.first), finer(self.usable), finer(self.stride), self.counts)
 
     def _along(self, index: Index) -> Iterator[tuple[int, int, int, int, int]]:
         yield from zip(self.start(index), self.stride, index, self.counts, self.size, strict=True)
@@ -114,8 +117,8 @@ def covering(wanted: Sequence[int], size: Sequence[int], first: Sequence[int], u
         strides.append(max(half, int(_FRESH * u) // a * a))
     if any(s >= u for s, u in zip(strides, usable, strict=True)):
         message = (
-            f"Windows of {tuple(size)} points of which {tuple(usable)} are no padding cannot overlap at steps of {tuple(strides)}. Train on "
-            f"larger patches, or on patches whose sizes need no padding."
+            f"Windows of {tuple(size)} points of which {tuple(usable)} are no padding cannot overlap at steps of {tuple(strides)}. "
+            f"Train on larger patches, or on patches whose sizes need no padding."
         )
         raise InputError(Problem("--shape", "no-overlap", message))
     counts = (max(1, -(-(n - u) // s) + 1) for n, u, s in zip(wanted, usable, strides, strict=True))

@@ -10,7 +10,7 @@ Task = Literal["sample", "inpaint", "outpaint", "copy", "interpolate", "edit"]
 
 
 class SamplerSettings(Settings):
-    """How samples are drawn: solver, number of steps, guidance strength (1 is none); and what is done with a real image, if one is given."""
+    """How samples are drawn: solver, number of steps, guidance strength (1 is none); what is done with a real image."""
 
     name: Literal["euler", "heun", "ddim", "ancestral", "one-step"] = "heun"
     steps: int = Field(default=12, gt=0)

@@ -8,6 +8,7 @@ of decoded images with it is as strong as that of real ones.
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,7 +78,7 @@ class ResidualNoise(nn.Module):
         The root of the spectrum is a circular filter on the patch; laid out around its centre, it is a filter of half a patch's reach on
         any grid, with the same power (Parseval). Boxes that meet therefore draw one stationary texture, without a seam.
         """
-        grid = tuple(self.slow.shape[:-1]) + (self._last,)
+        grid = (*self.slow.shape[:-1], self._last)
         halo = tuple(n // 2 for n in grid)
         axes = tuple(range(2, decoded.ndim))
         noise, other = white(decoded.shape[1], halo).double(), white(1, halo).double()
@@ -88,7 +89,8 @@ class ResidualNoise(nn.Module):
         slow = torch.fft.irfftn(torch.fft.rfftn(other, dim=axes) * _low_pass(list(wide)), s=wide, dim=axes)
         inside = (..., *(slice(h, h + n) for h, n in zip(halo, decoded.shape[2:], strict=True)))
         drawn = self._scale(log_spread, slow[inside]) * texture[inside]
-        return decoded + (self._per_channel(self.strength, decoded) * drawn).to(decoded.dtype)
+        out: Tensor = decoded + (self._per_channel(self.strength, decoded) * drawn).to(decoded.dtype)
+        return out
 
     def continued(self, decoded: Tensor, log_spread: Tensor, noise: Noise, known: Tensor, keep: Tensor) -> Tensor:
         """Return ``decoded`` with a residual that agrees with the known pixels: a draw from the law given them.
@@ -109,7 +111,8 @@ class ResidualNoise(nn.Module):
 
         def filtered(x: Tensor, by: Tensor) -> Tensor:
             waves = torch.einsum("ij...,nj...->ni...", by, torch.fft.rfftn(x, dim=axes))
-            return torch.fft.irfftn(waves, s=x.shape[2:], dim=axes)
+            out: Tensor = torch.fft.irfftn(waves, s=x.shape[2:], dim=axes)
+            return out
 
         scale = self._scale(log_spread, self._slow(other)) * self._per_channel(self.strength, decoded)
         scale = scale.clamp_min(1e-6)
@@ -133,7 +136,8 @@ class ResidualNoise(nn.Module):
     def _slow(self, white: Tensor) -> Tensor:
         """Return the slow field of unit variance that white noise (N, 1, [Z,] Y, X) makes."""
         axes = tuple(range(2, white.ndim))
-        return torch.fft.irfftn(torch.fft.rfftn(white.double(), dim=axes) * self.slow, s=white.shape[2:], dim=axes)
+        out: Tensor = torch.fft.irfftn(torch.fft.rfftn(white.double(), dim=axes) * self.slow, s=white.shape[2:], dim=axes)
+        return out
 
     def _scale(self, log_spread: Tensor, slow: Tensor) -> Tensor:
         burst = self._per_channel(self.burst.double(), slow)
@@ -150,7 +154,8 @@ def _laid_out(kernel: Tensor, wide: Sequence[int]) -> Tensor:
     grid = kernel.shape[-dims:]
     kernel = torch.fft.fftshift(kernel, dim=tuple(range(-dims, 0)))
     out = kernel.new_zeros((*kernel.shape[:-dims], *wide))
-    out[(..., *(slice(0, n) for n in grid))] = kernel
+    corner: tuple[Any, ...] = (..., *(slice(0, n) for n in grid))
+    out[corner] = kernel
     return torch.roll(out, [-(n // 2) for n in grid], tuple(range(-dims, 0)))
 
 

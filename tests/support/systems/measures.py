@@ -2,8 +2,8 @@
 
 from types import MappingProxyType
 
-from . import common
+from . import common, editing
 from .subject import Measure
 
-_FAMILIES = (common,)
+_FAMILIES = (common, editing)
 MEASURES: MappingProxyType[str, Measure] = MappingProxyType({name: own for family in _FAMILIES for name, own in family.MEASURES.items()})
