@@ -271,7 +271,7 @@ class Space(nn.Module, ABC):
         return fields
 
     def complete(self, points: Tensor, noise: Noise, condition: Condition | None, known: Tensor, keep: Tensor) -> Tensor:
-        """Decode where pixels are known: what is drawn goes on from them.
+        """Decode where pixels are known: what is drawn goes on from them. Known pixels come back nearly, not exactly.
 
         Parameters
         ----------
@@ -283,7 +283,7 @@ class Space(nn.Module, ABC):
         keep : Tensor of bool, shape (N, 1, [Z,] Y, X)
             Where they are known.
         """
-        return torch.where(keep, known, self.decode(points, noise, condition))
+        return self.decode(points, noise, condition)
 
     def phases(self) -> tuple[Phase, ...]:
         return ()

@@ -28,6 +28,9 @@ from sciimg.augmenters.system import Condition, Noise, autocast
 from sciimg.errors import InputError, Problem
 
 Key = tuple[str | int, ...]
+_FREE = 0.2  # time from which the known part is no longer held: finest structure is made on both sides of the border together
+_REACH_PX = 6.0  # how far what then differs from the known pixels is carried on
+_CARRIED_STEPS = 60
 
 
 class Editor:
@@ -105,13 +108,19 @@ class Editor:
             kept = system.pad(torch.from_numpy(keep[rows][:, None].astype(np.float32))) > 0.5
             data = system.space.encode(known, told).double()
             whole = -_pooled(-kept.float(), data.shape[2:]) > 0.5  # the smallest of each block
-            own = noise.normal(data.shape[1:]).double()
-            predict = _held(self._predictor(told, data), self._process.path, data, own, whole)
-            solver = _in_rounds(SAMPLERS[self.settings.name], self.settings.rounds)
             with autocast(self._process.schedule.precision):
-                points = solver(predict, self._process.path, own, self._times, noise.normal)
-            points = torch.where(whole, data, points).float()
-            return system.crop(system.space.complete(points, noise, told, known, kept))
+                points = _completed(
+                    SAMPLERS[self.settings.name],
+                    self._predictor(told, data),
+                    self._process.path,
+                    data,
+                    whole,
+                    self._times,
+                    noise.normal,
+                    self.settings.rounds,
+                )
+            made = system.space.complete(points.float(), noise, told, known, kept)
+            return system.crop(torch.where(kept, known, made + _carried_on(known - made, kept)))
 
         made = self._made(drawn, labels, table, key, indices, workers)
         return np.where(keep[:, None], images, made)
@@ -250,22 +259,42 @@ def _held(predict: Predict, path: Path, data: Tensor, noise: Tensor, keep: Tenso
     return held
 
 
-def _in_rounds(solver: Solver, rounds: int) -> Solver:
-    """Return the solver that takes each step several times, going back by noise of the path in between."""
-    if rounds == 1:
-        return solver
+def _completed(
+    solver: Solver,
+    predict: Predict,
+    path: Path,
+    data: Tensor,
+    keep: Tensor,
+    times: Sequence[float],
+    normal: Callable[[Sequence[int]], Tensor],
+    rounds: int,
+) -> Tensor:
+    """Solve with a known part that is held until the path is nearly at its end, each step ``rounds`` times with noise put back in between."""
+    x = noise = normal(data.shape[1:]).double()
+    for now, then in pairwise(times):
+        free = now <= _FREE
+        for left in reversed(range(1 if free else rounds)):
+            x = solver(predict if free else _held(predict, path, data, noise, keep), path, x, (now, then), normal)
+            if left:
+                ratio = path.alpha(now) / path.alpha(then)
+                spread = math.sqrt(max(0.0, path.sigma(now) ** 2 - (ratio * path.sigma(then)) ** 2))
+                x = ratio * x + spread * normal(x.shape[1:]).to(x.dtype)
+        if not free:
+            x = torch.where(keep, path.alpha(then) * data + path.sigma(then) * noise, x)
+    return x
 
-    def solve(predict: Predict, path: Path, x: Tensor, times: Sequence[float], normal: Callable[[Sequence[int]], Tensor]) -> Tensor:
-        for now, then in pairwise(times):
-            for left in reversed(range(rounds if then > 0 else 1)):
-                x = solver(predict, path, x, (now, then), normal)
-                if left:
-                    ratio = path.alpha(now) / path.alpha(then)
-                    spread = math.sqrt(max(0.0, path.sigma(now) ** 2 - (ratio * path.sigma(then)) ** 2))
-                    x = ratio * x + spread * normal(x.shape[1:]).to(x.dtype)
-        return x
 
-    return solve
+def _carried_on(values: Tensor, keep: Tensor) -> Tensor:
+    """Return what is known of a field continued into the unknown, fading over a few pixels: (laplacian - 1/reach^2) u = 0.
+
+    Pérez et al. 2003, doi:10.1145/1201775.882269, with a screen, so that far places stay as they were drawn. Jacobi steps, a fixed number.
+    """
+    u, axes = torch.where(keep, values, 0.0), range(2, values.ndim)
+    for _ in range(_CARRIED_STEPS):
+        padded = [torch.cat([u.narrow(a, 0, 1), u, u.narrow(a, u.shape[a] - 1, 1)], dim=a) for a in axes]
+        near = sum((p.narrow(a, 0, u.shape[a]) + p.narrow(a, 2, u.shape[a]) for p, a in zip(padded, axes, strict=True)), start=torch.zeros(()))
+        u = torch.where(keep, values, near / (2 * len(axes) + _REACH_PX**-2))
+    return u
 
 
 def _pooled(x: Tensor, shape: Sequence[int]) -> Tensor:

@@ -72,9 +72,7 @@ class KLAutoencoder(Space):
     @torch.no_grad()
     def complete(self, points: Tensor, noise: Noise, condition: Condition | None, known: Tensor, keep: Tensor) -> Tensor:
         images, log_spread = self._decoded(points)
-        if self.residual is not None:
-            images = self.residual.continued(images, log_spread, noise, known, keep)
-        return torch.where(keep, known, images)
+        return images if self.residual is None else self.residual.continued(images, log_spread, noise, known, keep)
 
     @torch.no_grad()
     def _decoded(self, points: Tensor) -> tuple[Tensor, Tensor]:
