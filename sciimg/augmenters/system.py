@@ -270,21 +270,6 @@ class Space(nn.Module, ABC):
         """Turn blended ``fields`` of any size into images; what is drawn is drawn from ``white``, which knows the coordinates."""
         return fields
 
-    def complete(self, points: Tensor, noise: Noise, condition: Condition | None, known: Tensor, keep: Tensor) -> Tensor:
-        """Decode where pixels are known: what is drawn goes on from them. Known pixels come back nearly, not exactly.
-
-        Parameters
-        ----------
-        points : Tensor, shape (N, *self.shape(...))
-        noise : Noise
-        condition : Condition or None
-        known : Tensor, shape (N, C, [Z,] Y, X)
-            Normalised images.
-        keep : Tensor of bool, shape (N, 1, [Z,] Y, X)
-            Where they are known.
-        """
-        return self.decode(points, noise, condition)
-
     def phases(self) -> tuple[Phase, ...]:
         return ()
 

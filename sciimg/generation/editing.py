@@ -28,9 +28,8 @@ from sciimg.augmenters.system import Condition, Noise, autocast
 from sciimg.errors import InputError, Problem
 
 Key = tuple[str | int, ...]
-_FREE = 0.2  # time from which the known part is no longer held: finest structure is made on both sides of the border together
-_REACH_PX = 6.0  # how far what then differs from the known pixels is carried on
-_CARRIED_STEPS = 60
+_FREE = 0.3  # time from which the known part is no longer held: finest structure is made on both sides of the border together
+_REACH_PX = 8  # how far what then differs from the known pixels is carried on
 
 
 class Editor:
@@ -98,8 +97,8 @@ class Editor:
         -----
         Along the path the known part is what the path makes of it, and the network's prediction of it is replaced by it (Lugmayr et al.
         2022, arXiv:2201.09865, eq. 8); every step is taken ``rounds`` times with noise put back in between (algorithm 1), so that the new
-        part is made to fit. A point of a latent space is known where all its pixels are; the decoder's own noise goes on from the known
-        pixels.
+        part is made to fit. A point of a latent space is known where all its pixels are. The last of the path is walked freely on both
+        sides of the border; how far that ends from the known pixels is carried on into the unknown.
         """
         filled = np.stack([_nearest_known(image, known) for image, known in zip(self._checked(images), keep, strict=True)])
 
@@ -119,7 +118,7 @@ class Editor:
                     noise.normal,
                     self.settings.rounds,
                 )
-            made = system.space.complete(points.float(), noise, told, known, kept)
+            made = system.space.decode(points.float(), noise, told)
             return system.crop(torch.where(kept, known, made + _carried_on(known - made, kept)))
 
         made = self._made(drawn, labels, table, key, indices, workers)
@@ -269,7 +268,7 @@ def _completed(
     normal: Callable[[Sequence[int]], Tensor],
     rounds: int,
 ) -> Tensor:
-    """Solve with a known part that is held until the path is nearly at its end, each step ``rounds`` times with noise put back in between."""
+    """Solve with a known part that is held nearly to the end of the path, each step ``rounds`` times with noise put back in between."""
     x = noise = normal(data.shape[1:]).double()
     for now, then in pairwise(times):
         free = now <= _FREE
@@ -284,17 +283,58 @@ def _completed(
     return x
 
 
-def _carried_on(values: Tensor, keep: Tensor) -> Tensor:
-    """Return what is known of a field continued into the unknown, fading over a few pixels: (laplacian - 1/reach^2) u = 0.
+def _carried_on(missing: Tensor, keep: Tensor) -> Tensor:
+    """Return how far drawn images must move so that they go on from known pixels: the best guess of what is missing, everywhere.
 
-    Pérez et al. 2003, doi:10.1145/1201775.882269, with a screen, so that far places stay as they were drawn. Jacobi steps, a fixed number.
+    Matheron's rule (Journel & Huijbregts 1978): a free draw, plus the regression on the known pixels of how far it is from them, is a draw
+    given the known pixels. What is missing has the covariance that it shows on the known pixels, near lags only.
+
+    Parameters
+    ----------
+    missing : Tensor, shape (N, C, [Z,] Y, X)
+        Known minus drawn, where known.
+    keep : Tensor of bool, shape (N, 1, [Z,] Y, X)
     """
-    u, axes = torch.where(keep, values, 0.0), range(2, values.ndim)
-    for _ in range(_CARRIED_STEPS):
-        padded = [torch.cat([u.narrow(a, 0, 1), u, u.narrow(a, u.shape[a] - 1, 1)], dim=a) for a in axes]
-        near = sum((p.narrow(a, 0, u.shape[a]) + p.narrow(a, 2, u.shape[a]) for p, a in zip(padded, axes, strict=True)), start=torch.zeros(()))
-        u = torch.where(keep, values, near / (2 * len(axes) + _REACH_PX**-2))
-    return u
+    axes, shape = tuple(range(2, missing.ndim)), missing.shape[2:]
+    sides = [side for _ in axes for side in (0, 2 * _REACH_PX)]  # room, so that opposite borders are no neighbours
+    known = torch.nn.functional.pad(keep.double(), sides)
+    values = torch.nn.functional.pad(torch.where(keep, missing, 0.0).double(), sides)
+    wide = values.shape[2:]
+
+    def lagged(x: Tensor) -> Tensor:
+        out: Tensor = torch.fft.irfftn(torch.fft.rfftn(x, dim=axes).abs().square(), s=wide, dim=axes)
+        return out
+
+    lags = torch.meshgrid(*(torch.fft.fftfreq(n, 1 / n, dtype=torch.float64) for n in wide), indexing="ij")
+    taper = (-0.5 * sum(lag.square() for lag in lags) / (_REACH_PX / 2) ** 2).exp()
+    covariance = lagged(values) / lagged(known).clamp_min(0.5) * taper
+    spectrum = torch.fft.rfftn(covariance, dim=axes).real.clamp_min(0)
+    floor = 1e-2 * covariance[(..., *(slice(0, 1) for _ in axes))] + 1e-12  # keeps the inverse tame
+
+    def filtered(x: Tensor) -> Tensor:
+        out: Tensor = torch.fft.irfftn(torch.fft.rfftn(x, dim=axes) * spectrum, s=wide, dim=axes)
+        return out
+
+    weights = _conjugate_gradients(lambda v: known * (filtered(v) + floor * v), values)
+    return filtered(weights)[(..., *(slice(0, n) for n in shape))].to(missing.dtype)
+
+
+def _conjugate_gradients(apply: Callable[[Tensor], Tensor], wanted: Tensor, steps: int = 60) -> Tensor:
+    """Solve ``apply(x) = wanted`` for each sample (Hestenes & Stiefel 1952); a fixed number of steps, so that the same bytes come out."""
+    axes = tuple(range(1, wanted.ndim))
+
+    def inner(a: Tensor, b: Tensor) -> Tensor:
+        return (a * b).sum(axes, keepdim=True)
+
+    x, rest, direction = torch.zeros_like(wanted), wanted, wanted
+    size = inner(rest, rest)
+    for _ in range(steps):
+        image = apply(direction)
+        length = size / inner(direction, image).clamp_min(1e-300)
+        x, rest = x + length * direction, rest - length * image
+        before, size = size, inner(rest, rest)
+        direction = rest + size / before.clamp_min(1e-300) * direction
+    return x
 
 
 def _pooled(x: Tensor, shape: Sequence[int]) -> Tensor:

@@ -70,11 +70,6 @@ class KLAutoencoder(Space):
         return images if self.residual is None else self.residual.spread_out(images, log_spread, white)
 
     @torch.no_grad()
-    def complete(self, points: Tensor, noise: Noise, condition: Condition | None, known: Tensor, keep: Tensor) -> Tensor:
-        images, log_spread = self._decoded(points)
-        return images if self.residual is None else self.residual.continued(images, log_spread, noise, known, keep)
-
-    @torch.no_grad()
     def _decoded(self, points: Tensor) -> tuple[Tensor, Tensor]:
         with autocast(self.settings.training.precision):
             images, log_spread = self.decoder(points * self.std + self.mean)

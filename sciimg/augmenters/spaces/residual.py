@@ -7,7 +7,7 @@ of decoded images with it is as strong as that of real ones.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -92,38 +92,6 @@ class ResidualNoise(nn.Module):
         out: Tensor = decoded + (self._per_channel(self.strength, decoded) * drawn).to(decoded.dtype)
         return out
 
-    def continued(self, decoded: Tensor, log_spread: Tensor, noise: Noise, known: Tensor, keep: Tensor) -> Tensor:
-        """Return ``decoded`` with a residual that agrees with the known pixels: a draw from the law given them.
-
-        Matheron's rule (Journel & Huijbregts 1978): a free draw, plus the regression on the known pixels of how far they are from it.
-        The covariance is a product of spectra; its inverse on the known pixels comes from a fixed number of conjugate-gradient steps.
-
-        Parameters
-        ----------
-        decoded, log_spread, known : Tensor, shape (N, C, [Z,] Y, X)
-        noise : Noise
-        keep : Tensor of bool, shape (N, 1, [Z,] Y, X)
-        """
-        white, other = noise.normal(decoded.shape[1:]), noise.normal((1, *decoded.shape[2:]))
-        axes = tuple(range(2, decoded.ndim))
-        root = torch.view_as_complex(self.colour.double())
-        covariance = torch.einsum("ik...,jk...->ij...", root, root.conj())
-
-        def filtered(x: Tensor, by: Tensor) -> Tensor:
-            waves = torch.einsum("ij...,nj...->ni...", by, torch.fft.rfftn(x, dim=axes))
-            out: Tensor = torch.fft.irfftn(waves, s=x.shape[2:], dim=axes)
-            return out
-
-        scale = self._scale(log_spread, self._slow(other)) * self._per_channel(self.strength, decoded)
-        scale = scale.clamp_min(1e-6)
-        free = filtered(white.double(), root)
-        missing = torch.where(keep, (known - decoded).double() / scale - free, 0.0)
-        floor = (
-            1e-2 * float(torch.einsum("ii...->...", covariance).real.mean()) / len(root)
-        )  # pixels are known a little less than exactly: keeps the inverse tame
-        weights = _conjugate_gradients(lambda v: torch.where(keep, filtered(v, covariance) + floor * v, 0.0), missing)
-        return decoded + (scale * (free + filtered(weights, covariance))).to(decoded.dtype)
-
     def _texture(self, log_spread: Tensor, white: Tensor, other: Tensor) -> Tensor:
         """Return the residual of unit strength that white noise (N, C, [Z,] Y, X) and (N, 1, [Z,] Y, X) make."""
         shape, axes = white.shape[2:], tuple(range(2, white.ndim))
@@ -157,24 +125,6 @@ def _laid_out(kernel: Tensor, wide: Sequence[int]) -> Tensor:
     corner: tuple[Any, ...] = (..., *(slice(0, n) for n in grid))
     out[corner] = kernel
     return torch.roll(out, [-(n // 2) for n in grid], tuple(range(-dims, 0)))
-
-
-def _conjugate_gradients(apply: Callable[[Tensor], Tensor], wanted: Tensor, steps: int = 60) -> Tensor:
-    """Solve ``apply(x) = wanted`` for each sample (Hestenes & Stiefel 1952); a fixed number of steps, so that the same bytes come out."""
-    axes = tuple(range(1, wanted.ndim))
-
-    def inner(a: Tensor, b: Tensor) -> Tensor:
-        return (a * b).sum(axes, keepdim=True)
-
-    x, rest, direction = torch.zeros_like(wanted), wanted, wanted
-    size = inner(rest, rest)
-    for _ in range(steps):
-        image = apply(direction)
-        length = size / inner(direction, image).clamp_min(1e-300)
-        x, rest = x + length * direction, rest - length * image
-        before, size = size, inner(rest, rest)
-        direction = rest + size / before.clamp_min(1e-300) * direction
-    return x
 
 
 def _finest(images: Tensor) -> Tensor:
