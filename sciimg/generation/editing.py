@@ -306,17 +306,20 @@ def _carried_on(missing: Tensor, keep: Tensor) -> Tensor:
         return out
 
     lags = torch.meshgrid(*(torch.fft.fftfreq(n, 1 / n, dtype=torch.float64) for n in wide), indexing="ij")
-    taper = (-0.5 * sum(lag.square() for lag in lags) / (_REACH_PX / 2) ** 2).exp()
+    taper = (-0.5 * torch.stack(lags).square().sum(0) / (_REACH_PX / 2) ** 2).exp()
     covariance = lagged(values) / lagged(known).clamp_min(0.5) * taper
     spectrum = torch.fft.rfftn(covariance, dim=axes).real.clamp_min(0)
-    floor = 1e-2 * covariance[(..., *(slice(0, 1) for _ in axes))] + 1e-12  # keeps the inverse tame
+    floor = 1e-2 * covariance.amax(axes, keepdim=True) + 1e-12  # keeps the inverse tame
 
     def filtered(x: Tensor) -> Tensor:
         out: Tensor = torch.fft.irfftn(torch.fft.rfftn(x, dim=axes) * spectrum, s=wide, dim=axes)
         return out
 
     weights = _conjugate_gradients(lambda v: known * (filtered(v) + floor * v), values)
-    return filtered(weights)[(..., *(slice(0, n) for n in shape))].to(missing.dtype)
+    carried = filtered(weights)
+    for axis, size in zip(axes, shape, strict=True):
+        carried = carried.narrow(axis, 0, size)
+    return carried.to(missing.dtype)
 
 
 def _conjugate_gradients(apply: Callable[[Tensor], Tensor], wanted: Tensor, steps: int = 60) -> Tensor:

@@ -85,6 +85,6 @@ RECIPES = (
         ("attribute editing",),
         "edit",
         (_INVERSION, "Hertz et al. 2022, arXiv:2208.01626"),
-        Reach(measure="attribute", at_least=0.8, options=_OPTIONS, options_3d=_OPTIONS_3D),
+        Reach(measure="attribute", at_least=0.7, options=_OPTIONS, options_3d=_OPTIONS_3D),
     ),
 )
