@@ -29,7 +29,6 @@ def _recipe(
     space: SpaceSettings | None = None,
     conditioning: Conditioning = _ALL,
     rounds: int = 1,
-    strength: float = 0.7,
 ) -> Recipe:
     batch_3d = {"training.batch": 4} if space is None else {"training.batch": 8, "space.training.batch": 8}
     return Recipe(
@@ -39,7 +38,7 @@ def _recipe(
         process=FlowProcess(),
         backbone=UNetBackbone(widths=(32, 64, 128) if space is None else (64, 128, 192), blocks=(1, 1, 1)),
         conditioning=conditioning,
-        sampler=SamplerSettings(name="heun", steps=12, task=task, rounds=rounds, strength=strength),
+        sampler=SamplerSettings(name="heun", steps=12, task=task, rounds=rounds),
         training=Training(steps=800) if space is None else Training(steps=900, learning_rate=2e-3),
         in_3d=batch_3d | {"training.symmetries": "flips", "training.tell_symmetry": True},
         cites=(*cites, _FLOW),
@@ -54,7 +53,7 @@ RECIPES = (
         "inpaint",
         (_REPAINT,),
         Reach(measure="seam-of-known", at_most=0.05, options=_OPTIONS, options_3d=_OPTIONS_3D),
-        rounds=2,
+        rounds=3,
     ),
     _recipe(
         "outpainting",
@@ -63,9 +62,9 @@ RECIPES = (
         (_REPAINT, _LATENT_DIFFUSION),
         Reach(measure="seam-of-known", at_most=0.05, options=_OPTIONS | _LATENT_OPTIONS, options_3d=_OPTIONS_3D | _LATENT_OPTIONS_3D),
         space=_KL,
-        rounds=2,
+        rounds=3,
     ),
-    _recipe(
+    _recipe(  # all noise is redrawn: of copies that keep 3 % of its variance, a third can still be matched to their sources
         "anonymised-copy",
         ("anonymised copy", "partial inversion"),
         "copy",

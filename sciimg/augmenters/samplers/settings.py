@@ -17,4 +17,6 @@ class SamplerSettings(Settings):
     guidance: float = Field(default=1.0, ge=0)
     task: Task = Field(default="sample", description="Other than 'sample': begins from real images (--source).")
     rounds: int = Field(default=1, gt=0, description="How often each step is taken where pixels are known (inpaint, outpaint).")
-    strength: float = Field(default=0.7, ge=0, le=1, description="Share of a real image's noise that is redrawn (copy).")
+    strength: float = Field(
+        default=1.0, ge=0, le=1, description="Share of a real image's noise that is redrawn (copy); less can be traced."
+    )
