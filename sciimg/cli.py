@@ -270,12 +270,16 @@ def generate(
     count: Annotated[int, typer.Option(min=1)],
     condition: Annotated[list[str] | None, typer.Option(metavar="K=V", help="Fix a scalar or class condition.")] = None,
     mask: Annotated[Path | None, typer.Option(help="A collection whose labels are the masks.")] = None,
-    source: Annotated[
-        Path | None, typer.Option(help="A collection of images to translate, where the model makes some channels of others.")
-    ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     sampler: Annotated[str | None, typer.Option()] = None,
     steps: Annotated[int | None, typer.Option(min=1)] = None,
+    shape: Annotated[str | None, typer.Option(metavar="Z,Y,X", help="Images of any size, larger than memory too.")] = None,
+    source: Annotated[Path | None, typer.Option(help="A collection of real images to translate, or to begin from.")] = None,
+    task: Annotated[str | None, typer.Option(help="inpaint, outpaint, copy, interpolate or edit; default: the recipe's.")] = None,
+    keep: Annotated[
+        str | None, typer.Option(metavar="BOX|COLLECTION", help="What to inpaint or outpaint, or labels where it is known.")
+    ] = None,
+    strength: Annotated[float | None, typer.Option(min=0, max=1, help="Share of a copy's noise that is redrawn.")] = None,
     device: Device = None,
     json_: Json = False,
     debug: Debug = False,
@@ -285,7 +289,19 @@ def generate(
 
     _choose(device)
     value = generate_command(
-        model, out, count=count, conditions=condition or [], masks=mask, seed=seed, sampler=sampler, steps=steps, sources=source
+        model,
+        out,
+        count=count,
+        conditions=condition or [],
+        masks=mask,
+        seed=seed,
+        sampler=sampler,
+        steps=steps,
+        shape=shape,
+        source=source,
+        task=task,
+        keep=keep,
+        strength=strength,
     )
     return value, f"{value['count']} samples in {out}", 0
 

@@ -20,7 +20,7 @@ from sciimg.augmenters.processes.adversarial import AdversarialProcess
 from sciimg.augmenters.recipe import refuse_encoders
 from sciimg.augmenters.samplers.settings import SamplerSettings
 from sciimg.augmenters.spaces.settings import KLSpace
-from sciimg.augmenters.system import Encoder, Noise, System
+from sciimg.augmenters.system import Condition, Encoder, Noise, System
 from sciimg.errors import InputError, Problem
 from sciimg.randomness import generator
 from sciimg.records import Digest
@@ -132,6 +132,30 @@ class Augmenter:
             In the units and the number type of the collection.
         """
         settings = self.sampler(sampler, steps, guidance, truncation)
+
+        def drawn(told: Condition, noise: Noise, rows: list[int]) -> Tensor:
+            return self.system.sample(told, noise, settings)
+
+        return self.drawn(drawn, labels, table, source, key=key, indices=indices, workers=workers)
+
+    def drawn(
+        self,
+        draw: Callable[[Condition, Noise, list[int]], Tensor],
+        labels: NDArray[np.int32] | None,
+        table: pd.DataFrame,
+        source: NDArray[Any] | None = None,
+        *,
+        key: tuple[str | int, ...],
+        indices: Sequence[int],
+        workers: int = 1,
+    ) -> NDArray[Any]:
+        """Draw one image a row in a way of the caller's own; everything else is as in :meth:`sample`.
+
+        Parameters
+        ----------
+        draw : callable
+            Returns normalised images (N, C, [Z,] Y, X), given the condition, the noise and the rows of N samples.
+        """
         self.conditions.check(labels, table, source)
         self._check_shape(labels, source, len(table))
         rows_of: dict[int, list[int]] = {}
@@ -139,8 +163,7 @@ class Augmenter:
             rows_of.setdefault(index // CHUNK, []).append(row)
 
         def chunk(rows: list[int]) -> NDArray[Any]:
-            own, given = (None if part is None else part[rows] for part in (labels, source))
-            return self._chunk(own, table.iloc[rows], given, key, [indices[row] for row in rows], settings)
+            return self._chunk(draw, labels, table, source, key, rows, [indices[row] for row in rows])
 
         out = np.empty((len(table), *self.card.shape), self.dtype)
         before = torch.get_num_threads()
@@ -152,6 +175,10 @@ class Augmenter:
         finally:
             torch.set_num_threads(before)
         return out
+
+    def told(self, labels: NDArray[np.int32] | None, table: pd.DataFrame, source: NDArray[Any] | None = None) -> Condition:
+        """Return the condition of N samples, on the grid of the images."""
+        return encode_condition(self.conditions, labels, table.reset_index(drop=True), self.card.shape[1:], source=source)
 
     def reconstruct(
         self, images: NDArray[Any], labels: NDArray[np.int32] | None = None, table: pd.DataFrame | None = None
@@ -207,32 +234,29 @@ class Augmenter:
             out.append(function(part, rows)[:kept].float().cpu())
         return torch.cat(out)
 
+    @torch.no_grad()
     def _chunk(
         self,
+        draw: Callable[[Condition, Noise, list[int]], Tensor],
         labels: NDArray[np.int32] | None,
         table: pd.DataFrame,
         source: NDArray[Any] | None,
         key: tuple[str | int, ...],
+        rows: list[int],
         indices: list[int],
-        settings: SamplerSettings,
     ) -> NDArray[Any]:
         """Compute one canonical chunk: wanted samples at their own places, copies of the first elsewhere."""
         torch.set_num_threads(1)  # the setting belongs to the calling thread
         first = indices[0] // CHUNK * CHUNK
         places = [index - first for index in indices]
-        row_at = [places.index(place) if place in places else 0 for place in range(CHUNK)]
-        condition = encode_condition(
-            self.conditions,
-            None if labels is None else labels[row_at],
-            table.iloc[row_at].reset_index(drop=True),
-            self.card.shape[1:],
-            source=None if source is None else source[row_at],
-        )
+        row_at = [rows[places.index(place)] if place in places else rows[0] for place in range(CHUNK)]
+        own, given = (None if part is None else part[row_at] for part in (labels, source))
         device = self.system.device
         with enough_memory(f"{CHUNK} samples of {self.card.shape[1:]} at a time", "Use fewer workers, or a machine with more."):
-            images = self.system.sample(condition.on(device), Noise(key, range(first, first + CHUNK), device), settings)
+            told = self.told(own, table.iloc[row_at], given).on(device)
+            images = draw(told, Noise(key, range(first, first + CHUNK), device), row_at)
         structure = self.card.intensity.inverse(images.cpu().numpy()[places])
-        return self._formed(structure, table, key, indices)
+        return self._formed(structure, table.iloc[rows], key, indices)
 
     def _formed(self, structure: NDArray[Any], table: pd.DataFrame, key: tuple[str | int, ...], indices: Sequence[int]) -> NDArray[Any]:
         """Return images of structures (N, C, [Z,] Y, X): the same, where nothing but the network forms them."""

@@ -5,11 +5,23 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from sciimg.augmenters.catalogue import adversarial, autoencoders, cascade, control, diffusion, latent, physics, text, tokens, translation
+from sciimg.augmenters.catalogue import (
+    adversarial,
+    autoencoders,
+    cascade,
+    control,
+    diffusion,
+    editing,
+    latent,
+    physics,
+    text,
+    tokens,
+    translation,
+)
 from sciimg.augmenters.recipe import Recipe
 from sciimg.errors import InputError, Problem
 
-_FAMILIES = (diffusion, latent, adversarial, autoencoders, tokens, translation, control, cascade, text, physics)
+_FAMILIES = (diffusion, latent, adversarial, autoencoders, tokens, translation, control, cascade, text, editing, physics)
 RECIPES: MappingProxyType[str, Recipe] = MappingProxyType({recipe.name: recipe for family in _FAMILIES for recipe in family.RECIPES})
 _OPEN = frozenset({"space", "process", "backbone", "conditioning", "sampler", "training", "formation"})
 

@@ -321,6 +321,10 @@ class Noise:
         return torch.stack(drawn).to(self.device)
 
 
+White = Callable[[int, Sequence[int]], Tensor]
+"""``white(channels, halo)``: noise (N, channels, [Z,] Y, X) for the fields' place, wider by ``halo`` samples on both sides of each axis."""
+
+
 class Space(nn.Module, ABC):
     """Where a process lives. Coordinates have about zero mean and unit variance in every channel.
 
@@ -340,6 +344,17 @@ class Space(nn.Module, ABC):
     @abstractmethod
     def decode(self, points: Tensor, noise: Noise | None = None, condition: Condition | None = None) -> Tensor:
         """Map points of the space to images; with ``noise``, draw also what the space leaves undetermined (fine texture)."""
+
+    def fields(self, points: Tensor, condition: Condition | None = None) -> Tensor:
+        """Return what ``decode`` makes of points before anything is drawn: what overlapping windows of a large field may be blended in.
+
+        Shape (N, F, [Z,] Y, X) on the grid of the images.
+        """
+        return self.decode(points, None, condition)
+
+    def finish(self, fields: Tensor, white: White) -> Tensor:
+        """Turn blended ``fields`` of any size into images; what is drawn is drawn from ``white``, which knows the coordinates."""
+        return fields
 
     def phases(self) -> tuple[Phase, ...]:
         return ()

@@ -42,41 +42,7 @@ def requested(card: ModelCard, count: int, fixed: Sequence[str], masks: Path | N
         once; then ``missing-channel`` and
         ``other-spacing``.
     """
-    refuse_encoders(card.recipe)
-    text = card.conditions.text
-    formed = () if card.formation is None else (card.formation.condition[0],)
-    spoken = [field for field in text.fields if field.name not in _named(card)] if text else []
-    values, problems = _parsed(fixed, {*_named(card), *(field.name for field in spoken), *([text.name] if text else []), *formed})
-    rng = generator("request", seed)
-    columns: dict[str, object] = {}
-    for scalar in card.conditions.scalars:
-        columns[scalar.name] = rng.uniform(scalar.low, scalar.high, count)
-        if scalar.name in values:
-            try:
-                columns[scalar.name] = float(values[scalar.name])
-            except ValueError:
-                problems.append(Problem(scalar.name, "bad-condition", f"{scalar.name} is a number; got {values[scalar.name]!r}."))
-    for name in formed:
-        if name in values:
-            try:
-                columns[name] = float(values[name])
-            except ValueError:
-                columns[name] = float("nan")
-            if not 0 < float(columns[name]) < float("inf"):  # type: ignore[arg-type]
-                problems.append(Problem(name, "bad-condition", f"{name} is a number above zero; got {values[name]!r}."))
-    for category in card.conditions.classes:
-        columns[category.name] = values.get(category.name, rng.choice(list(category.values), count))
-    if text is not None and text.name in values:
-        columns[text.name] = values[text.name]
-        problems += text.problems([values[text.name]])
-    for field in spoken:
-        said = values.get(field.name)
-        if said is not None and said not in field.values:
-            problems.append(Problem(field.name, "bad-condition", f"{field.name} is said as {', '.join(field.values)}; got {said!r}."))
-        columns[field.name] = said or rng.choice(list(field.values), count)
-    if text is not None and not text.fields and text.name not in values:
-        message = f"The model draws what a caption says; give one: --condition {text.name}='...'."
-        problems.append(Problem(text.name, "missing-condition", message))
+    columns, problems = values_of(card, count, fixed, seed)
     image = card.conditions.image
     if image is not None and sources is None:
         message = (
@@ -109,7 +75,52 @@ def _named(card: ModelCard) -> set[str]:
     return {*(s.name for s in card.conditions.scalars), *(c.name for c in card.conditions.classes)}
 
 
-def _parsed(fixed: Sequence[str], known: set[str]) -> tuple[dict[str, str], list[Problem]]:
+def values_of(card: ModelCard, count: int, fixed: Sequence[str], seed: int, *, along: bool = False) -> tuple[dict[str, Any], list[Problem]]:
+    """Return ``count`` values of every scalar, class and caption of a model, and what is wrong with what was asked.
+
+    With ``along``, a scalar may be given as ``A..B``, which stands as the pair (A, B).
+    """
+    refuse_encoders(card.recipe)
+    text = card.conditions.text
+    formed = () if card.formation is None else (card.formation.condition[0],)
+    spoken = [field for field in text.fields if field.name not in _named(card)] if text else []
+    values, problems = parsed(fixed, {*_named(card), *(field.name for field in spoken), *([text.name] if text else []), *formed})
+    rng = generator("request", seed)
+    columns: dict[str, Any] = {}
+    for scalar in card.conditions.scalars:
+        columns[scalar.name] = rng.uniform(scalar.low, scalar.high, count)
+        if scalar.name in values:
+            try:
+                ends = tuple(float(end) for end in (values[scalar.name].split("..", 1) if along else [values[scalar.name]]))
+                columns[scalar.name] = ends if len(ends) == 2 else ends[0]
+            except ValueError:
+                problems.append(Problem(scalar.name, "bad-condition", f"{scalar.name} is a number; got {values[scalar.name]!r}."))
+    for name in formed:
+        if name in values:
+            try:
+                columns[name] = float(values[name])
+            except ValueError:
+                columns[name] = float("nan")
+            if not 0 < float(columns[name]) < float("inf"):
+                problems.append(Problem(name, "bad-condition", f"{name} is a number above zero; got {values[name]!r}."))
+    for category in card.conditions.classes:
+        columns[category.name] = values.get(category.name, rng.choice(list(category.values), count))
+    if text is not None and text.name in values:
+        columns[text.name] = values[text.name]
+        problems += text.problems([values[text.name]])
+    for field in spoken:
+        said = values.get(field.name)
+        if said is not None and said not in field.values:
+            problems.append(Problem(field.name, "bad-condition", f"{field.name} is said as {', '.join(field.values)}; got {said!r}."))
+        columns[field.name] = said or rng.choice(list(field.values), count)
+    if text is not None and not text.fields and text.name not in values:
+        message = f"The model draws what a caption says; give one: --condition {text.name}='...'."
+        problems.append(Problem(text.name, "missing-condition", message))
+    return columns, problems
+
+
+def parsed(fixed: Sequence[str], known: set[str]) -> tuple[dict[str, str], list[Problem]]:
+    """Return the values of ``NAME=VALUE`` texts by name, and what is wrong with them."""
     values, problems = {}, []
     for text in fixed:
         name, equals, value = text.partition("=")

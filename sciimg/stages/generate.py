@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -154,7 +154,11 @@ def generate_command(
     seed: int,
     sampler: str | None,
     steps: int | None,
-    sources: Path | None = None,
+    shape: str | None = None,
+    source: Path | None = None,
+    task: str | None = None,
+    keep: str | None = None,
+    strength: float | None = None,
 ) -> dict[str, Any]:
     """Generate from the command line; return what was made.
 
@@ -164,8 +168,11 @@ def generate_command(
         ``NAME=VALUE``, the same for all samples; a condition that is not given varies evenly over what the model has seen.
     masks : Path or None
         A collection whose labels are the masks, taken in turn; needed where the model is conditioned on a mask.
-    sources : Path or None
-        A collection of images to translate, taken in turn; columns ``source_image`` and ``source_origin`` say which one a sample is of.
+    shape : str or None
+        ``Z,Y,X`` of images of any size; the size that the model was trained on when left out.
+    source, task, keep, strength
+        Real images to translate, where the model does that: columns ``source_image`` and ``source_origin`` say which one a sample is
+        of. Else real images to begin from, and what is done with them: :func:`sciimg.generation.edited.generate_edited`.
     """
     from sciimg.augmenters.model_file import read_card
     from sciimg.generation.generate import generate
@@ -173,8 +180,35 @@ def generate_command(
     from sciimg.stages.ledger import log
 
     card = read_card(model)
-    wanted = requested(card, count, conditions, masks, seed, sources)
     study = card.provenance.get("study")
     workers = os.cpu_count() or 1
+    made = {"out": str(out), "count": count, "model": str(model), "recipe": card.recipe.name, "seed": seed}
+    if source is not None and card.conditions.image is None:
+        from sciimg.augmenters.samplers.settings import Task
+        from sciimg.generation.edited import generate_edited
+
+        if task is not None and task not in get_args(Task):
+            raise InputError(Problem("--task", "no-task", f"Tasks are {', '.join(get_args(Task))}; got {task!r}."))
+        how = {"seed": seed, "study": study, "sampler": sampler, "steps": steps, "workers": workers, "progress": log}
+        known = {"task": task, "keep": keep, "masks": masks, "strength": strength}
+        done = generate_edited(model, out, source, count, conditions, **known, **how)  # type: ignore[arg-type]
+        return made | {"count": done, "source": str(source)}
+    if any(option is not None for option in (task, keep, strength)):
+        raise InputError(Problem("--task", "no-source", "What begins from real images needs them: --source COLLECTION."))
+    if shape is not None:
+        from sciimg.generation.volume import asked_by_hand, generate_volumes
+
+        sizes = _parsed_shape(shape)
+        asked = asked_by_hand(card, count, conditions, masks, sizes, seed)
+        generate_volumes(model, out, asked, sizes, seed=seed, study=study, sampler=sampler, steps=steps, workers=workers, progress=log)
+        return made | {"shape": list(sizes)}
+    wanted = requested(card, count, conditions, masks, seed, source)
     generate(model, out, wanted, seed=seed, study=study, sampler=sampler, steps=steps, workers=workers, progress=log)
-    return {"out": str(out), "count": count, "model": str(model), "recipe": card.recipe.name, "seed": seed}
+    return made
+
+
+def _parsed_shape(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(Problem("--shape", "shape", f"A shape is Z,Y,X or Y,X in whole numbers; got {text!r}.")) from None

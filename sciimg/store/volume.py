@@ -36,7 +36,7 @@ def write_volume(
     path: Path,
     image: Image,
     *,
-    labels: NDArray[Any] | None = None,
+    labels: NDArray[Any] | Image | None = None,
     label_kind: LabelKind | None = None,
     attributes: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
     levels: int | None = None,
@@ -55,6 +55,7 @@ def write_volume(
     image : Image
         Read once, in order.
     labels : array of int32, shape (t)[z]yx of the image, optional
+        Or an image of them, read in order, where they are too large for memory.
     label_kind : "instances" or "classes", optional
         Needed with ``labels``.
     attributes : mapping, or a function that returns it
@@ -140,17 +141,18 @@ def _write_pixels(
 
 
 def _write_labels(
-    path: Path, image_axes: str, labels: NDArray[np.int32] | None, spacing: Spacing, levels: int
+    path: Path, image_axes: str, labels: NDArray[np.int32] | Image | None, spacing: Spacing, levels: int
 ) -> tuple[list[str] | None, int]:
     """Write the label image; return its digests and its largest number."""
     if labels is None:
         return None, 0
     axes = image_axes.replace("c", "")
     scales = pyramid(axes, labels.shape, spacing.values, levels)
-    drawn = write_levels(path / "labels" / MASK, axes, scales, labels.dtype, _InMemory(labels), nearest_into)
+    source = labels if isinstance(labels, Image) else _InMemory(labels)
+    drawn = write_levels(path / "labels" / MASK, axes, scales, labels.dtype, source, nearest_into)
     scaled = multiscales(MASK, axes, scales, spacing, "nearest")
-    source = {"source": {"image": "../../"}}
-    write_group(path / "labels" / MASK, {"ome": {"version": VERSION, "multiscales": scaled, "image-label": source}})
+    told = {"source": {"image": "../../"}}
+    write_group(path / "labels" / MASK, {"ome": {"version": VERSION, "multiscales": scaled, "image-label": told}})
     write_group(path / "labels", {"ome": {"version": VERSION, "labels": [MASK]}})
     return drawn.digests(), int(max(drawn.high))
 
@@ -199,7 +201,7 @@ def _spacing_of(image: Image) -> Spacing:
     return image.spacing
 
 
-def _checked_labels(image: Image, labels: NDArray[Any] | None, kind: LabelKind | None) -> NDArray[np.int32] | None:
+def _checked_labels(image: Image, labels: NDArray[Any] | Image | None, kind: LabelKind | None) -> NDArray[np.int32] | Image | None:
     if labels is None:
         return None
     expected = tuple(n for a, n in zip(image.axes, image.shape, strict=True) if a != "c")
@@ -209,13 +211,13 @@ def _checked_labels(image: Image, labels: NDArray[Any] | None, kind: LabelKind |
         message = f"Labels must have the shape of the image along {axes}, {expected}; these have {labels.shape}."
     elif labels.dtype.kind not in "uib":
         message = f"Labels must be integers; these are {labels.dtype}."
-    elif labels.size and (labels.min() < 0 or labels.max() > np.iinfo(np.int32).max):
+    elif not isinstance(labels, Image) and labels.size and (labels.min() < 0 or labels.max() > np.iinfo(np.int32).max):
         message = f"Labels must lie between 0 and 2^31 - 1; these reach from {labels.min()} to {labels.max()}."
     elif kind is None:
         message = "Labels must be said to be instances or classes."
     if message:
         raise InputError(Problem(image.source, "mismatched-labels", message))
-    return np.ascontiguousarray(labels, dtype=np.int32)
+    return labels if isinstance(labels, Image) else np.ascontiguousarray(labels, dtype=np.int32)
 
 
 class Volume:

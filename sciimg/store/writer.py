@@ -140,7 +140,7 @@ class CollectionWriter:
         *,
         group: str | None,
         conditions: Mapping[str, Any] | None = None,
-        labels: NDArray[Any] | None = None,
+        labels: NDArray[Any] | Image | None = None,
         label_kind: LabelKind | None = None,
         lineage: Lineage | None = None,
         extra: Mapping[str, Any] | Callable[[str], Mapping[str, Any]] | None = None,

@@ -20,6 +20,7 @@ SamplerName = Literal[
     "next-scale",
     "none",
 ]
+Task = Literal["sample", "inpaint", "outpaint", "copy", "interpolate", "edit"]
 Grid = Literal["uniform", "karras", "logsnr"]
 
 
@@ -39,6 +40,9 @@ class SamplerSettings(Settings):
     temperature: float = Field(default=1.0, gt=0, description="Of tokens: logits are divided by it.")
     top_k: int | None = Field(default=None, gt=0, description="Of tokens: only that many of the likeliest codes are drawn from.")
     candidates: int = Field(default=1, gt=0, description="Samples drawn for each that is kept: the one that fits its caption best.")
+    task: Task = Field(default="sample", description="Other than 'sample': begins from real images (--source).")
+    rounds: int = Field(default=1, gt=0, description="How often each step is taken where pixels are known (inpaint, outpaint).")
+    strength: float = Field(default=1.0, ge=0, le=1, description="Share of a real image's noise that is redrawn (copy).")
 
     @model_validator(mode="after")
     def _interval_rises(self) -> Self:

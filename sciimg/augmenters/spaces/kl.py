@@ -10,7 +10,7 @@ from sciimg.augmenters.grid import Step, coarser
 from sciimg.augmenters.spaces.consistency import ConsistencyTexture
 from sciimg.augmenters.spaces.residual import ResidualNoise
 from sciimg.augmenters.spaces.settings import ELBO, KLSpace
-from sciimg.augmenters.system import Batch, Condition, Noise, Phase, Player, Space, autocast
+from sciimg.augmenters.system import Batch, Condition, Noise, Phase, Player, Space, White, autocast
 
 
 class KLAutoencoder(Space):
@@ -77,6 +77,13 @@ class KLAutoencoder(Space):
             return images
         textured: Tensor = self.residual(images, log_spread, noise)
         return textured
+
+    def fields(self, points: Tensor, condition: Condition | None = None) -> Tensor:
+        return torch.cat(self.plain(points, condition), dim=1)
+
+    def finish(self, fields: Tensor, white: White) -> Tensor:
+        images, log_spread = fields.chunk(2, dim=1)
+        return images if self.residual is None else self.residual.spread_out(images, log_spread, white)
 
     def phases(self) -> tuple[Phase, ...]:
         first = _Reconstruction(self)

@@ -7,11 +7,13 @@ of decoded images with it is as strong as that of real ones.
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sciimg.augmenters.system import Noise
+from sciimg.augmenters.system import Noise, White
 
 _BURST_PX = 2.0  # length over which the strength of the residual varies
 _GAUSSIAN = 3.0  # fourth moment over squared second moment of a Gaussian
@@ -35,6 +37,7 @@ class ResidualNoise(nn.Module):
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
         channels, *grid = shape
+        self._last = grid[-1]
         # matrix square root of the cross-spectrum at every frequency; last axis: real, imaginary
         self.register_buffer("colour", torch.zeros(channels, channels, *grid[:-1], grid[-1] // 2 + 1, 2))
         self.register_buffer("burst", torch.zeros(channels))  # standard deviation of the logarithm of the strength
@@ -66,8 +69,27 @@ class ResidualNoise(nn.Module):
     def forward(self, decoded: Tensor, log_spread: Tensor, noise: Noise) -> Tensor:
         """Return ``decoded`` with a drawn residual added."""
         texture = self._texture(log_spread, noise.normal(decoded.shape[1:]), noise.normal((1, *decoded.shape[2:])))
-        strength = self.strength.view(-1, *([1] * (decoded.ndim - 2)))
-        return decoded + strength * texture.to(decoded.dtype)
+        return decoded + self._per_channel(self.strength, decoded) * texture.to(decoded.dtype)
+
+    def spread_out(self, decoded: Tensor, log_spread: Tensor, white: White) -> Tensor:
+        """Do the same on a box of any size, cut from a larger field: the law as filters of bounded reach over white noise by coordinates.
+
+        The root of the spectrum is a circular filter on the patch; laid out around its centre, it is a filter of half a patch's reach on
+        any grid, with the same power (Parseval). Boxes that meet therefore draw one stationary texture, without a seam.
+        """
+        grid = (*self.slow.shape[:-1], self._last)
+        halo = tuple(n // 2 for n in grid)
+        axes = tuple(range(2, decoded.ndim))
+        noise, other = white(decoded.shape[1], halo).double(), white(1, halo).double()
+        wide = tuple(noise.shape[2:])
+        kernel = torch.fft.irfftn(torch.view_as_complex(self.colour.double()), s=grid, dim=axes)
+        transfer = torch.fft.rfftn(_laid_out(kernel, wide), dim=axes)
+        texture = torch.fft.irfftn(torch.einsum("ij...,nj...->ni...", transfer, torch.fft.rfftn(noise, dim=axes)), s=wide, dim=axes)
+        slow = torch.fft.irfftn(torch.fft.rfftn(other, dim=axes) * _low_pass(list(wide)), s=wide, dim=axes)
+        inside = (..., *(slice(h, h + n) for h, n in zip(halo, decoded.shape[2:], strict=True)))
+        drawn = self._scale(log_spread, slow[inside]) * texture[inside]
+        out: Tensor = decoded + (self._per_channel(self.strength, decoded) * drawn).to(decoded.dtype)
+        return out
 
     def _texture(self, log_spread: Tensor, white: Tensor, other: Tensor) -> Tensor:
         """Return the residual of unit strength that white noise (N, C, [Z,] Y, X) and (N, 1, [Z,] Y, X) make."""
@@ -75,11 +97,33 @@ class ResidualNoise(nn.Module):
         coloured = torch.einsum(
             "ij...,nj...->ni...", torch.view_as_complex(self.colour.double()), torch.fft.rfftn(white.double(), dim=axes)
         )
-        slow = torch.fft.irfftn(torch.fft.rfftn(other.double(), dim=axes) * self.slow, s=shape, dim=axes)
-        burst = self.burst.double().view(-1, *([1] * len(shape)))
-        scale = (log_spread.double() + burst * slow - burst.square()).exp()  # E[exp(2 b u)] = exp(2 b^2): the power stays
-        out: Tensor = scale * torch.fft.irfftn(coloured, s=shape, dim=axes)
+        out: Tensor = self._scale(log_spread, self._slow(other)) * torch.fft.irfftn(coloured, s=shape, dim=axes)
         return out
+
+    def _slow(self, white: Tensor) -> Tensor:
+        """Return the slow field of unit variance that white noise (N, 1, [Z,] Y, X) makes."""
+        axes = tuple(range(2, white.ndim))
+        out: Tensor = torch.fft.irfftn(torch.fft.rfftn(white.double(), dim=axes) * self.slow, s=white.shape[2:], dim=axes)
+        return out
+
+    def _scale(self, log_spread: Tensor, slow: Tensor) -> Tensor:
+        burst = self._per_channel(self.burst.double(), slow)
+        return (log_spread.double() + burst * slow - burst.square()).exp()  # E[exp(2 b u)] = exp(2 b^2): the power stays
+
+    @staticmethod
+    def _per_channel(values: Tensor, like: Tensor) -> Tensor:
+        return values.view(-1, *([1] * (like.ndim - 2)))
+
+
+def _laid_out(kernel: Tensor, wide: Sequence[int]) -> Tensor:
+    """Return a circular filter (C, C, *grid) on a larger grid: the half after its origin, zeros, the half before it."""
+    dims = len(wide)
+    grid = kernel.shape[-dims:]
+    kernel = torch.fft.fftshift(kernel, dim=tuple(range(-dims, 0)))
+    out = kernel.new_zeros((*kernel.shape[:-dims], *wide))
+    corner: tuple[Any, ...] = (..., *(slice(0, n) for n in grid))
+    out[corner] = kernel
+    return torch.roll(out, [-(n // 2) for n in grid], tuple(range(-dims, 0)))
 
 
 def _finest(images: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from types import MappingProxyType
 
-from . import adversarial, autoencoders, cascade, common, control, diffusion, latent, physics, text, tokens, translation
+from . import adversarial, autoencoders, cascade, common, control, diffusion, editing, latent, physics, text, tokens, translation
 from .subject import Measure
 
 _FAMILIES = (
@@ -12,6 +12,7 @@ _FAMILIES = (
     common,
     control,
     diffusion,
+    editing,
     latent,
     physics,
     text,

@@ -1,0 +1,388 @@
+"""What begins from real images: fill in, go on beyond the border, copy without identity, blend, change one attribute.
+
+Every task is one way through the same model. The real image is taken into the space of the process; there it is held fixed where it is
+known (inpaint, outpaint), or carried back to its noise, which is redrawn in part (copy), turned towards another's (interpolate), or solved
+again under another condition (edit). Diffusion and flow can do it, because their noise is as large as their images and their path can be
+walked both ways.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+
+from sciimg.augmenters.augmenter import Augmenter
+from sciimg.augmenters.processes.gaussian import GaussianProcess
+from sciimg.augmenters.processes.paths import Path
+from sciimg.augmenters.samplers.inversion import invert, remixed, slerp
+from sciimg.augmenters.samplers.settings import SamplerSettings, Task
+from sciimg.augmenters.samplers.solvers import Predict, Solver, solver_of
+from sciimg.augmenters.system import Condition, Noise, autocast
+from sciimg.errors import InputError, Problem
+
+Key = tuple[str | int, ...]
+_FREE = 0.3  # time from which the known part is no longer held: finest structure is made on both sides of the border together
+_REACH_PX = 8  # how far what then differs from the known pixels is carried on
+
+
+class Editor:
+    """A model at work on real images of its own size.
+
+    Parameters
+    ----------
+    augmenter : Augmenter
+    sampler, steps, guidance
+        Default: the recipe's.
+    strength, rounds
+        Of the recipe's sampler settings; default: the recipe's.
+
+    Raises
+    ------
+    InputError
+        Kind ``no-editing``: the recipe's process has no path between images and noise.
+
+    Notes
+    -----
+    Images have shape (N, C, [Z,] Y, X), labels (N, [Z,] Y, X) or None, tables N rows; image ``i`` is made from noise of (key, indices[i]).
+    """
+
+    def __init__(
+        self,
+        augmenter: Augmenter,
+        *,
+        sampler: str | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        strength: float | None = None,
+        rounds: int | None = None,
+    ) -> None:
+        process = augmenter.system.process
+        if not isinstance(process, GaussianProcess):
+            name = augmenter.card.recipe.name
+            message = (
+                f"Recipe {name!r} has no path from images back to noise. Train a diffusion or flow recipe, e.g. 'inpainting' or 'ldm'."
+            )
+            raise InputError(Problem("--task", "no-editing", message))
+        changes = {k: v for k, v in {"strength": strength, "rounds": rounds}.items() if v is not None}
+        self.settings = SamplerSettings.model_validate(augmenter.sampler(sampler, steps, guidance).model_dump() | changes)
+        self._augmenter, self._process, self._system = augmenter, process, augmenter.system
+        self._times = process.grid(self.settings)
+
+    def complete(
+        self,
+        images: NDArray[Any],
+        keep: NDArray[np.bool_],
+        labels: NDArray[np.int32] | None,
+        table: pd.DataFrame,
+        *,
+        key: Key,
+        indices: Sequence[int],
+        workers: int = 1,
+    ) -> NDArray[Any]:
+        """Draw what is unknown; known voxels come back bit for bit.
+
+        Parameters
+        ----------
+        keep : array of bool, shape (N, [Z,] Y, X)
+            Where the images are known; what they hold elsewhere is not looked at.
+
+        Notes
+        -----
+        Along the path the known part is what the path makes of it, and the network's prediction of it is replaced by it (Lugmayr et al.
+        2022, arXiv:2201.09865, eq. 8); every step is taken ``rounds`` times with noise put back in between (algorithm 1), so that the new
+        part is made to fit. A point of a latent space is known where all its pixels are. The last of the path is walked freely on both
+        sides of the border; how far that ends from the known pixels is carried on into the unknown.
+        """
+        filled = np.stack([_nearest_known(image, known) for image, known in zip(self._checked(images), keep, strict=True)])
+
+        def drawn(told: Condition, noise: Noise, rows: list[int]) -> Tensor:
+            system, known = self._system, self._padded(filled[rows])
+            kept = system.pad(torch.from_numpy(keep[rows][:, None].astype(np.float32))) > 0.5
+            data = system.space.encode(known, told).double()
+            whole = -_pooled(-kept.float(), data.shape[2:]) > 0.5  # the smallest of each block
+            with autocast(self._process.schedule.precision, "cpu"):
+                points = _completed(
+                    solver_of(self.settings),
+                    self._predictor(told, data),
+                    self._process.path,
+                    data,
+                    whole,
+                    self._times,
+                    noise.normal,
+                    self.settings.rounds,
+                )
+            made = system.space.decode(points.float(), noise, told)
+            return system.crop(torch.where(kept, known, made + _carried_on(known - made, kept)))
+
+        made = self._made(drawn, labels, table, key, indices, workers)
+        return np.where(keep[:, None], images, made)
+
+    def copy(
+        self,
+        images: NDArray[Any],
+        labels: NDArray[np.int32] | None,
+        table: pd.DataFrame,
+        *,
+        key: Key,
+        indices: Sequence[int],
+        workers: int = 1,
+    ) -> NDArray[Any]:
+        """Draw images that say the same and are of nobody: of the noise behind each, the share ``strength`` is redrawn."""
+        self._checked(images)
+
+        def drawn(told: Condition, noise: Noise, rows: list[int]) -> Tensor:
+            behind = self._noise_behind(images[rows], told)
+            fresh = noise.normal(behind.shape[1:]).double()
+            return self._solved(remixed(behind, fresh, self.settings.strength), told, noise)
+
+        return self._made(drawn, labels, table, key, indices, workers)
+
+    def interpolate(
+        self,
+        first: NDArray[Any],
+        second: NDArray[Any],
+        share: NDArray[np.float64],
+        labels: NDArray[np.int32] | None,
+        tables: tuple[pd.DataFrame, pd.DataFrame],
+        *,
+        key: Key,
+        indices: Sequence[int],
+        workers: int = 1,
+    ) -> NDArray[Any]:
+        """Draw what lies between two real images: their noises are joined by an arc, their scalars by a line.
+
+        Parameters
+        ----------
+        first, second : array, shape (N, C, [Z,] Y, X)
+        share : array, shape (N,)
+            0: the first; 1: the second.
+        labels : array, shape (N, [Z,] Y, X), or None
+            One mask for both ends and what lies between.
+        tables : (DataFrame, DataFrame)
+            Of the first and of the second; classes change in the middle.
+        """
+        self._checked(first)
+        between = tables[0].copy()
+        for name in between:
+            a, b = (table[name].to_numpy() for table in tables)
+            between[name] = (1 - share) * a + share * b if a.dtype.kind in "iuf" else np.where(share < 0.5, a, b)
+
+        def drawn(told: Condition, noise: Noise, rows: list[int]) -> Tensor:
+            own = None if labels is None else labels[rows]
+            ends = [
+                self._noise_behind(images[rows], self._told(own, table.iloc[rows]))
+                for images, table in zip((first, second), tables, strict=True)
+            ]
+            return self._solved(slerp(ends[0], ends[1], torch.from_numpy(share[rows])), told, noise)
+
+        return self._made(drawn, labels, between, key, indices, workers)
+
+    def change(
+        self,
+        images: NDArray[Any],
+        labels: NDArray[np.int32] | None,
+        table: pd.DataFrame,
+        wanted: pd.DataFrame,
+        *,
+        key: Key,
+        indices: Sequence[int],
+        workers: int = 1,
+    ) -> NDArray[Any]:
+        """Draw the images again with other scalars or classes: the noise behind them, found under ``table``, is solved under ``wanted``."""
+        self._checked(images)
+
+        def drawn(told: Condition, noise: Noise, rows: list[int]) -> Tensor:
+            before = self._told(None if labels is None else labels[rows], table.iloc[rows])
+            return self._solved(self._noise_behind(images[rows], before), told, noise)
+
+        return self._made(drawn, labels, wanted, key, indices, workers)
+
+    # ------------------------------------------------------------ parts
+
+    def _made(
+        self,
+        drawn: Callable[[Condition, Noise, list[int]], Tensor],
+        labels: NDArray[np.int32] | None,
+        table: pd.DataFrame,
+        key: Key,
+        indices: Sequence[int],
+        workers: int,
+    ) -> NDArray[Any]:
+        def padded(told: Condition, noise: Noise, rows: list[int]) -> Tensor:
+            return drawn(self._system.pad_condition(told), noise, rows)
+
+        return self._augmenter.drawn(padded, labels, table, None, key=key, indices=indices, workers=workers)
+
+    def _told(self, labels: NDArray[np.int32] | None, table: pd.DataFrame) -> Condition:
+        return self._system.pad_condition(self._augmenter.told(labels, table))
+
+    def _padded(self, images: NDArray[Any]) -> Tensor:
+        return self._system.pad(torch.from_numpy(self._augmenter.card.intensity.forward(images)))
+
+    def _predictor(self, told: Condition, like: Tensor, guidance: float | None = None) -> Predict:
+        settings = self.settings if guidance is None else self.settings.model_copy(update={"guidance": guidance})
+        return self._process.field(told.resized(like.shape[2:]), settings)
+
+    def _noise_behind(self, images: NDArray[Any], told: Condition) -> Tensor:
+        """Return the noise from which the model makes images; without guidance, which has no way back."""
+        data = self._system.space.encode(self._padded(images), told).double()
+        with autocast(self._process.schedule.precision, "cpu"):
+            return invert(self._predictor(told, data, 1.0), self._process.path, data, self._times)
+
+    def _solved(self, start: Tensor, told: Condition, noise: Noise) -> Tensor:
+        with autocast(self._process.schedule.precision, "cpu"):
+            solver = solver_of(self.settings)
+            points = solver(self._predictor(told, start), self._process.path, start, self._times, noise.normal).float()
+        return self._system.crop(self._system.space.decode(points, noise, told))
+
+    def _checked(self, images: NDArray[Any]) -> NDArray[Any]:
+        if images.shape[1:] != self._augmenter.card.shape:
+            message = f"The model works on images of shape {self._augmenter.card.shape}; got {images.shape[1:]}."
+            raise InputError(Problem("--source", "shape", message))
+        return images
+
+
+def _held(predict: Predict, path: Path, data: Tensor, noise: Tensor, keep: Tensor) -> Predict:
+    """Return the prediction that knows part of the answer, and is asked with that part where the path has it."""
+
+    def held(x: Tensor, time: float) -> tuple[Tensor, Tensor]:
+        guess = predict(torch.where(keep, path.alpha(time) * data + path.sigma(time) * noise, x), time)
+        return torch.where(keep, data, guess[0]), torch.where(keep, noise, guess[1])
+
+    return held
+
+
+def _completed(
+    solver: Solver,
+    predict: Predict,
+    path: Path,
+    data: Tensor,
+    keep: Tensor,
+    times: Sequence[float],
+    normal: Callable[[Sequence[int]], Tensor],
+    rounds: int,
+) -> Tensor:
+    """Solve with a known part that is held nearly to the end of the path, each step ``rounds`` times with noise put back in between."""
+    x = noise = normal(data.shape[1:]).double()
+    for now, then in pairwise(times):
+        free = now <= _FREE
+        for left in reversed(range(1 if free else rounds)):
+            x = solver(predict if free else _held(predict, path, data, noise, keep), path, x, (now, then), normal)
+            if left:
+                ratio = path.alpha(now) / path.alpha(then)
+                spread = math.sqrt(max(0.0, path.sigma(now) ** 2 - (ratio * path.sigma(then)) ** 2))
+                x = ratio * x + spread * normal(x.shape[1:]).to(x.dtype)
+        if not free:
+            x = torch.where(keep, path.alpha(then) * data + path.sigma(then) * noise, x)
+    return x
+
+
+def _carried_on(missing: Tensor, keep: Tensor) -> Tensor:
+    """Return how far drawn images must move so that they go on from known pixels: the best guess of what is missing, everywhere.
+
+    Matheron's rule (Journel & Huijbregts 1978): a free draw, plus the regression on the known pixels of how far it is from them, is a draw
+    given the known pixels. What is missing has the covariance that it shows on the known pixels, near lags only.
+
+    Parameters
+    ----------
+    missing : Tensor, shape (N, C, [Z,] Y, X)
+        Known minus drawn, where known.
+    keep : Tensor of bool, shape (N, 1, [Z,] Y, X)
+    """
+    axes, shape = tuple(range(2, missing.ndim)), missing.shape[2:]
+    sides = [side for _ in axes for side in (0, 2 * _REACH_PX)]  # room, so that opposite borders are no neighbours
+    known = torch.nn.functional.pad(keep.double(), sides)
+    values = torch.nn.functional.pad(torch.where(keep, missing, 0.0).double(), sides)
+    wide = values.shape[2:]
+
+    def lagged(x: Tensor) -> Tensor:
+        out: Tensor = torch.fft.irfftn(torch.fft.rfftn(x, dim=axes).abs().square(), s=wide, dim=axes)
+        return out
+
+    lags = torch.meshgrid(*(torch.fft.fftfreq(n, 1 / n, dtype=torch.float64) for n in wide), indexing="ij")
+    taper = (-0.5 * torch.stack(lags).square().sum(0) / (_REACH_PX / 2) ** 2).exp()
+    covariance = lagged(values) / lagged(known).clamp_min(0.5) * taper
+    spectrum = torch.fft.rfftn(covariance, dim=axes).real.clamp_min(0)
+    floor = 1e-2 * covariance.amax(axes, keepdim=True) + 1e-12  # keeps the inverse tame
+
+    def filtered(x: Tensor) -> Tensor:
+        out: Tensor = torch.fft.irfftn(torch.fft.rfftn(x, dim=axes) * spectrum, s=wide, dim=axes)
+        return out
+
+    weights = _conjugate_gradients(lambda v: known * (filtered(v) + floor * v), values)
+    carried = filtered(weights)
+    for axis, size in zip(axes, shape, strict=True):
+        carried = carried.narrow(axis, 0, size)
+    return carried.to(missing.dtype)
+
+
+def _conjugate_gradients(apply: Callable[[Tensor], Tensor], wanted: Tensor, steps: int = 60) -> Tensor:
+    """Solve ``apply(x) = wanted`` for each sample (Hestenes & Stiefel 1952); a fixed number of steps, so that the same bytes come out."""
+    axes = tuple(range(1, wanted.ndim))
+
+    def inner(a: Tensor, b: Tensor) -> Tensor:
+        return (a * b).sum(axes, keepdim=True)
+
+    x, rest, direction = torch.zeros_like(wanted), wanted, wanted
+    size = inner(rest, rest)
+    for _ in range(steps):
+        image = apply(direction)
+        length = size / inner(direction, image).clamp_min(1e-300)
+        x, rest = x + length * direction, rest - length * image
+        before, size = size, inner(rest, rest)
+        direction = rest + size / before.clamp_min(1e-300) * direction
+    return x
+
+
+def _pooled(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return the largest value of each block of a grid that is coarser by an integral factor."""
+    factor = tuple(old // new for old, new in zip(x.shape[2:], shape, strict=True))
+    return (torch.nn.functional.max_pool3d if x.ndim == 5 else torch.nn.functional.max_pool2d)(x, factor)
+
+
+def _nearest_known(image: NDArray[Any], keep: NDArray[np.bool_]) -> NDArray[Any]:
+    """Return (C, [Z,] Y, X) with every unknown pixel replaced by the nearest known one: an encoder must see nothing of what was there."""
+    if not keep.any():
+        return np.zeros_like(image)
+    where = distance_transform_edt(~keep, return_distances=False, return_indices=True)
+    return image[(slice(None), *where)]
+
+
+# ---------------------------------------------------------------- what is known
+
+
+def known_part(where: str | None, task: Task, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return which voxels are known, shape ([Z,] Y, X).
+
+    Parameters
+    ----------
+    where : str or None
+        A box ``z:z,y:y,x:x``; to outpaint it is known, to inpaint it is not. The middle half of each axis when left out.
+    task : "inpaint" or "outpaint"
+
+    Raises
+    ------
+    InputError
+        Kind ``bad-box``.
+    """
+    if where is None:
+        box = tuple(slice(n // 4, n // 4 + max(1, n // 2)) for n in shape)
+    else:
+        try:
+            edges = [[int(edge) for edge in part.split(":")] for part in where.split(",")]
+            box = tuple(slice(a, b) for a, b in edges)
+        except ValueError:
+            box = ()
+        if len(box) != len(shape) or any(not 0 <= b.start < b.stop <= n for b, n in zip(box, shape, strict=False)):
+            message = f"A box is start:stop for each axis of {shape}, e.g. {','.join(f'0:{n // 2}' for n in shape)}; got {where!r}."
+            raise InputError(Problem("--keep", "bad-box", message))
+    inside = np.zeros(shape, bool)
+    inside[box] = True
+    return inside if task == "outpaint" else ~inside

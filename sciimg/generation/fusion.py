@@ -1,0 +1,319 @@
+"""One field from many overlapping windows: what the windows predict is blended at every call of the solver, so that there are no seams.
+
+Each window sees as much as the network was trained on. Before the solver moves on, the predictions of all windows are averaged with smooth
+weights (MultiDiffusion: Bar-Tal et al. 2023, arXiv:2302.08113, eq. 5; smooth weights: Jiménez 2023, arXiv:2302.02412), so every window
+goes on from a state that its neighbours share, and they come to agree. That needs the state of the whole field: it lives on disk, in
+cells, and a task holds a few of them.
+
+A task is a function of files of the pass before and of noise keyed by coordinates. It may therefore run on any worker, in any order, and
+again after a kill; its result is renamed into place when it is whole, and what is in place is not computed again.
+"""
+
+import math
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sciimg.augmenters.augmenter import Augmenter
+from sciimg.augmenters.grid_noise import GridNoise, WindowNoise
+from sciimg.augmenters.processes.gaussian import GaussianProcess
+from sciimg.augmenters.processes.paths import Path as NoisePath
+from sciimg.augmenters.samplers.settings import SamplerSettings
+from sciimg.augmenters.samplers.solvers import Solver, solver_of
+from sciimg.augmenters.system import Condition, Process, autocast
+from sciimg.errors import InputError, Problem
+from sciimg.generation.windows import Box, Index, Windows
+
+CHUNK = 8  # windows that a network sees at once: always the same ones together, because company may change the last bits
+ONE_STEP_SOLVERS = ("euler", "heun", "ddim", "ancestral")  # each step needs the state alone, so it can begin from what is on disk
+Told = Callable[[Sequence[Index]], Condition]
+OnWindows = Callable[[Sequence[Index]], Tensor]
+OnCell = Callable[[Index, Tensor], Tensor]
+
+
+class Fields:
+    """Fields on disk, one after another, each computed from the one before.
+
+    Parameters
+    ----------
+    folder : Path
+        What an interrupted run left there is taken up.
+    workers : int
+        Tasks at the same time, one thread each. Changes nothing in the results.
+    progress : callable, optional
+        Told of every field that is whole.
+    """
+
+    def __init__(self, folder: Path, workers: int = 1, progress: Callable[[str], None] | None = None) -> None:
+        self.folder, self._workers, self._progress = folder, workers, progress
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def make(self, name: str, windows: Windows, on_windows: OnWindows | None, on_cell: OnCell, replaces: str | None = None) -> None:
+        """Compute a field cell by cell.
+
+        Parameters
+        ----------
+        name : str
+        windows : Windows
+        on_windows : callable, optional
+            Returns (N, F, [Z,] Y, X) for N windows; what overlaps is blended.
+        on_cell : callable
+            Returns what to keep of a cell, given its index and the blended (F, [Z,] Y, X) (empty without ``on_windows``).
+        replaces : str, optional
+            A field that is no longer needed afterwards.
+        """
+        done, seen = self.folder / f"{name}.done", self.folder / f"{name}.windows"
+        if not done.exists():
+            if on_windows is not None:
+                every = list(windows.indices())
+                chunks = [every[i : i + CHUNK] for i in range(0, len(every), CHUNK)]
+                self._all(chunks, lambda chunk: self._predict(seen, windows, on_windows, chunk))
+
+            def cell(index: Index) -> None:
+                place = self._place(name, index)
+                if not place.exists():
+                    blended = torch.zeros(0) if on_windows is None else self._blend(seen, windows, index)
+                    _save(place, on_cell(index, blended))
+
+            self._all(list(windows.indices()), cell)
+            done.touch()
+            if self._progress:
+                self._progress(f"{name} of {math.prod(windows.counts)} windows")
+        for old in (seen, *([self.folder / replaces] if replaces else [])):
+            shutil.rmtree(old, ignore_errors=True)
+
+    def cell(self, name: str, index: Index) -> Tensor:
+        """Return what was kept of a cell."""
+        return _load(self._place(name, index))
+
+    def read(self, name: str, windows: Windows, box: Box) -> Tensor:
+        """Return a box of a field; axes before the spatial ones are whole."""
+        out = None
+        for index in windows.cells_in(box):
+            own = windows.cell(index)
+            low = [max(a.start, b.start) for a, b in zip(box, own, strict=True)]
+            high = [min(a.stop, b.stop) for a, b in zip(box, own, strict=True)]
+            there: tuple[Any, ...] = (..., *(slice(i - a.start, j - a.start) for i, j, a in zip(low, high, box, strict=True)))
+            here: tuple[Any, ...] = (..., *(slice(i - b.start, j - b.start) for i, j, b in zip(low, high, own, strict=True)))
+            part = self.cell(name, index)
+            if out is None:
+                out = part.new_empty((*part.shape[: part.ndim - len(box)], *(b.stop - b.start for b in box)))
+            out[there] = part[here]
+        assert out is not None
+        return out
+
+    def _predict(self, folder: Path, windows: Windows, on_windows: OnWindows, chunk: list[Index]) -> None:
+        places = [folder / f"{_name(index)}.npy" for index in chunk]
+        if all(place.exists() for place in places):
+            return
+        whole = [*chunk, *[chunk[-1]] * (CHUNK - len(chunk))]
+        for place, index, values in zip(places, chunk, on_windows(whole), strict=False):
+            _save(place, values.float() * torch.from_numpy(windows.weight(index)))
+
+    def _blend(self, folder: Path, windows: Windows, index: Index) -> Tensor:
+        own, total = windows.cell(index), torch.zeros(())
+        for other in windows.seen_by(index):
+            view = windows.window(other)
+            stop = [min(a.stop, b.stop) for a, b in zip(own, view, strict=True)]
+            here = tuple(slice(a.start - b.start, j - b.start) for a, b, j in zip(own, view, stop, strict=True))
+            part = _load(folder / f"{_name(other)}.npy")
+            if not total.ndim:
+                total = torch.zeros((part.shape[0], *(b.stop - b.start for b in own)), dtype=torch.float64)
+            total[(slice(None), *(slice(0, s.stop - s.start) for s in here))] += part[(slice(None), *here)]
+        return total
+
+    def _all(self, tasks: list, work: Callable) -> None:  # type: ignore[type-arg]
+        def alone(task: object) -> None:
+            torch.set_num_threads(1)  # the setting belongs to the calling thread
+            with torch.no_grad():
+                work(task)
+
+        before = torch.get_num_threads()
+        try:
+            with ThreadPoolExecutor(self._workers) as pool:
+                list(pool.map(alone, tasks))
+        finally:
+            torch.set_num_threads(before)
+
+    def _place(self, name: str, index: Index) -> Path:
+        return self.folder / name / f"{_name(index)}.npy"
+
+
+# ---------------------------------------------------------------- points of a space
+
+
+def draw_points(
+    process: Process, told: Told, field: GridNoise, channels: int, windows: Windows, settings: SamplerSettings, fields: Fields
+) -> str:
+    """Draw one field of points; return its name in ``fields``, whose cells have shape (1, channels, [Z,] Y, X).
+
+    Parameters
+    ----------
+    process : Process
+    told : callable
+        Returns the condition of N windows, on the grid of the images.
+    field : GridNoise
+        All noise.
+    channels : int
+    windows : Windows
+        In points.
+    settings : SamplerSettings
+    fields : Fields
+
+    Raises
+    ------
+    InputError
+        Kind ``no-volumes``: the process or the sampler cannot be blended.
+    """
+    if isinstance(process, GaussianProcess):
+        return _solved(process, told, field, channels, windows, settings, fields)
+    if process.samplers == ("one-step",):
+        return _one_step(process, told, field, channels, windows, settings, fields)
+    message = "Whole volumes are drawn by flow, diffusion and one-step processes, whose windows can be blended; this one draws in an order."
+    raise InputError(Problem("--shape", "no-volumes", message))
+
+
+def check_fields(augmenter: Augmenter) -> None:
+    """Refuse models whose images cannot be made part by part, or walked back to noise of unit variance.
+
+    Raises
+    ------
+    InputError
+        Kind ``no-fields``.
+    """
+    process, name = augmenter.system.process, augmenter.card.recipe.name
+    if augmenter.card.formation is not None:
+        message = f"Recipe {name!r} forms whole images by explicit optics and noise. Use a recipe without a formation, e.g. 'ldm'."
+        raise InputError(Problem("recipe", "no-fields", message))
+    if isinstance(process, GaussianProcess) and abs(process.path.spread(process.start) - 1) > 1e-3:
+        message = f"Recipe {name!r} begins with noise of another spread than its data. Use a flow or a variance-preserving recipe."
+        raise InputError(Problem("recipe", "no-fields", message))
+
+
+def check_sampler(process: Process, settings: SamplerSettings) -> None:
+    """Refuse solvers that remember more than the state.
+
+    Raises
+    ------
+    InputError
+        Kind ``no-volumes``.
+    """
+    if isinstance(process, GaussianProcess) and settings.name not in ONE_STEP_SOLVERS:
+        message = f"Sampler {settings.name!r} remembers earlier steps, which a volume on disk does not. Choose --sampler heun, or ddim."
+        raise InputError(Problem("--sampler", "no-volumes", message))
+
+
+def _one_step(
+    process: Process, told: Told, field: GridNoise, channels: int, windows: Windows, settings: SamplerSettings, fields: Fields
+) -> str:
+    def on_windows(chunk: Sequence[Index]) -> Tensor:
+        noise = WindowNoise(field, [windows.start(index) for index in chunk], windows.size)
+        return process.sample(told(chunk), noise, (channels, *windows.size), settings)
+
+    fields.make("points", windows, on_windows, lambda index, made: made[None].float())
+    return "points"
+
+
+def _solved(
+    process: GaussianProcess, told: Told, field: GridNoise, channels: int, windows: Windows, settings: SamplerSettings, fields: Fields
+) -> str:
+    """Take the solver step by step; a cell's file holds (state, predictions so far in this step, what the solver asks about next)."""
+    check_sampler(process, settings)
+    solver, path, times = solver_of(settings), process.path, process.grid(settings)
+
+    def start(index: Index, _: Tensor) -> Tensor:
+        box = windows.cell(index)
+        return field.under("start").box(channels, [b.start for b in box], [b.stop - b.start for b in box])[None]
+
+    name = "state"
+    fields.make(name, windows, None, start)
+    for number, (step, time) in enumerate(_calls(solver, path, times)):
+        span, before, name = times[step : step + 2], name, f"call-{number:04d}"
+
+        def on_windows(chunk: Sequence[Index], before: str = before, time: float = time) -> Tensor:
+            x = torch.stack([fields.read(before, windows, windows.window(index))[-1] for index in chunk]).double()
+            with autocast(process.schedule.precision, "cpu"):
+                return process.field(told(chunk).resized(windows.size), settings)(x, time)[0]
+
+        def on_cell(index: Index, data: Tensor, before: str = before, span: Sequence[float] = span, step: int = step) -> Tensor:
+            box, known = windows.cell(index), fields.cell(before, index)
+            state, predicted = known[:1], [*(known[1:-1] if len(known) > 1 else ()), data]
+            fresh = field.under("fresh", step)
+
+            def normal(shape: Sequence[int]) -> Tensor:
+                return fresh.box(shape[0], [b.start for b in box], shape[1:])[None]
+
+            asked, x = _replayed(solver, path, state.double(), span, predicted, normal)
+            return torch.cat([state, *(p[None].float() for p in predicted), x.float()]) if asked else x.float()
+
+        fields.make(name, windows, on_windows, on_cell, replaces=before)
+    return name
+
+
+class _AskedError(Exception):
+    """The solver wants a prediction that is not there yet."""
+
+    def __init__(self, x: Tensor, time: float) -> None:
+        super().__init__()
+        self.x, self.time = x, time
+
+
+def _replayed(
+    solver: Solver,
+    path: NoisePath,
+    x: Tensor,
+    span: Sequence[float],
+    predicted: Sequence[Tensor],
+    normal: Callable[[Sequence[int]], Tensor],
+) -> tuple[bool, Tensor]:
+    """Run one step with the predictions that are there; return whether it asks for one more, and about what, or else its end."""
+    given = iter(predicted)
+
+    def predict(at: Tensor, time: float) -> tuple[Tensor, Tensor]:
+        data = next(given, None)
+        if data is None:
+            raise _AskedError(at, time)
+        data = data[None].double()
+        return data, (at - path.alpha(time) * data) / path.sigma(time)  # the blend of the windows' noise: they saw the same state
+
+    try:
+        return False, solver(predict, path, x, span, normal)
+    except _AskedError as asked:
+        return True, asked.x
+
+
+def _calls(solver: Solver, path: NoisePath, times: Sequence[float]) -> list[tuple[int, float]]:
+    """Return (step, time) of every prediction that the solver asks for."""
+    found = []
+    for step, span in enumerate(pairwise(times)):
+
+        def predict(x: Tensor, time: float, step: int = step) -> tuple[Tensor, Tensor]:
+            found.append((step, time))
+            return x, x
+
+        solver(predict, path, torch.zeros(1, 1, dtype=torch.float64), span, lambda shape: torch.zeros(1, *shape))
+    return found
+
+
+def _name(index: Index) -> str:
+    return "-".join(str(i) for i in index)
+
+
+def _save(place: Path, values: Tensor) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = place.with_suffix(f".{os.getpid()}.partial")
+    with partial.open("wb") as stream:
+        np.save(stream, values.detach().numpy())
+    partial.replace(place)
+
+
+def _load(place: Path) -> Tensor:
+    return torch.from_numpy(np.load(place, allow_pickle=False))
