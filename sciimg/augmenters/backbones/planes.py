@@ -57,7 +57,7 @@ class Planes(FieldNetwork):
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         """Return the mean of the fields of three orientations; in training, of one that is drawn."""
-        axes = [int(torch.randint(_AXES, ()))] if self.training else range(_AXES)
+        axes = [int(torch.randint(_AXES, (), device="cpu"))] if self.training else range(_AXES)
         return torch.stack([self.field(axis, x, time, condition) for axis in axes]).mean(0)
 
     def field(self, axis: int, x: Tensor, time: Tensor, condition: Condition) -> Tensor:

@@ -85,7 +85,7 @@ class ProgressiveGenerator(PointGenerator):
         start = F.linear(told, self.start.weight * self.start.scale, self.start.bias)
         x = pixel_norm(start.view(len(told), -1, *self.coarsest)).contiguous(memory_format=layout)
         maps = space_to_depth(condition.spatial.contiguous(memory_format=layout), self.steps[0])
-        made = torch.zeros(())
+        made = torch.zeros((), device="cpu")  # a number, of any device
         for i in range(top + 1):
             x = x if i == 0 else repeated(x, self.steps[levels - i])
             x = self.first[i](x)

@@ -154,7 +154,7 @@ class StyleGenerator(PointGenerator):
         layout, levels = memory_format(self.dims), len(self.first)
         maps = space_to_depth(condition.spatial.contiguous(memory_format=layout), self.steps[0])
         x = self.start.expand(len(styles), *self.start.shape[1:]).contiguous(memory_format=layout)
-        made = fine = torch.zeros(())
+        made = fine = torch.zeros((), device="cpu")  # a number, of any device
         for i in range(levels):
             step = self.steps[levels - i] if i else 1
             x = doubled(x, step) if i else x

@@ -76,7 +76,7 @@ class TokenTransformer(TokenNetwork):
         self.prefix_length = len(number)
         for part in self.parts:
             number += [number[-1] + 1] * part
-        order = torch.tensor(number)
+        order = torch.tensor(number, device="cpu")
         self.register_buffer("after", order[:, None] >= order[None, :], persistent=False)  # may row see column?
 
     def forward(self, codes: Tensor, condition: Condition) -> Tensor:

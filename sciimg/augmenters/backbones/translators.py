@@ -161,7 +161,10 @@ class ImageBuffer(nn.Module):
                 self.held = torch.cat([self.held, image[None]])
                 out.append(image)
                 continue
-            swap, place = torch.rand(1, generator=generator).item() < 0.5, int(torch.randint(self.size, (1,), generator=generator))
+            swap, place = (
+                float(torch.rand(1, generator=generator, device=generator.device)) < 0.5,
+                int(torch.randint(self.size, (1,), generator=generator, device=generator.device)),
+            )
             out.append(self.held[place].clone() if swap else image)
             if swap:
                 self.held[place] = image

@@ -61,6 +61,6 @@ class ViT(nn.Module):
 def positions_on(grid: tuple[int, ...], features: int) -> Tensor:
     """Return sines and cosines of the places of a grid, an equal share of the features an axis; shape (prod(grid), features)."""
     share = features // len(grid)
-    axes = torch.meshgrid(*(torch.arange(size) for size in grid), indexing="ij")
+    axes = torch.meshgrid(*(torch.arange(size, device="cpu") for size in grid), indexing="ij")
     parts = [positions(size, share)[axis.flatten()] for size, axis in zip(grid, axes, strict=True)]
     return F.pad(torch.cat(parts, dim=1), (0, features - share * len(grid)))

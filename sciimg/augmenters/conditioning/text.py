@@ -94,5 +94,6 @@ def heads_of(features: int) -> int:
 def positions(count: int, features: int) -> Tensor:
     """Return sines and cosines of places 0 … count - 1, shape (count, features) (Vaswani et al. 2017, arXiv:1706.03762, section 3.5)."""
     half = features // 2
-    angle = torch.arange(count)[:, None] * torch.exp(-math.log(1e4) * torch.arange(half) / max(1, half))
+    place, rate = (torch.arange(size, device="cpu") for size in (count, half))
+    angle = place[:, None] * torch.exp(-math.log(1e4) * rate / max(1, half))
     return F.pad(torch.cat([angle.sin(), angle.cos()], dim=1), (0, features - 2 * half))

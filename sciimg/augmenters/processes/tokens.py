@@ -66,7 +66,7 @@ class TokenProcess(Process):
         if len(drawn) == 1 or self.scorer is None:
             return drawn[0]
         scores = torch.stack([self.scorer(self._space[0].decode(codes, None, condition), condition) for codes in drawn], dim=1)
-        return torch.stack(drawn, dim=1)[torch.arange(len(condition)), scores.argmax(1)]
+        return torch.stack(drawn, dim=1)[torch.arange(len(condition), device=scores.device), scores.argmax(1)]
 
     def _drawn(self, condition: Condition, uniform: Tensor, settings: SamplerSettings) -> Tensor:
         """Draw codes (N, L) by uniform numbers (N, L); in float32, because casting costs more than it saves on one token at a time."""

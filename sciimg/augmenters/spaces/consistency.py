@@ -97,7 +97,7 @@ class ConsistencyTexture(nn.Module):
 def noise_levels(count: int) -> Tensor:
     """Return ``count`` rising noise levels (Karras et al. 2022, eq. 5)."""
     ends = _CALMEST ** (1 / _RHO), _NOISIEST ** (1 / _RHO)
-    levels: Tensor = torch.linspace(*ends, count, dtype=torch.float64) ** _RHO
+    levels: Tensor = torch.linspace(*ends, count, dtype=torch.float64, device="cpu") ** _RHO
     return levels
 
 
