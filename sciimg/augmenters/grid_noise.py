@@ -66,6 +66,7 @@ class WindowNoise(Noise):
 
     def __init__(self, field: GridNoise, starts: Sequence[tuple[int, ...]], size: tuple[int, ...]) -> None:
         self._field, self._starts, self._size, self._calls = field, starts, size, 0
+        self.device = torch.device("cpu")
 
     def __len__(self) -> int:
         return len(self._starts)

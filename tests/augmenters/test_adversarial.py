@@ -156,7 +156,7 @@ def test_settings_with_uneven_scales_are_refused() -> None:
 
 def test_a_flow_cannot_use_a_convnet(tmp_path: Path) -> None:
     recipe = get_recipe("pixel-flow").model_copy(update={"backbone": ConvNetBackbone()})
-    with pytest.raises(InputError, match="flow and ddpm take a unet"):
+    with pytest.raises(InputError, match="flow, ddpm, edm, score and cascade take a unet"):
         train(tmp_path / "model", recipe)
 
 

@@ -110,7 +110,7 @@ def test_an_encoder_gives_features_and_refuses_to_draw(model: Path) -> None:
 
 
 def test_a_recipe_that_needs_captions_says_so(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"needs a condition of kind text.*Add it under `conditions`"):
+    with pytest.raises(InputError, match=r"needs a condition of kind text.*Add `- kind: text` to conditions"):
         fit(shrunk(get_recipe("clip")), Textures(), Textures(), CONDITIONS[:3], key=("k",), out=tmp_path / "m", provenance={})
     with pytest.raises(InputError, match="no-encoder"):
         _pixel_flow(tmp_path).features(np.zeros((1, 2, 16, 16), np.uint16))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from systems.rows import ROWS
 from systems.shrunk import shrunk
-from textures import CAPTION, CONDITIONS, Textures
+from textures import CONDITIONS, Textures
 
 from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.build import build
@@ -39,7 +39,7 @@ def given(recipe: Recipe, dims: int, shapes: tuple[tuple[int, ...], tuple[int, .
         image = (ImageCondition(kind="image", channels=channels, made=True),)
     elif looks:
         image = (ImageCondition(kind="image", channels=("b",)),)
-    return Textures(shape, channels), Textures(shape, channels, "calibration"), (*CONDITIONS, CAPTION, *image)
+    return Textures(shape, channels), Textures(shape, channels, "calibration"), (*CONDITIONS, *image)
 
 
 @pytest.mark.parametrize(("name", "dims"), ROWS, ids=IDS)

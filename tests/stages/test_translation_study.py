@@ -104,7 +104,7 @@ def test_judges_see_the_made_channel_of_the_real_images(made: tuple[LoadedStudy,
 def test_images_are_translated_by_hand(made: tuple[LoadedStudy, Path], tmp_path: Path) -> None:
     _, folder = made
     about = {"conditions": ["nuclei-level=3000"], "masks": None, "seed": 0, "sampler": None, "steps": None}
-    generate_command(folder / "model", tmp_path / "out", count=5, sources=folder / "collection", **about)
+    generate_command(folder / "model", tmp_path / "out", count=5, source=folder / "collection", **about)
     table = Collection(tmp_path / "out").catalogue
     assert len(table) == 5 and table["source_image"].nunique() == 1 and table["source_origin"].nunique() == 5
 

@@ -16,7 +16,6 @@ CONDITIONS = (
     ClassCondition(kind="class", name="kind", column="kind"),
     TextCondition(kind="text", template="{kind} discs, {level} level"),
 )
-CAPTION = TextCondition(kind="text", template="{kind} discs")
 
 
 class Textures:
@@ -37,7 +36,6 @@ class Textures:
         table = pd.DataFrame(
             {"image": "t", "origin": "[0]", "level": images[:, 0].reshape(len(made), -1).mean(1), "kind": [k for _, _, k in made]}
         )
-        table["caption"] = table["kind"] + " discs"
         groups = np.array([f"g{i % 4}" for i in indices])
         spacing = Spacing((1.0,) * len(self.patch_shape), "pixel")
         return PatchSet(images, labels, groups, table, spacing, self.channels, "instances")
