@@ -34,7 +34,7 @@ RECIPES = (
         in_3d=_VOLUMES | {"space.training.batch": 8},
         cites=(_LATENT_DIFFUSION, "Liu et al. 2022, arXiv:2209.03003", _GUIDANCE),
         reach=Reach(
-            measure="text-image-score",
+            measure="caption-score",
             at_least=0.6,
             data="captions",
             options=_OPTIONS | {"space.training.steps": 120, "space.training.batch": 16},
@@ -52,7 +52,7 @@ RECIPES = (
         sampler=SamplerSettings(name="heun", steps=12, guidance=3.0),
         training=Training(steps=900),
         cites=("Nichol et al. 2021, arXiv:2112.10741", _GUIDANCE),
-        reach=Reach(measure="text-image-score", at_least=0.6, data="captions", options=_OPTIONS),
+        reach=Reach(measure="caption-score", at_least=0.6, data="captions", options=_OPTIONS),
     ),
     Recipe(
         name="clip",

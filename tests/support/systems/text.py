@@ -170,7 +170,7 @@ def _won(scores: Any, captions: list[str]) -> float | None:
 
 
 MEASURES: dict[str, Measure] = {
-    "text-image-score": text_image_score,
+    "caption-score": text_image_score,
     "retrieval": retrieval,
     "prior-cosine": prior_cosine,
     "linear-probe": linear_probe,
