@@ -31,16 +31,20 @@ def scalar_obedience(answerer: Answerer, subject: Subject) -> float | None:
 
 
 def kid(answerer: Answerer, subject: Subject) -> float | None:
-    """Squared MMD (unbiased, cubic kernel; Binkowski et al. 2018, arXiv:1801.01401) of wavelet features from unseen real images.
+    """How far samples are from unseen real images: 0 as far as real training images are, 1 as far as the blurred mean.
 
-    In units of the distance of the blurred mean, so that 1 is worthless and 0 is perfect.
+    On a logarithmic scale, because squared distances span six orders of magnitude between the two. The distance is the squared MMD (unbiased,
+    cubic kernel; Binkowski et al. 2018, arXiv:1801.01401) of wavelet features.
     """
     made = asked(answerer, subject)
     if made is None:
         return None
-    real = subject.made_of(subject.told)
-    mean = np.broadcast_to(subject.made_of(subject.training).mean(0), made[0].shape)
-    return distance(real, made[0]) / distance(real, mean)
+    unseen, training = subject.made_of(subject.told), subject.made_of(subject.training)
+    mean = np.broadcast_to(training.mean(0), made[0].shape)
+    like_real, worthless = distance(unseen, training), distance(unseen, mean)
+    if not 0 < like_real < worthless:
+        return None
+    return float(np.log(max(distance(unseen, made[0]), 0.01 * like_real) / like_real) / np.log(worthless / like_real))
 
 
 def distance(real: NDArray[Any], others: NDArray[Any]) -> float:
