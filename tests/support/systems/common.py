@@ -33,8 +33,8 @@ def scalar_obedience(answerer: Answerer, subject: Subject) -> float | None:
 def kid(answerer: Answerer, subject: Subject) -> float | None:
     """How far samples are from unseen real images: 0 as far as real training images are, 1 as far as the blurred mean.
 
-    On a logarithmic scale, because squared distances span six orders of magnitude between the two. The distance is the squared MMD (unbiased,
-    cubic kernel; Binkowski et al. 2018, arXiv:1801.01401) of wavelet features.
+    On a logarithmic scale, because squared distances span six orders of magnitude between the two. The distance is the squared MMD
+    (unbiased, cubic kernel; Binkowski et al. 2018, arXiv:1801.01401) of wavelet features.
     """
     made = asked(answerer, subject)
     if made is None:
