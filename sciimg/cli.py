@@ -233,7 +233,7 @@ def recipes_list(json_: Json = False, debug: Debug = False) -> Reply:
     from sciimg.augmenters.recipes import summaries
 
     value = summaries()
-    return {"recipes": value}, "\n".join(f"{r['name']:<12} {r['space']} x {r['process']} x {r['backbone']}  {r['dims']}" for r in value), 0
+    return {"recipes": value}, "\n".join(f"{r['name']:<24} {r['space']} x {r['process']} x {r['backbone']}  {r['dims']}" for r in value), 0
 
 
 @command(recipes_app, "show")
