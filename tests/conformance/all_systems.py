@@ -29,11 +29,12 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", help="Names of recipes; the other rows are kept as they are.")
+    parser.add_argument("--dims", type=int, nargs="*", default=[2, 3], help="The same for dimensions.")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=ROOT / "reports" / "benchmarks" / "conformance.json")
     parser.add_argument("--page", type=Path, default=ROOT / "reports" / "conformance")
     args = parser.parse_args()
-    wanted = [row for row in ROWS if not args.only or row[0] in args.only]
+    wanted = [row for row in ROWS if (not args.only or row[0] in args.only) and row[1] in args.dims]
     known = json.loads(args.out.read_text())["rows"] if args.out.exists() else []
     rows = {(row["recipe"], row["dims"]): row for row in known if (row["recipe"], row["dims"]) in ROWS}
     args.page.mkdir(parents=True, exist_ok=True)
