@@ -247,7 +247,7 @@ def test_order_of_tasks_and_a_kill_change_no_byte(model: Path, tmp_path: Path, m
 def test_a_process_that_is_killed_is_taken_up(model: Path, tmp_path: Path) -> None:
     masks, shape = masks_at(tmp_path / "masks", (150, 200)), (150, 200)
     paths = ", ".join(f"Path({str(path)!r})" for path in (model, tmp_path / "out", masks))
-    call = f"from pathlib import Path; from tests.generation.test_volume import make; make({paths}, {shape})"
+    call = f"from pathlib import Path; from tests.generation.test_large_images import make; make({paths}, {shape})"
     process = subprocess.Popen([sys.executable, "-c", call], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
     while process.poll() is None and len(list((tmp_path / ".out.field").glob("*/*.npy"))) < 30:
         time.sleep(0.01)
