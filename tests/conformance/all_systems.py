@@ -97,7 +97,7 @@ def _sheet(real: NDArray[Any], made: NDArray[Any], path: Path) -> None:
 
 _PAGE = """# Every system on real images
 
-{passed} of {count} rows pass ({date}, {machine}, torch {torch}). Each recipe was trained for about a minute on one core: on a stained colon
+{passed} of the {count} rows that were run pass, of {total} that there are ({date}, {machine}, torch {torch}). Each recipe was trained for about a minute on one core: on a stained colon
 section (2D) or the ICBM 152 brain template (3D). The threshold must be reached by the recipe, and missed by an untrained network, a blurred
 mean of the training images, and a replay of the training set (whose copies are thrown out: a dash is what could not be measured).
 On each sheet real images are above, samples for their conditions below. `make conformance` repeats it.
@@ -113,7 +113,10 @@ def _write(out: Path, page: Path, rows: list[dict[str, Any]]) -> None:
     machine = f"{os.cpu_count()} cores, {platform.machine()}"
     about = {"date": datetime.date.today().isoformat(), "machine": machine, "torch": torch.__version__}
     out.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
-    text = _PAGE.format(passed=sum(row["passed"] for row in rows), count=len(rows), **about)
+    from systems.rows import ROWS
+
+    total = len(ROWS)
+    text = _PAGE.format(passed=sum(row["passed"] for row in rows), count=len(rows), total=total, **about)
     for row in rows:
         impostors = [_number(row["impostors"].get(who)) for who in ("untrained", "blurred", "replay")]
         cells = [row["system"], f"`{row['recipe']}`", f"{row['dims']}D", row["measure"], _number(row["value"]), _number(row["threshold"])]
