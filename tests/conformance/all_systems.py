@@ -99,8 +99,8 @@ _PAGE = """# Every system on real images
 
 {passed} of the {count} rows that were run pass, of {total} that there are ({date}, {machine}, torch {torch}). Each recipe was trained for
 about a minute on one core: on a stained colon section (2D) or the ICBM 152 brain template (3D). The threshold must be reached by the
-recipe, and missed by an untrained network, a blurred mean of the training images, and a replay of the training set (whose copies are thrown out: a
-dash is what could not be measured).
+recipe, and missed by an untrained network, a blurred mean of the training images, and a replay of the training set (whose copies are
+thrown out: a dash is what could not be measured).
 On each sheet real images are above, samples for their conditions below. `make conformance` repeats it.
 
 | system | recipe | dims | measure | value | threshold | untrained | blurred mean | replay | seconds | passed |
