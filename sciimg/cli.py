@@ -102,9 +102,9 @@ def _choose(device: str | None) -> None:
     import os
 
     if device is not None:
-        from sciimg.augmenters.device import VARIABLE, usable
+        from sciimg.augmenters.device import VARIABLE, team_of
 
-        os.environ[VARIABLE] = str(usable(device))
+        os.environ[VARIABLE] = ",".join(map(str, team_of(device)))
 
 
 # ---------------------------------------------------------------- the whole way

@@ -11,20 +11,47 @@ from sciimg.errors import InputError, Problem, TrainingFailedError
 VARIABLE = "SCIIMG_DEVICE"  # the environment carries the choice to the stages of a run, on this machine or on a cluster's
 
 
+def team_of(name: str | None = None) -> tuple[torch.device, ...]:
+    """Return the devices that train one model together, e.g. of ``cuda:0,cuda:1``; all of the machine's GPUs of ``cuda:all``.
+
+    Parameters
+    ----------
+    name : str, optional
+        As for :func:`usable`, several with commas between them. ``cpu,cpu`` is two processes on the CPU.
+
+    Raises
+    ------
+    InputError
+        Kind ``no-device``: one of them is not there, a GPU is named twice, or CPU and GPU are mixed.
+    """
+    name = name or os.environ.get(VARIABLE) or "cpu"
+    if name == "cuda:all":
+        usable("cuda")
+        return tuple(torch.device("cuda", i) for i in range(torch.cuda.device_count()))
+    places = tuple(usable(part) for part in name.split(","))
+    gpus = [place for place in places if place.type == "cuda"]
+    if len(places) > 1 and gpus and (len(set(gpus)) < len(places) or any(place.index is None for place in gpus)):
+        message = f"Several devices are GPUs by number, each once, as in cuda:0,cuda:1, or cpu,cpu; got {name!r}."
+        raise InputError(Problem("--device", "no-device", message))
+    return places
+
+
 def usable(name: str | None = None) -> torch.device:
     """Return a device that this machine has.
 
     Parameters
     ----------
     name : str, optional
-        ``cpu``, ``cuda`` or ``cuda:N``; what the environment variable SCIIMG_DEVICE says when left out, and the CPU when that is not set.
+        ``cpu``, ``cuda`` or ``cuda:N``; what the environment variable SCIIMG_DEVICE says when left out (the first, if it names several),
+        and the CPU when that is not set.
 
     Raises
     ------
     InputError
         Kind ``no-device``: there is no such device, or this build of torch cannot use it.
     """
-    name = name or os.environ.get(VARIABLE) or "cpu"
+    if name is None:
+        return team_of()[0]
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -62,6 +89,8 @@ def enough_memory(what: str, advice: str) -> Iterator[None]:
         raise TrainingFailedError(Problem("memory", "no-memory", f"There was not enough memory for {what}. {advice}")) from error
 
 
-def described(device: torch.device) -> str:
-    """Return what a model records of the device that it was trained on."""
-    return "cpu" if device.type == "cpu" else f"{device.type}: {torch.cuda.get_device_name(device)}"
+def described(*places: torch.device) -> str:
+    """Return what a model records of the devices that it was trained on."""
+    device = places[0]
+    one = "cpu" if device.type == "cpu" else f"{device.type}: {torch.cuda.get_device_name(device)}"
+    return one if len(places) == 1 else f"{len(places)} x {one}"

@@ -71,10 +71,11 @@ class Feed:
         self.source, self.schema, self.scale, self.system = source, schema, scale, system
         self.elements, self.told, self.key, self.formation = elements, told, key, formation
 
-    def batch(self, phase: str, step: int, steps: int, size: int) -> Batch:
-        """Return the training batch of a step: a function of (key, phase, step) alone."""
-        patches = self.source.draw((*self.key, phase), range(step * size, (step + 1) * size))
-        chosen = generator(*self.key, phase, "symmetry", step).integers(0, len(self.elements), len(patches))
+    def batch(self, phase: str, step: int, steps: int, size: int, share: range | None = None) -> Batch:
+        """Return the training batch of a step, or a share of it: a function of (key, phase, step) alone."""
+        share = range(size) if share is None else share
+        patches = self.source.draw((*self.key, phase), range(step * size + share.start, step * size + share.stop))
+        chosen = generator(*self.key, phase, "symmetry", step).integers(0, len(self.elements), size)[share.start : share.stop]
         return self._batch(transformed(patches, self.elements, chosen), chosen, self.torch_generator(phase, step), step, steps)
 
     def fixed(self, patches: PatchSet, size: int) -> Iterator[Batch]:

@@ -1,4 +1,4 @@
-"""The one training loop: phases in order, players in turn, held-out looks, early stop, checkpoints."""
+"""The one training loop: phases in order, players in turn, held-out looks, early stop, checkpoints; on one device or on several."""
 
 import math
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from sciimg.augmenters.device import enough_memory
 from sciimg.augmenters.feed import Feed
 from sciimg.augmenters.optimisation import Trainer
 from sciimg.augmenters.system import Batch, Phase, System, autocast
+from sciimg.augmenters.team import Team
 from sciimg.errors import Problem, TrainingFailedError
 from sciimg.randomness import seed_of
 from sciimg.types import PatchSet
@@ -37,6 +38,8 @@ class Loop:
     state : State
     tensors : dict
         Of the checkpoint that training goes on from; empty for a fresh start.
+    team : Team
+        All of it takes every step together; its first process writes.
     progress : callable, optional
         ``progress(phase, step, steps, values)`` after every step.
     """
@@ -49,10 +52,11 @@ class Loop:
         folder: Path,
         state: State,
         tensors: dict[str, Tensor],
+        team: Team,
         progress: Progress | None,
     ) -> None:
         self.system, self.feed, self.held_out, self.folder, self.state = system, feed, held_out, folder, state
-        self.progress = progress
+        self.team, self.progress = team, progress
         self._restored = tensors
         if tensors:
             system.load_state_dict(under("system", tensors))
@@ -63,9 +67,13 @@ class Loop:
         for number in range(self.state.phase, len(phases)):
             _Run(self, phases[number]).train()
             self.state.phase, self.state.step, self.state.best, self.state.stale = number + 1, 0, None, 0
-            checkpoint.save(self.folder, self.state, prefixed("system", self.system.state_dict()))
+            self.save(prefixed("system", self.system.state_dict()))
             self._restored = {}
         return self.state
+
+    def save(self, tensors: dict[str, Tensor]) -> None:
+        if self.team.first:
+            checkpoint.save(self.folder, self.state, tensors)
 
     def take_restored(self) -> dict[str, Tensor]:
         """Return the optimisers' part of the checkpoint once; empty when the phase starts afresh."""
@@ -98,6 +106,7 @@ class _Run:
         self.loop.system.eval()
         with torch.no_grad():
             self.phase.finish(self._measured("finish"))
+        self.loop.team.align(list(self.loop.system.state_dict().values()))
 
     def _begin(self) -> None:
         for p in self.loop.system.parameters():  # what no player of this phase trains is frozen
@@ -106,6 +115,7 @@ class _Run:
         if not restored:
             with torch.no_grad():
                 self.phase.prepare(self._measured("prepare"))
+            self.loop.team.align(list(self.loop.system.state_dict().values()))
             return
         for trainer in self.trainers:
             trainer.restore(under(trainer.player.name, restored))
@@ -126,7 +136,9 @@ class _Run:
             self.loop.progress(self.phase.name, step + 1, self.schedule.steps, values)
 
     def _moved(self, step: int) -> dict[str, float]:
-        batch = self.loop.feed.batch(self.phase.name, step, self.schedule.steps, self.schedule.batch)
+        team, size = self.loop.team, self.schedule.batch
+        share = team.share(size)
+        batch = self.loop.feed.batch(self.phase.name, step, self.schedule.steps, size, share)
         values: dict[str, float] = {}
         self.loop.system.train()
         for trainer in self.trainers:
@@ -134,16 +146,24 @@ class _Run:
             if (step + 1) % trainer.player.every:
                 continue
             self._only(trainer)
-            seed = seed_of(*self.loop.feed.key, self.phase.name, name, step)
+            seed = seed_of(*self.loop.feed.key, self.phase.name, name, step, *team.name)
             torch.manual_seed(seed)  # dropout draws from the default generator; training runs inside fork_rng
             rng = torch.Generator(batch.images.device).manual_seed(seed)
             mine = Batch(batch.images, batch.condition, rng, step, self.schedule.steps)
             with autocast(self.schedule.precision, batch.images.device):
                 losses = self.phase.loss(name, mine)
             losses["loss"].backward()
+            team.average_gradients(trainer.parameters, len(share) / size)
             norm = trainer.step(step)
-            values |= {f"{name}.{quantity}": float(value.detach()) for quantity, value in losses.items()} | {f"{name}.gradient": norm}
+            recorded = team.average({quantity: float(value.detach()) for quantity, value in losses.items()}, len(share) / size)
+            values |= {f"{name}.{quantity}": value for quantity, value in recorded.items()} | {f"{name}.gradient": norm}
+        team.align(self._buffers())
         return values
+
+    def _buffers(self) -> list[Tensor]:
+        """Return the state that is not a gradient's to move."""
+        weights = {id(p) for p in self.loop.system.parameters()}
+        return [value for value in self.loop.system.state_dict(keep_vars=True).values() if id(value) not in weights]
 
     def _only(self, mover: Trainer) -> None:
         for trainer in self.trainers:
@@ -164,7 +184,7 @@ class _Run:
                 total = torch.full((), torch.nan)
                 break
             total += loss.double().cpu() * len(batch.images) / len(self.loop.held_out)
-        value = float(total)
+        value = self.loop.team.said(float(total))
         if math.isfinite(value):
             self.curves.setdefault("held-out", []).append(value)
             self.curves.setdefault("held-out.step", []).append(float(self.state.step))
@@ -179,7 +199,7 @@ class _Run:
         return self.schedule.patience is not None and self.state.stale >= self.schedule.patience
 
     def _save(self) -> None:
-        checkpoint.save(self.loop.folder, self.state, self._tensors())
+        self.loop.save(self._tensors())
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = prefixed("system", self.loop.system.state_dict())
@@ -193,7 +213,7 @@ class _Run:
         """Keep the best weights beside the checkpoint and say what happened."""
         from safetensors.torch import save_file
 
-        if self.best:
+        if self.best and self.loop.team.first:
             for trainer, weights in zip(self.trainers, self.best, strict=True):
                 trainer.load_weights(weights)
             kept = {name: value.contiguous() for name, value in self.loop.system.state_dict().items()}

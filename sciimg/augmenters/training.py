@@ -23,6 +23,7 @@ from sciimg.augmenters.loop import Loop, Progress
 from sciimg.augmenters.model_file import ModelCard, write_model
 from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.system import System, count_parameters
+from sciimg.augmenters.team import Team
 from sciimg.errors import InputError, Problem
 from sciimg.files import sync_directory
 from sciimg.protocol.models import Condition
@@ -47,6 +48,7 @@ def fit(
     progress: Progress | None = None,
     fed_from: Drawn | None = None,
     device: str | None = None,
+    team: Team | None = None,
 ) -> None:
     """Train and write a model folder, whole or not at all.
 
@@ -71,6 +73,8 @@ def fit(
         Gives the batches, where that is not ``source`` itself: the same patches in an order that a disk can follow.
     device : str, optional
         Where to train: ``cpu``, whose bits repeat, or ``cuda``, whose do not; the model says which it was. See :func:`.device.usable`.
+    team : Team, optional
+        This process and those that call the same function at the same time (:func:`.team.together`); its device instead of ``device``.
 
     Raises
     ------
@@ -80,7 +84,7 @@ def fit(
         The loss is no longer finite; the best weights are kept beside the checkpoint.
     """
     recipe.check_told(condition.kind for condition in conditions)
-    place = usable(device)
+    team = Team(0, (usable(device),)) if team is None else team
     survey = _survey(source, key)
     elements = symmetry_group(recipe.training.symmetries, source.patch_shape, survey.spacing.values[-len(source.patch_shape) :])
     told = recipe.training.tell_symmetry
@@ -91,16 +95,19 @@ def fit(
     formation = None if recipe.formation is None else learn_formation(recipe.formation, made, names, spacing, survey.spacing.unit)
     scale = learn_scale(made if formation is None else formation.structure(made), names)
     shape = (made.shape[1], *source.patch_shape)
-    card = _card(recipe, schema, scale, survey, shape, provenance, formation, described(place))
+    card = _card(recipe, schema, scale, survey, shape, provenance, formation, described(*team.places))
     identity = digest_of([card.model_dump(mode="json"), list(key)])
     partial = out.with_name(f".{out.name}.partial")
     with _one_world(recipe.training.threads):
         torch.manual_seed(seed_of(*key, "weights"))
-        system = build(recipe, schema, shape, spacing).to(place)
-        state, tensors = _resumed(partial, identity)
+        system = build(recipe, schema, shape, spacing).to(team.place)
+        state, tensors = _resumed(partial, identity, team)
         feed = Feed(fed_from or source, schema, scale, system, elements, told, key, formation)
-        state = Loop(system, feed, held_out.grid(limit=recipe.training.held_out_patches), partial, state, tensors, progress).run()
-    _write(partial, out, system, card, state)
+        looked_at = held_out.grid(limit=recipe.training.held_out_patches)
+        state = Loop(system, feed, looked_at, partial, state, tensors, team, progress).run()
+    if team.first:
+        _write(partial, out, system, card, state)
+    team.wait()
 
 
 def _survey(source: Patches, key: tuple[str, ...]) -> PatchSet:
@@ -140,13 +147,13 @@ def _card(
     )
 
 
-def _resumed(partial: Path, identity: str) -> tuple[State, dict[str, torch.Tensor]]:
+def _resumed(partial: Path, identity: str, team: Team) -> tuple[State, dict[str, torch.Tensor]]:
     found = checkpoint.load(partial, identity) if partial.exists() else None
-    if found is not None:
-        return found
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    return State(identity=identity), {}
+    team.wait()  # all have looked before one writes
+    if found is None and team.first:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    return found or (State(identity=identity), {})
 
 
 @contextmanager

@@ -2,13 +2,18 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from sciimg.protocol.models import RecipePlan, Study
 from sciimg.types import Part
+
+if TYPE_CHECKING:
+    from sciimg.augmenters.loop import Progress
+    from sciimg.augmenters.team import Team
 
 _EVERY_S = 10.0  # between progress lines
 
@@ -25,6 +30,17 @@ def train_recipe(study: Study, plan: RecipePlan, collection: Path, regions: Path
     say : callable
         Receives progress lines.
     """
+    from sciimg.augmenters.device import team_of
+    from sciimg.augmenters.team import together
+
+    work = partial(_train, study, plan, collection, regions, out)
+    together(work, team_of(), partial(work, progress=_Lines(say)))
+
+
+def _train(
+    study: Study, plan: RecipePlan, collection: Path, regions: Path, out: Path, team: "Team", progress: "Progress | None" = None
+) -> None:
+    """The work of one process of those that train together."""
     from sciimg.augmenters.recipes import get_recipe
     from sciimg.augmenters.training import fit
     from sciimg.patches.source import PatchSource
@@ -46,8 +62,9 @@ def train_recipe(study: Study, plan: RecipePlan, collection: Path, regions: Path
         key=(study.digest, "train", plan.name),
         out=out,
         provenance={"study": study.digest, "collection": images.digest, "recipe": plan.name},
-        progress=_Lines(say),
+        progress=progress,
         fed_from=feeding(source),
+        team=team,
     )
 
 

@@ -21,6 +21,7 @@ from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.recipes import get_recipe
 from sciimg.augmenters.settings import Schedule
 from sciimg.augmenters.system import Phase, Player
+from sciimg.augmenters.team import Team
 from sciimg.augmenters.training import fit
 from sciimg.errors import InputError, TrainingFailedError
 
@@ -289,7 +290,7 @@ def test_players_move_in_turn_and_only_their_own_weights(tmp_path: Path) -> None
     class Still:
         key = ("k",)
 
-        def batch(self, phase, step, steps, size):
+        def batch(self, phase, step, steps, size, share=None):
             empty = Condition(torch.zeros(size, 0, 4, 4), torch.zeros(size, 0), torch.ones(size, 1))
             return Batch(torch.zeros(size, 1, 4, 4), empty, torch.Generator(), step, steps)
 
@@ -298,7 +299,9 @@ def test_players_move_in_turn_and_only_their_own_weights(tmp_path: Path) -> None
 
     game = Game()
     before = [p.detach().clone() for p in game.parameters()]
-    Loop(System(Pixels(), game, (1, 4, 4), (1, 4, 4)), Still(), Textures().grid(4), tmp_path, State(identity="i"), {}, None).run()  # type: ignore[arg-type]
+    alone = Team(0, (torch.device("cpu"),))
+    system = System(Pixels(), game, (1, 4, 4), (1, 4, 4))
+    Loop(system, Still(), Textures().grid(4), tmp_path, State(identity="i"), {}, alone, None).run()  # type: ignore[arg-type]
     assert game.order == ["a", "b", "a", "b"]
     assert all(not torch.equal(old, new) for old, new in zip(before, game.parameters(), strict=True))
 

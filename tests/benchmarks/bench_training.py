@@ -95,7 +95,7 @@ class Ours:
     def step(self) -> None:
         batch = self.feed.batch("process", self.steps, 10**9, BATCH)
         self.system.train()
-        with autocast("bf16"):
+        with autocast("bf16", "cpu"):
             loss = self.phase.loss("network", batch)["loss"]
         loss.backward()
         self.trainer.step(self.steps)
@@ -138,7 +138,7 @@ class Peer:
         noise = torch.randn(data.shape, generator=self.rng)
         column = t.view(-1, 1, 1, 1)
         self.network.train()
-        with autocast("bf16"):
+        with autocast("bf16", "cpu"):
             loss = (self._apply(self.network, (1 - column) * data + column * noise, t, batch.condition) - (noise - data)).square().mean()
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)

@@ -1,9 +1,9 @@
 """DCGAN: a noise vector through doubling convolutions against halving convolutions (Radford et al. 2016, arXiv:1511.06434).
 
 Three things differ from the paper, each for a reason. Normalisation is within a sample (one group), not over the batch, so that no sample
-depends on its company (as Gulrajani et al. 2017, section 4, do in critics). Strided convolutions are written as convolutions on the coarse
-grid whose channels are folded into places and back, which is the same family of maps and runs on the grid where it is cheap. Intensities
-are standardised and unbounded, so the last layer is linear, without tanh.
+depends on its company (as Gulrajani et al. 2017, section 4, do in critics). The generator repeats samples and convolves on the finer grid
+where the paper has transposed convolutions, whose lattice some hundred steps do not unlearn (Odena 2016, doi:10.23915/distill.00003).
+Intensities are standardised and unbounded, so the last layer is linear, without tanh.
 
 With ``skip_noise`` the generator is that of BigGAN (Brock et al. 2019, arXiv:1809.11096, section 3): residual blocks, each modulated by the
 condition together with a part of the noise vector of its own. Its self-attention is left out: fields here are small.
@@ -16,11 +16,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from sciimg.augmenters.backbones.layers import Block, Conv, conv, depth_to_space, memory_format, norm, space_to_depth
+from sciimg.augmenters.backbones.layers import Block, Up, conv, memory_format, norm, space_to_depth
 from sciimg.augmenters.backbones.opponents import Judge, PointGenerator, Told, truncated
 from sciimg.augmenters.backbones.pyramid import block_means
 from sciimg.augmenters.backbones.settings import DCGANBackbone
-from sciimg.augmenters.grid import coarser, product
+from sciimg.augmenters.grid import Step, coarser, product
 from sciimg.augmenters.system import Condition, FieldSizes
 
 
@@ -47,15 +47,12 @@ class DCGenerator(PointGenerator):
         self.enter = nn.ModuleList(conv(dims, sizes.maps * fold, width) for width in widths) if sizes.maps else None
         self.norms = nn.ModuleList(norm(width) for width in widths)
         self.film = nn.ModuleList(nn.Linear(known, 2 * width) for width in widths) if known else None
-        self.grow = nn.ModuleList(
-            conv(dims, a, b * math.prod(step), gain=math.sqrt(2)) for (a, b), step in zip(pairwise(widths), self.steps[:0:-1], strict=True)
-        )
+        self.grow = nn.ModuleList(_grow(dims, a, b, step) for (a, b), step in zip(pairwise(widths), self.steps[:0:-1], strict=True))
         self.blocks = nn.ModuleList(
             Block(dims, width, width, embedding=known + part) for width, part in zip(widths, self.split[1:], strict=False)
         )
-        self.leave = conv(dims, widths[-1], sizes.channels * fold)
-        for layer, step in zip((*self.grow, self.leave), reversed(self.steps), strict=True):
-            start_even(layer, math.prod(step))
+        self.leave = _grow(dims, widths[-1], max(8, widths[-1] // 4), self.steps[0])
+        self.last = conv(dims, max(8, widths[-1] // 4), sizes.channels)
         self.to(memory_format=memory_format(dims))  # type: ignore[call-overload]
 
     def noise_shapes(self, grid: Sequence[int]) -> list[tuple[int, ...]]:
@@ -70,7 +67,7 @@ class DCGenerator(PointGenerator):
         maps = space_to_depth(condition.spatial.contiguous(memory_format=layout), self.steps[0])
         for i in range(levels):
             if i:
-                x = depth_to_space(self.grow[i - 1](x), self.steps[levels - i])
+                x = self.grow[i - 1](x)
             if self.enter is not None:
                 x = x + self.enter[i](block_means(maps, product(self.steps[1 : levels - i], self.dims)))
             if parts:
@@ -80,14 +77,16 @@ class DCGenerator(PointGenerator):
                 scale, shift = self.film[i](told[0]).view(len(x), -1, *([1] * self.dims)).chunk(2, dim=1)
                 x = x * (1 + scale) + shift
             x = nn.functional.relu(x)
-        return depth_to_space(self.leave(x), self.steps[0]).float()
+        made: Tensor = self.last(nn.functional.relu(self.leave(x)))
+        return made.float()
 
 
-@torch.no_grad()
-def start_even(layer: Conv, fold: int) -> None:
-    """Let all places of a block start alike, so that no checkerboard has to be unlearned (Aitken et al. 2017, arXiv:1707.02937)."""
-    own = layer.weight[: len(layer.weight) // fold]
-    layer.weight.copy_(own.repeat(fold, *([1] * (layer.weight.ndim - 1))))
+def _grow(dims: int, inputs: int, outputs: int, step: Step) -> nn.Sequential:
+    """Return layers to a finer grid; they start as repetition and a convolution."""
+    up = Up(dims, inputs, outputs, step)
+    with torch.no_grad():  # all places of a block alike (Aitken et al. 2017, arXiv:1707.02937)
+        up.conv.weight.copy_(up.conv.weight[:outputs].repeat(math.prod(up.factor), *([1] * (dims + 1))))
+    return nn.Sequential(up, conv(dims, outputs, outputs, gain=math.sqrt(2)))
 
 
 class DCJudge(Judge):

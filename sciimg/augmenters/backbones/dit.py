@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sciimg.augmenters.backbones.layers import Embedding, depth_to_space, space_to_depth
+from sciimg.augmenters.backbones.layers import Block, Embedding, conv, depth_to_space, memory_format, norm, space_to_depth
 from sciimg.augmenters.backbones.settings import DiTBackbone
 from sciimg.augmenters.grid import product
 from sciimg.augmenters.system import Condition, FieldNetwork, FieldSizes
@@ -14,6 +14,9 @@ from sciimg.augmenters.system import Condition, FieldNetwork, FieldSizes
 
 class DiT(FieldNetwork):
     """Predict a field on the grid of its input.
+
+    A residual block before the patches are cut and one after they are joined let neighbours agree at the edges of patches and carry what
+    is finer than a patch, which some hundred steps do not teach to attention alone.
 
     Parameters
     ----------
@@ -24,26 +27,33 @@ class DiT(FieldNetwork):
     References
     ----------
     Peebles & Xie 2023, arXiv:2212.09748 (adaLN-zero, section 3.2); SiT: Ma et al. 2024, arXiv:2401.08740. Long skips from the first half
-    of the blocks to the last: Bao et al. 2023, arXiv:2209.12152.
+    of the blocks to the last, and the convolution after them: Bao et al. 2023, arXiv:2209.12152 (sections 3.1 and 3.2). Convolutions
+    before them: Xiao et al. 2021, arXiv:2106.14881.
     """
 
     def __init__(self, sizes: FieldSizes, settings: DiTBackbone) -> None:
         super().__init__()
-        width, features = settings.width, settings.features
+        width, features, stem = settings.width, settings.features, settings.stem
         self.dims, self.width = sizes.dims, width
         self.patch = product(sizes.steps, sizes.dims)
         fold = math.prod(self.patch)
         self.embed = Embedding(sizes.vector, features)
-        self.enter = nn.Linear((sizes.channels + sizes.maps) * fold, width)
+        self.stem = conv(sizes.dims, sizes.channels + sizes.maps, stem)
+        self.enter = nn.Linear(stem * fold, width)
         self.blocks = nn.ModuleList(TransformerBlock(width, settings.heads, features) for _ in range(settings.depth))
         self.skips = nn.ModuleList(_zero(nn.Linear(width, width)) for _ in range(settings.depth // 2))
         self.modulate = _zero(nn.Linear(features, 2 * width))
-        self.leave = _zero(nn.Linear(width, sizes.channels * fold))
+        self.leave = nn.Linear(width, stem * fold)
+        self.before, self.after = (Block(sizes.dims, stem, stem, embedding=features) for _ in range(2))
+        self.join = nn.Sequential(norm(stem), nn.SiLU(), conv(sizes.dims, stem, sizes.channels, zero=True))
+        self.to(memory_format=memory_format(sizes.dims))  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         """Return the field; ``x`` has shape (N, C, [Z,] Y, X), ``time`` (N,)."""
         told = self.embed(condition.vector, condition.keep, time)
-        patches = space_to_depth(torch.cat([x, condition.spatial], dim=1), self.patch).movedim(1, -1)
+        fine = self.stem(torch.cat([x, condition.spatial], dim=1).contiguous(memory_format=memory_format(self.dims)))
+        fine = self.before(fine, told)
+        patches = space_to_depth(fine, self.patch).movedim(1, -1)
         grid = patches.shape[1:-1]
         h = self.enter(patches.flatten(1, -2)) + positions(grid, self.width, x.device)
         depth = len(self.blocks)
@@ -55,8 +65,10 @@ class DiT(FieldNetwork):
             if number < len(self.skips):
                 kept.append(h)
         shift, scale = self.modulate(told)[:, None].chunk(2, dim=-1)
-        fields = self.leave(_normal(h) * (1 + scale) + shift).float()
-        return depth_to_space(fields.unflatten(1, grid).movedim(-1, 1), self.patch)
+        coarse = self.leave(_normal(h) * (1 + scale) + shift)
+        joined = fine + depth_to_space(coarse.unflatten(1, grid).movedim(-1, 1), self.patch)
+        out: Tensor = self.join(self.after(joined, told))
+        return out.float()
 
 
 class TransformerBlock(nn.Module):

@@ -65,6 +65,7 @@ class DiTBackbone(Settings):
     depth: int = Field(default=4, gt=0)
     heads: int = Field(default=4, gt=0)
     patch: int = Field(default=1, ge=0, description="Halvings of the grid inside a patch: 1 makes patches of 2 samples an axis.")
+    stem: int = Field(default=32, gt=0, description="Width of the convolutions before and after the patches.")
     features: int = Field(default=128, gt=0, description="Length of the vector that carries time, scalars and classes.")
 
     @property

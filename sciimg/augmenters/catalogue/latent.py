@@ -10,6 +10,7 @@ from sciimg.augmenters.spaces.settings import ConsistencyDecoder, KLSpace, Wavel
 _LATENT_DIFFUSION = "Rombach et al. 2022, arXiv:2112.10752"
 _RECTIFIED_FLOW = "Liu et al. 2022, arXiv:2209.03003"
 _TRANSFORMER = "Peebles & Xie 2023, arXiv:2212.09748"
+_PATCHES = ("Bao et al. 2023, arXiv:2209.12152", "Xiao et al. 2021, arXiv:2106.14881")
 _UNET = UNetBackbone(widths=(64, 128, 192), blocks=(1, 1, 1))
 _STAGE_1 = Schedule(steps=400, learning_rate=2e-3, warmup=30, ema=0.99)
 _IN_3D = {"training.batch": 8, "training.symmetries": "flips", "training.tell_symmetry": True}
@@ -60,7 +61,7 @@ RECIPES = (
         sampler=SamplerSettings(name="ddim", steps=25),
         training=Training(steps=1500, learning_rate=1e-3),
         in_3d=_IN_3D | {"space.training.batch": 8, "backbone.patch": 1},
-        cites=(_TRANSFORMER, _LATENT_DIFFUSION, "Bao et al. 2023, arXiv:2209.12152"),
+        cites=(_TRANSFORMER, _LATENT_DIFFUSION, *_PATCHES),
         reach=Reach(
             measure="kid-beside-unet", at_most=0.1, options=_OPTIONS | _STAGE_1_OPTIONS, options_3d=_OPTIONS_3D | _STAGE_1_OPTIONS_3D
         ),
@@ -74,7 +75,7 @@ RECIPES = (
         sampler=SamplerSettings(name="heun", steps=12),
         training=Training(steps=1500, learning_rate=1e-3),
         in_3d=_IN_3D | {"space.training.batch": 8, "backbone.patch": 1},
-        cites=("Ma et al. 2024, arXiv:2401.08740", _TRANSFORMER, _LATENT_DIFFUSION, _RECTIFIED_FLOW),
+        cites=("Ma et al. 2024, arXiv:2401.08740", _TRANSFORMER, _LATENT_DIFFUSION, _RECTIFIED_FLOW, *_PATCHES),
         reach=Reach(
             measure="kid-beside-unet", at_most=0.1, options=_OPTIONS | _STAGE_1_OPTIONS, options_3d=_OPTIONS_3D | _STAGE_1_OPTIONS_3D
         ),

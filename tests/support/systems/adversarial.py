@@ -213,7 +213,7 @@ def _mixed(answerer: Answerer, told: PatchSet) -> tuple[NDArray[Any], NDArray[An
     first, second, *images = (noise.normal(own) for own in 2 * generator.noise_shapes(model.system.padded_shape[1:])[:1])
     images = [noise.normal(own) for own in generator.noise_shapes(model.system.padded_shape[1:])[1:]]
     latent = generator.settings.noise_vector
-    with autocast("bf16"):
+    with autocast("bf16", "cpu"):
         styles = [generator.mapping(z[:, :latent], condition).unsqueeze(1).repeat(1, len(generator.first), 1) for z in (first, second)]
         both = torch.cat([styles[0][:, :1], styles[1][:, 1:]], dim=1)
         a, b, c = (model.system.crop(generator.synthesise(own, images, condition)).numpy() for own in (*styles, both))
