@@ -70,7 +70,7 @@ class ProgressiveGenerator(PointGenerator):
         self.first = nn.ModuleList(Equalised(dims, a, b) for a, b in pairwise((widths[0], *widths)))
         self.second = nn.ModuleList(Equalised(dims, width, width) for width in widths)
         self.leave = nn.ModuleList(
-            Equalised(dims, width, sizes.channels * math.prod(step), 1, gain=1.0)
+            Equalised(dims, width, sizes.channels * math.prod(step), gain=1.0)
             for width, step in zip(widths, reversed(self.steps), strict=True)
         )
         self.to(memory_format=memory_format(dims))  # type: ignore[call-overload]
