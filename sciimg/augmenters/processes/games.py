@@ -84,9 +84,12 @@ def lipschitz_penalty(
 
 
 def orthogonal_penalty(module: nn.Module) -> Tensor:
-    """Return the squared sum of the scalar products of different filters, over all layers (Brock 2019, arXiv:1809.11096, eq. 3)."""
+    """Return the squared sum of the scalar products of different filters, over all layers (Brock 2019, arXiv:1809.11096, eq. 3).
+
+    More filters than they have inputs cannot be orthogonal; of those the scalar products of the inputs' weights count, which can.
+    """
     filters = [p.float().flatten(1) for name, p in module.named_parameters() if p.ndim > 1 and name.endswith("weight")]
-    grams = [own @ own.T for own in filters]
+    grams = [own @ own.T if len(own) <= own.shape[1] else own.T @ own for own in filters]
     return torch.stack([(gram - gram.diag().diag()).square().sum() for gram in grams]).sum()
 
 
