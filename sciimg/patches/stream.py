@@ -32,9 +32,10 @@ _CUT_BYTES = 2**20  # smaller batches cost less than handing halves of them to t
 _THREADS = 2
 
 
-def feeding(source: PatchSource) -> "PatchSource | PatchStream":
-    """Return what to feed training from: the source itself where it fits in its cache, else a stream of it."""
-    return source if source.decoded_bytes <= CACHE_BYTES else PatchStream(source)
+def feeding(source: PatchSource, balance: str | None = None) -> "PatchSource | PatchStream":
+    """Return what to feed training from: the source itself where it fits in its cache and all places are alike, else a stream of it."""
+    free = balance is None and source.decoded_bytes <= CACHE_BYTES
+    return source if free else PatchStream(source, balance=balance)
 
 
 class PatchStream:

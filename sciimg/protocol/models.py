@@ -247,6 +247,11 @@ class Patches(Model):
 
     shape: tuple[int, ...] = Field(min_length=2, max_length=3)
     min_foreground: float = Field(default=0.0, ge=0, le=1)
+    balance: str | None = Field(
+        default=None,
+        description="What training sees equally often: a column of the catalogue or `group`, each value of which gives as many patches, or "
+        "`labels`: whatever lies in the middle of a patch.",
+    )
 
 
 class GeneratedMasks(Model):
@@ -324,7 +329,7 @@ class ReleasePlan(Model):
     creator: str
 
 
-_LATER = (("generate", "masks"),)
+_LATER = (("generate", "masks"), ("patches", "balance"))
 
 
 class Study(Model):

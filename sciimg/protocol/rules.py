@@ -292,6 +292,8 @@ def labels_are_there_when_needed(parts: Parts) -> Iterator[Fault]:
     ]
     if parts.patches and parts.patches.min_foreground > 0:
         wanted.append((("patches", "min_foreground"), "patches.min_foreground"))
+    if parts.patches and parts.patches.balance == "labels":
+        wanted.append((("patches", "balance"), "patches.balance: labels"))
     if parts.validation and parts.validation.downstream:
         wanted.append((("validation", "downstream"), "validation.downstream"))
     for path, who in wanted:

@@ -63,7 +63,7 @@ def _train(
         out=out,
         provenance={"study": study.digest, "collection": images.digest, "recipe": plan.name},
         progress=progress,
-        fed_from=feeding(source),
+        fed_from=feeding(source, study.patches.balance),
         team=team,
     )
 

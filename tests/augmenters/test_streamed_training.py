@@ -9,6 +9,7 @@ from stores import collection_of, texture
 from test_training import contents, small
 
 from sciimg.augmenters.training import fit
+from sciimg.errors import InputError
 from sciimg.patches.source import PatchSource
 from sciimg.patches.stream import PatchStream, feeding
 from sciimg.protocol.models import ScalarCondition
@@ -66,3 +67,11 @@ def test_what_the_cache_holds_is_drawn_from_it_and_the_rest_is_streamed(collecti
     streamed = feeding(learned)
     assert isinstance(streamed, PatchStream)
     assert streamed.source is learned
+
+
+def test_a_study_may_ask_for_balance(collection: Collection) -> None:
+    """However small the collection: free draws know no balance."""
+    learned = source(collection, "ab")
+    assert isinstance(feeding(learned, "group"), PatchStream)
+    with pytest.raises(InputError, match="unknown-column"):
+        feeding(learned, "colour")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sciimg.errors import Problem, StudyError
 from sciimg.protocol import built_in_studies, load_study, parse_study
+from sciimg.records import digest_of
 
 ROOT = Path(__file__).parents[2]
 TISSUE = (ROOT / "protocols/tissue-demo.yaml").read_text()
@@ -244,10 +245,14 @@ def test_a_folder_may_be_given(tmp_path: Path) -> None:
     assert load_study(ROOT / "protocols/tissue-demo.yaml", folder=tmp_path).folder == tmp_path
 
 
-def test_a_key_of_a_later_version_counts_where_it_is_used() -> None:
+@pytest.mark.parametrize(("part", "key", "value"), [("generate", "masks", "recombined"), ("patches", "balance", "group")])
+def test_a_key_of_a_later_version_counts_where_it_is_used(part: str, key: str, value: str) -> None:
     """What was registered before the key existed keeps its digest; asking for it makes another study."""
     plain = parse_study(TISSUE.encode(), "s").study
-    same = plain.model_copy(update={"generate": plain.generate.model_copy(update={"masks": None})})
-    other = plain.model_copy(update={"generate": plain.generate.model_copy(update={"masks": "recombined"})})
+    data = plain.model_dump(mode="json")
+    for of, name in (("generate", "masks"), ("patches", "balance")):
+        assert data[of].pop(name) is None
+    assert plain.digest == digest_of(data)
+    own = getattr(plain, part)
+    same, other = (plain.model_copy(update={part: own.model_copy(update={key: to})}) for to in (None, value))
     assert same.digest == plain.digest != other.digest
-    assert "masks" not in str(plain.model_dump(mode="json", exclude_none=True)["generate"])
