@@ -1,7 +1,7 @@
 """DCGAN: a noise vector through doubling convolutions against halving convolutions (Radford et al. 2016, arXiv:1511.06434).
 
 Three things differ from the paper, each for a reason. Normalisation is within a sample (one group), not over the batch, so that no sample
-depends on its company (as Gulrajani et al. 2017, section 4, do in critics). The generator repeats samples and convolves on the finer grid
+depends on its company (as Gulrajani et al. 2017, section 4, do in critics). The generator interpolates and convolves on the finer grid
 where the paper has transposed convolutions, whose lattice some hundred steps do not unlearn (Odena 2016, doi:10.23915/distill.00003).
 Intensities are standardised and unbounded, so the last layer is linear, without tanh.
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from sciimg.augmenters.backbones.layers import Block, conv, memory_format, norm, space_to_depth
 from sciimg.augmenters.backbones.opponents import Judge, PointGenerator, Told, truncated
-from sciimg.augmenters.backbones.pyramid import block_means, repeated
+from sciimg.augmenters.backbones.pyramid import block_means, doubled
 from sciimg.augmenters.backbones.settings import DCGANBackbone
 from sciimg.augmenters.grid import Step, coarser, product
 from sciimg.augmenters.system import Condition, FieldSizes
@@ -82,7 +82,7 @@ class DCGenerator(PointGenerator):
 
 
 class _Grow(nn.Module):
-    """To a finer grid: repetition, which has no lattice of its own, and a convolution there."""
+    """To a finer grid: linear interpolation, which has no lattice and no edges of its own, and a convolution there."""
 
     def __init__(self, dims: int, inputs: int, outputs: int, step: Step) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class _Grow(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         layout = memory_format(x.ndim - 2)
-        out: Tensor = self.conv(repeated(x, self.step).contiguous(memory_format=layout))
+        out: Tensor = self.conv(doubled(x, self.step).contiguous(memory_format=layout))
         return out
 
 

@@ -11,10 +11,12 @@ from scipy.spatial.distance import cdist
 from sciimg.augmenters.backbones.style import StyleGenerator
 from sciimg.augmenters.conditioning.encoder import encode_condition
 from sciimg.augmenters.processes.adversarial import AdversarialProcess
+from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.system import Noise, autocast
 from sciimg.types import PatchSet
 
 from .common import features, mask_obedience, scalar_obedience
+from .siblings import sibling
 from .subject import Answerer, Measure, Subject, asked
 
 _MANY = 128  # patches; a distance of distributions from fewer is noise
@@ -52,6 +54,22 @@ def condition_accuracy(answerer: Answerer, subject: Subject) -> float | None:
         values.append(_class_accuracy(answerer, subject))
     found = [v for v in values if v is not None]
     return min(found) if len(found) == len(values) else None
+
+
+def critic_tracks_distance(answerer: Answerer, subject: Subject) -> float | None:
+    """Correlation of the critic's loss with the distance of samples from real images, over trainings of a quarter of the steps to all.
+
+    The loss is the gap between what the critic says of unseen real patches and of samples (Arjovsky et al. 2017, arXiv:1701.07875, figure
+    3); the distance is logarithmic. The shorter trainings are the recipe's own, the longest one the answerer's.
+    """
+    told = _many(subject)
+    if answerer.model is None:
+        return None
+    steps = subject.recipe.training.steps
+    shorter = [sibling(subject, _shortened(subject.recipe, steps * share // 4)) for share in (1, 2, 3)]
+    pairs = [_gap_and_distance(own, subject, told) for own in (*shorter, answerer)]
+    gaps, distances = np.array([pair for pair in pairs if pair is not None]).reshape(-1, 2).T
+    return float(np.corrcoef(gaps, np.log(distances))[0, 1]) if len(gaps) == len(pairs) and np.ptp(gaps) else None
 
 
 def truncation_trade(answerer: Answerer, subject: Subject) -> float | None:
@@ -122,6 +140,28 @@ def _many(subject: Subject) -> PatchSet:
 
 def _paired(made: tuple[NDArray[Any], PatchSet]) -> tuple[NDArray[Any], Any]:
     return made[0], made[1].table
+
+
+def _shortened(recipe: Recipe, steps: int) -> Recipe:
+    return recipe.model_copy(update={"training": recipe.training.model_copy(update={"steps": steps}), "name": f"{recipe.name} {steps}"})
+
+
+@torch.no_grad()
+def _gap_and_distance(answerer: Answerer, subject: Subject, told: PatchSet) -> tuple[float, float] | None:
+    made, model = asked(answerer, subject, told), answerer.model
+    if made is None or model is None:
+        return None
+    assert isinstance(model.system.process, AdversarialProcess)
+    critic = model.system.process.stages[-1].discriminator
+    condition = encode_condition(model.conditions, None, told.table[: len(made[0])].reset_index(drop=True), model.card.shape[1:])
+    condition = model.system.pad_condition(condition)
+
+    def said(images: NDArray[Any]) -> float:
+        points = model.system.pad(torch.from_numpy(model.card.intensity.forward(images)))
+        return float(np.mean([float(own.float().mean()) for own in critic(critic.coefficients(points), condition)]))
+
+    images = subject.made_of(told)[: len(made[0])]
+    return said(images) - said(made[0]), max(_distance(subject, told, made[0]), 1e-6)
 
 
 def _scaled(real: NDArray[np.float64], made: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -223,6 +263,7 @@ def _mixed(answerer: Answerer, told: PatchSet) -> tuple[NDArray[Any], NDArray[An
 MEASURES: dict[str, Measure] = {
     "kid-with-recall": kid_with_recall,
     "condition-accuracy": condition_accuracy,
+    "critic-tracks-distance": critic_tracks_distance,
     "truncation-trade": truncation_trade,
     "style-mixing": style_mixing,
     "text-image-score": text_image_score,
