@@ -19,7 +19,7 @@ from sciimg.augmenters.backbones.settings import (
 from sciimg.augmenters.backbones.translators import PatchCritic, Translator
 from sciimg.augmenters.backbones.unet import UNet
 from sciimg.augmenters.backbones.vit import ViT
-from sciimg.augmenters.build_fields import cascade, classifier, field_network
+from sciimg.augmenters.build_fields import cascade, classifier, field_network, with_known
 from sciimg.augmenters.build_pairs import stages
 from sciimg.augmenters.build_text import reader_of, towers
 from sciimg.augmenters.build_tokens import token_process
@@ -127,7 +127,7 @@ def _process(recipe: Recipe, schema: ConditionSchema, space: Space, shape: tuple
             FlowProcess() | DiffusionProcess() | EDMProcess() | ScoreProcess()
         ) as process, UNetBackbone() | DiTBackbone() | PlanesBackbone():
             guide = classifier(recipe.name, process, schema, sizes)
-            network = field_network(recipe, sizes, reader)
+            network = field_network(recipe, with_known(recipe, process, sizes), reader)
             return GaussianProcess(process, space, network, recipe.training, recipe.conditioning.drop, guide)
         case CascadeProcess() as process, UNetBackbone() | DiTBackbone() | PlanesBackbone():
             return cascade(recipe, process, schema, space, sizes, reader)

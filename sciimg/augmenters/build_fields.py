@@ -48,6 +48,17 @@ def cascade(recipe: Recipe, process: CascadeProcess, schema: ConditionSchema, sp
     return Cascade(process, space, low, field_network(recipe, told, reader), factor, recipe.training, recipe.conditioning.drop)
 
 
+def with_known(recipe: Recipe, process: GaussianSettings, sizes: FieldSizes) -> FieldSizes:
+    """Return sizes with the channels of what is known, for a process that is told it; they go with those of the source image."""
+    if not process.holes:
+        return sizes
+    if recipe.conditioning.image != "concat":
+        raise _cannot(
+            recipe, "process.holes", "Known parts enter as channels; a reference image as tokens leaves them no way."
+        )
+    return replace(sizes, maps=sizes.maps + sizes.channels + 1, image=sizes.image + sizes.channels + 1)
+
+
 def field_network(recipe: Recipe, sizes: FieldSizes, reader: Reader) -> FieldNetwork:
     """Return the backbone with the ways in which its conditions enter; what is not told needs no way."""
     how = recipe.conditioning

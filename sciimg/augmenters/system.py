@@ -60,6 +60,8 @@ class Condition:
         Normalised channels of a source image: another contrast, a coarse image, a reference.
     tokens : Tensor of int64, shape (N, T), optional
         Words of a caption by number; 0 is no word.
+    known : Tensor, shape (N, C + 1, [Z,] Y, X), optional
+        On the grid of the process: points where they are given, zero elsewhere, and 1 where they are. Never withheld.
     """
 
     maps: Tensor
@@ -67,14 +69,16 @@ class Condition:
     keep: Tensor
     image: Tensor | None = None
     tokens: Tensor | None = None
+    known: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.vector)
 
     @property
     def spatial(self) -> Tensor:
-        """Everything that is told at places, as channels: maps, then the source image."""
-        return self.maps if self.image is None else torch.cat([self.maps, self.image], dim=1)
+        """Everything that is told at places, as channels: maps, then the source image, then what is known."""
+        parts = [part for part in (self.maps, self.image, self.known) if part is not None]
+        return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
     def dropped(self, probability: float, generator: torch.Generator) -> Condition:
         """Withhold the whole condition of some samples (Ho & Salimans 2022, classifier-free guidance)."""
@@ -89,7 +93,7 @@ class Condition:
         spatial = keep.view((-1,) + (1,) * (self.maps.ndim - 1))
         image = None if self.image is None else self.image * spatial
         tokens = None if self.tokens is None else self.tokens * keep.long()
-        return Condition(self.maps * spatial, self.vector * keep, self.keep * keep, image, tokens)
+        return Condition(self.maps * spatial, self.vector * keep, self.keep * keep, image, tokens, self.known)
 
     def without(self, *kinds: Literal["maps", "image"]) -> Condition:
         """Return the same with no maps, or no image, at all: what a network hears that never learned to listen to them."""
@@ -128,7 +132,7 @@ class Condition:
 
     @property
     def _parts(self) -> tuple[Tensor | None, ...]:
-        return (self.maps, self.vector, self.keep, self.image, self.tokens)
+        return (self.maps, self.vector, self.keep, self.image, self.tokens, self.known)
 
 
 @dataclass(frozen=True, slots=True)

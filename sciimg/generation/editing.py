@@ -110,7 +110,7 @@ class Editor:
             with autocast(self._process.schedule.precision, "cpu"):
                 points = _completed(
                     solver_of(self.settings),
-                    self._predictor(told, data),
+                    self._predictor(self._process.knowing(told.resized(data.shape[2:]), data, whole), data),
                     self._process.path,
                     data,
                     whole,

@@ -10,6 +10,7 @@ from sciimg.augmenters.spaces.settings import KLSpace, PixelSpace, SpaceSettings
 
 _FLOW = "Liu et al. 2022, arXiv:2209.03003"
 _LATENT_DIFFUSION = "Rombach et al. 2022, arXiv:2112.10752"
+_PALETTE = "Saharia et al. 2022, arXiv:2111.05826"
 _REPAINT = "Lugmayr et al. 2022, arXiv:2201.09865"
 _INVERSION = "Song et al. 2021, arXiv:2010.02502"
 _OPTIONS = {"training.steps": 500, "training.batch": 16}
@@ -28,17 +29,17 @@ def _recipe(
     reach: Reach,
     space: SpaceSettings | None = None,
     conditioning: Conditioning = _ALL,
-    rounds: int = 1,
+    holes: bool = False,
 ) -> Recipe:
     batch_3d = {"training.batch": 4} if space is None else {"training.batch": 8, "space.training.batch": 8}
     return Recipe(
         name=name,
         systems=systems,
         space=space or PixelSpace(),
-        process=FlowProcess(),
+        process=FlowProcess(holes=holes),
         backbone=UNetBackbone(widths=(32, 64, 128) if space is None else (64, 128, 192), blocks=(1, 1, 1)),
         conditioning=conditioning,
-        sampler=SamplerSettings(name="heun", steps=12, task=task, rounds=rounds),
+        sampler=SamplerSettings(name="heun", steps=12, task=task),
         training=Training(steps=800) if space is None else Training(steps=900, learning_rate=2e-3),
         in_3d=batch_3d | {"training.symmetries": "flips", "training.tell_symmetry": True},
         cites=(*cites, _FLOW),
@@ -51,18 +52,18 @@ RECIPES = (
         "inpainting",
         ("inpainting", "RePaint"),
         "inpaint",
-        (_REPAINT,),
+        (_REPAINT, _PALETTE),
         Reach(measure="seam-of-known", at_most=0.05, options=_OPTIONS, options_3d=_OPTIONS_3D),
-        rounds=3,
+        holes=True,
     ),
     _recipe(
         "outpainting",
         ("outpainting",),
         "outpaint",
-        (_REPAINT, _LATENT_DIFFUSION),
+        (_REPAINT, _PALETTE, _LATENT_DIFFUSION),
         Reach(measure="seam-of-known", at_most=0.05, options=_OPTIONS | _LATENT_OPTIONS, options_3d=_OPTIONS_3D | _LATENT_OPTIONS_3D),
         space=_KL,
-        rounds=3,
+        holes=True,
     ),
     _recipe(  # all noise is redrawn: of copies that keep 3 % of its variance, a third can still be matched to their sources
         "anonymised-copy",

@@ -3,12 +3,14 @@
 import copy
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import assert_never
 
 import torch
 from torch import Tensor
 
 from sciimg.augmenters.processes.classifier import Classifier, ClassifierPhase
+from sciimg.augmenters.processes.holes import known, random_parts
 from sciimg.augmenters.processes.parameterisations import Epsilon, Parameterisation, Preconditioned, V, Velocity
 from sciimg.augmenters.processes.paths import CosinePath, LinearPath, NoiseLevelPath, Path, VarianceExplodingPath, VariancePreservingPath
 from sciimg.augmenters.processes.reflow import DistilPhase, ReflowPhase
@@ -75,7 +77,11 @@ class GaussianProcess(Process):
 
     def told(self, data: Tensor, condition: Condition, generator: torch.Generator) -> Condition:
         """Return what the network is told while it learns from points ``data``; the condition is on their grid."""
-        return condition
+        return self.knowing(condition, data, random_parts(data, generator)) if self.settings.holes else condition
+
+    def knowing(self, condition: Condition, points: Tensor, keep: Tensor) -> Condition:
+        """Return a condition that also says what is known: ``points`` where ``keep`` (N, 1, [Z,] Y, X)."""
+        return replace(condition, known=known(points.float(), keep)) if self.settings.holes else condition
 
     # ---------------------------------------------------------------- training
 
@@ -106,7 +112,7 @@ class GaussianProcess(Process):
 
     def error(self, network: FieldNetwork, x: Tensor, wanted: Tensor, times: Tensor, condition: Condition) -> Tensor:
         """Return the mean squared error of what a network predicts of x_t, one time a sample."""
-        output: Tensor = network(x * self.columns(times, self._scale, x), self.network_times(times), self._told(condition))
+        output: Tensor = network(x * self.columns(times, self._scale, x), self.network_times(times), self._heard(condition, x))
         return (output - wanted).square().mean()
 
     def noised(self, data: Tensor, noise: Tensor, times: Tensor) -> Tensor:
@@ -138,9 +144,10 @@ class GaussianProcess(Process):
         network = self.network if network is None else network
         times = torch.full((len(x),), self.target.time(self.path, time), dtype=torch.float64, device=x.device)
         given = (x * self._scale(time)).float()
-        output: Tensor = network(given, times, self._told(condition))
+        heard = self._heard(condition, given)
+        output: Tensor = network(given, times, heard)
         if self.classifier is None and guidance != 1.0:
-            free: Tensor = network(given, times, condition.withheld())
+            free: Tensor = network(given, times, heard.withheld())
             output = free + guidance * (output - free)
         data, noise = self.target.split(self.path, time, x, output.double())
         if self.classifier is None or guidance == 0.0 or self.path.level(time) > HIGHEST:  # above, x_t says nothing of the condition
@@ -204,7 +211,10 @@ class GaussianProcess(Process):
     def _scale(self, time: float) -> float:
         return self.target.scale(self.path, time)
 
-    def _told(self, condition: Condition) -> Condition:
+    def _heard(self, condition: Condition, x: Tensor) -> Condition:
+        """Return what the network hears beside x_t: nothing where a classifier guides; that nothing is known where nothing was said."""
+        if self.settings.holes and condition.known is None:
+            condition = replace(condition, known=x.new_zeros(len(x), x.shape[1] + 1, *x.shape[2:]))
         return condition if self.classifier is None else condition.withheld()
 
 

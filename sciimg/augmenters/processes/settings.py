@@ -1,8 +1,8 @@
 """How noise or tokens become data: the members of the axis, as data."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sciimg.augmenters.backbones.settings import ViTBackbone
 from sciimg.augmenters.settings import Schedule, Settings
@@ -19,6 +19,7 @@ class Gaussian(Settings):
     """What every process on a Gaussian path may have."""
 
     classifier: NoisyClassifier | None = Field(default=None, description="Guide by a classifier in place of telling the network.")
+    holes: bool = Field(default=False, description="Learn from images with parts given: what is made then goes on from what is known.")
 
 
 class Reflow(Settings):
@@ -86,6 +87,12 @@ class CascadeProcess(Settings):
     halvings: int = Field(default=2, gt=0, description="How often the grid of the first is halved.")
     augmentation: float = Field(default=0.5, ge=0, lt=1, description="Most noise on the coarse image in training, as a time of its path.")
     level: float = Field(default=0.1, ge=0, lt=1, description="Noise on a made coarse image in sampling; a given one has none.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.high.holes or (self.low is not None and self.low.holes):
+            raise ValueError("the processes of a cascade are told no known parts: leave holes out")
+        return self
 
 
 class AdversarialProcess(Settings):
@@ -189,6 +196,12 @@ class UnclipProcess(Settings):
     prior_training: Schedule
     prior_width: int = Field(default=128, gt=0)
     path: FlowProcess = FlowProcess()
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.path.holes:
+            raise ValueError("embeddings and what is made of them are told no known parts: leave holes out")
+        return self
 
 
 TokenSettings = AutoregressiveProcess | NextScaleProcess

@@ -1,0 +1,31 @@
+"""What a network is told of a field that is known in part, and the parts that it learns from."""
+
+import torch
+from torch import Tensor
+
+_FREE = 1 / 3  # share of samples of which nothing is known: the network also draws whole fields
+
+
+def known(points: Tensor, keep: Tensor) -> Tensor:
+    """Return what is known of points (N, C, [Z,] Y, X) where ``keep`` (N, 1, [Z,] Y, X) is true, and where: (N, C + 1, [Z,] Y, X)."""
+    where = keep.to(points.dtype)
+    return torch.cat([points * where, where], dim=1)
+
+
+def random_parts(points: Tensor, generator: torch.Generator) -> Tensor:
+    """Return where each sample is known, bool of shape (N, 1, [Z,] Y, X): nowhere, outside of a random box, or inside of one.
+
+    The sides of a box are uniform between an eighth of an axis and all of it, and so is its place (Saharia et al. 2022, arXiv:2111.05826,
+    appendix B, for boxes; strokes are left out).
+    """
+    n, shape = len(points), points.shape[2:]
+    drawn = torch.rand(n, 1 + 2 * len(shape), generator=generator, device=generator.device).to(points.device)
+    inside = torch.ones(n, 1, *shape, dtype=torch.bool, device=points.device)
+    for axis, size in enumerate(shape):
+        side = (1 + (size - 1) * (1 / 8 + 7 / 8 * drawn[:, 1 + 2 * axis])).floor()
+        start = ((size - side + 1) * drawn[:, 2 + 2 * axis]).floor()
+        place = torch.arange(size, device=points.device)
+        within = (place >= start[:, None]) & (place < (start + side)[:, None])
+        inside &= within.view(n, 1, *(size if a == axis else 1 for a in range(len(shape))))
+    kind = drawn[:, 0].view(n, 1, *([1] * len(shape)))
+    return torch.where(kind < (1 + _FREE) / 2, ~inside, inside) & (kind >= _FREE)
