@@ -53,9 +53,7 @@ def with_known(recipe: Recipe, process: GaussianSettings, sizes: FieldSizes) -> 
     if not process.holes:
         return sizes
     if recipe.conditioning.image != "concat":
-        raise _cannot(
-            recipe, "process.holes", "Known parts enter as channels; a reference image as tokens leaves them no way."
-        )
+        raise _cannot(recipe, "process.holes", "Known parts enter as channels; a reference image as tokens leaves them no way.")
     return replace(sizes, maps=sizes.maps + sizes.channels + 1, image=sizes.image + sizes.channels + 1)
 
 

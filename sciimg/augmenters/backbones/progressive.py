@@ -13,12 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sciimg.augmenters.backbones.layers import depth_to_space, memory_format, space_to_depth
+from sciimg.augmenters.backbones.layers import memory_format, space_to_depth
 from sciimg.augmenters.backbones.opponents import Judge, PointGenerator, Told, truncated
-from sciimg.augmenters.backbones.pyramid import block_means
+from sciimg.augmenters.backbones.pyramid import block_means, doubled, repeated
 from sciimg.augmenters.backbones.settings import ProgressiveBackbone
-from sciimg.augmenters.grid import Step, coarser, product
+from sciimg.augmenters.grid import coarser, product
 from sciimg.augmenters.system import Condition, FieldSizes
+
+_FINE = 16  # channels of what is finer than a level's grid
 
 
 def grown(progress: float, levels: int, growing: float) -> tuple[int, float]:
@@ -69,10 +71,8 @@ class ProgressiveGenerator(PointGenerator):
         self.enter = nn.ModuleList(Equalised(dims, sizes.maps * fold, width) for width in widths) if sizes.maps else None
         self.first = nn.ModuleList(Equalised(dims, a, b) for a, b in pairwise((widths[0], *widths)))
         self.second = nn.ModuleList(Equalised(dims, width, width) for width in widths)
-        self.leave = nn.ModuleList(
-            Equalised(dims, width, sizes.channels * math.prod(step), gain=1.0)
-            for width, step in zip(widths, reversed(self.steps), strict=True)
-        )
+        self.fine = nn.ModuleList(Equalised(dims, width, _FINE) for width in widths)
+        self.leave = nn.ModuleList(Equalised(dims, _FINE, sizes.channels, 1, gain=1.0) for _ in widths)
         self.to(memory_format=memory_format(dims))  # type: ignore[call-overload]
 
     def noise_shapes(self, grid: Sequence[int]) -> list[tuple[int, ...]]:
@@ -87,7 +87,7 @@ class ProgressiveGenerator(PointGenerator):
         maps = space_to_depth(condition.spatial.contiguous(memory_format=layout), self.steps[0])
         made = torch.zeros((), device="cpu")  # a number, of any device
         for i in range(top + 1):
-            x = x if i == 0 else repeated(x, self.steps[levels - i])
+            x = x if i == 0 else doubled(x, self.steps[levels - i]).contiguous(memory_format=layout)
             x = self.first[i](x)
             if self.enter is not None:
                 x = x + self.enter[i](block_means(maps, product(self.steps[1 : levels - i], self.dims)))
@@ -95,7 +95,7 @@ class ProgressiveGenerator(PointGenerator):
             x = pixel_norm(F.leaky_relu(self.second[i](x), 0.2))
             if i >= top - 1:
                 step = self.steps[levels - 1 - i]
-                finer = depth_to_space(self.leave[i](x), step).float()
+                finer = self.leave[i](F.leaky_relu(self.fine[i](doubled(x, step).contiguous(memory_format=layout)), 0.2)).float()
                 made = finer if i == 0 or (i == top - 1) else repeated(made, step).lerp(finer, fade)
         return repeated(made, product(self.steps[: levels - 1 - top], self.dims))
 
@@ -158,10 +158,3 @@ class ProgressiveJudge(Judge):
         folded = space_to_depth(points.contiguous(memory_format=memory_format(self.dims)), self.steps[level])
         out: Tensor = F.leaky_relu(self.enter[level](folded), 0.2)
         return out
-
-
-def repeated(x: Tensor, factor: Step) -> Tensor:
-    """Return ``x`` on a finer grid, each value repeated: block means undo it exactly."""
-    if math.prod(factor) == 1:
-        return x
-    return F.interpolate(x, scale_factor=[float(f) for f in factor], mode="nearest")

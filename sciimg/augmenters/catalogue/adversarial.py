@@ -75,7 +75,7 @@ RECIPES = (
         training=_CLASSIC_TRAINING,
         in_3d=_UNTOLD_IN_3D | _DCGAN_IN_3D,
         cites=("Radford et al. 2016, arXiv:1511.06434",),
-        reach=Reach(measure="kid-with-recall", at_most=0.7, options=_SHORT, options_3d=_SHORT_3D),
+        reach=Reach(measure="kid-with-recall", at_most=0.7, options=_SHORT | {"training.steps": 2000}, options_3d=_SHORT_3D),
     ),
     Recipe(
         name="cgan",
@@ -128,7 +128,7 @@ RECIPES = (
         sampler=_ONE_STEP,
         training=_TRAINING.model_copy(update={"learning_rate": 2e-3}),
         cites=("Karras et al. 2018, arXiv:1710.10196",),
-        reach=Reach(measure="kid-with-recall", at_most=0.7, options=_SHORT),
+        reach=Reach(measure="kid-with-recall", at_most=0.7, options=_SHORT | {"training.steps": 1200}),
     ),
     Recipe(
         name="biggan",

@@ -59,7 +59,7 @@ RECIPES = (
         cites=("van den Oord et al. 2016, arXiv:1601.06759", "van den Oord et al. 2016, arXiv:1606.05328"),
         # at half resolution, where a training of a minute reaches it
         reach=Reach(
-            measure="bits-over-independent", at_most=0.8, options={"space.halvings": 1, "training.batch": 8, "training.steps": 150}
+            measure="bits-over-independent", at_most=0.8, options={"space.halvings": 1, "training.batch": 8, "training.steps": 300}
         ),
     ),
     Recipe(
