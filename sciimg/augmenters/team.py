@@ -99,12 +99,16 @@ class Team:
 
     @torch.no_grad()
     def align(self, tensors: Sequence[Tensor]) -> None:
-        """Give every process the first one's values."""
-        if not self.alone:
-            for own in tensors:
-                whole = own.contiguous()
-                dist.broadcast(whole, 0)
-                own.copy_(whole)
+        """Give every process the first one's values; a buffer that grows has the first one's size."""
+        if self.alone or not tensors:
+            return
+        shapes = [[tuple(own.shape) for own in tensors]]
+        dist.broadcast_object_list(shapes, 0)
+        for own, shape in zip(tensors, shapes[0], strict=True):
+            whole = own.contiguous() if own.shape == shape else own.new_empty(shape)
+            dist.broadcast(whole, 0)
+            if own.data_ptr() != whole.data_ptr():
+                own.resize_(shape).copy_(whole)
 
     def wait(self) -> None:
         """Wait for all."""

@@ -35,8 +35,9 @@ def slopes(folder: Path, team: Team) -> None:
     loss.backward()
     team.average_gradients([weight, met, unmet], len(mine) / 7)
     values = team.average({"loss": float(loss.detach())}, len(mine) / 7)
-    own = torch.full((2,), float(team.rank))
-    team.align([own])
+    own, turned = torch.full((2 + team.rank,), float(team.rank)), torch.full((2, 3), float(team.rank)).T
+    team.align([own, turned])
+    assert not turned.any()
     told = {"weight": weight.grad, "met": met.grad, "unmet": unmet.grad}
     found = {name: None if grad is None else grad.flatten().tolist() for name, grad in told.items()}
     (folder / f"{team.rank}.json").write_text(json.dumps(found | values | {"own": own.tolist(), "said": team.said(team.rank + 5.0)}))

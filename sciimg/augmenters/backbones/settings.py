@@ -195,6 +195,7 @@ class TranslatorBackbone(Settings):
     residual_blocks: int = Field(default=2, gt=0, description="On the coarsest scale.")
     features: int = Field(default=64, gt=0, description="Length of the vector that carries scalars and classes.")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="In training only: a translation is a function of its source.")
+    as_source: bool = Field(default=False, description="Begin as the mean of the source's channels, and learn what to add.")
     critic: tuple[int, ...] = Field(default=(32, 64, 96), min_length=1, description="Widths; every layer but the last halves the grid.")
 
     @property

@@ -30,7 +30,9 @@ class Translator(nn.Module):
         From the image to the first level and between the levels, finest first.
     settings : TranslatorBackbone
         ``unet`` adds what each scale of the way down saw on the way up; ``resnet`` hands on nothing but the coarsest scale, so that
-        little of the source's fine detail can be smuggled through. The finest grid is folded into channels, which loses nothing.
+        little of the source's fine detail can be smuggled through. The finest grid is folded into channels, which loses nothing. With
+        ``as_source`` what is learned is added to a mixture of the source's channels, at first their mean: where no pairs say which value
+        means what, training begins at "the same", not at any of its inversions.
 
     References
     ----------
@@ -54,6 +56,9 @@ class Translator(nn.Module):
         self.up = nn.ModuleList(Up(dims, b, a, step) for (a, b), step in zip(pairwise(widths), levels, strict=True))
         self.ascent = nn.ModuleList(block(width) for width in widths[:-1])
         self.leave = nn.Sequential(norm(widths[0]), nn.SiLU(), conv(dims, widths[0], outputs * folded, zero=True))
+        self.mixture = conv(dims, inputs, outputs, 1) if settings.as_source else None
+        if self.mixture is not None:
+            nn.init.constant_(self.mixture.weight, 1 / inputs)
         self.to(memory_format=memory_format(dims))  # type: ignore[call-overload]
 
     def forward(self, source: Tensor, condition: Condition) -> Tensor:
@@ -73,7 +78,8 @@ class Translator(nn.Module):
             if self.bridges:
                 h = h + skips.pop()
             h = cast(Block, self.ascent[level])(h, told)
-        return depth_to_space(self.leave(h), self.fold).float()
+        made = depth_to_space(self.leave(h), self.fold).float()
+        return made if self.mixture is None else made + self.mixture(source).float()
 
 
 class PatchCritic(nn.Module):

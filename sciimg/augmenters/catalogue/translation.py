@@ -39,7 +39,7 @@ RECIPES = (
         systems=("CycleGAN", "unpaired cross-modality translation"),
         space=PixelSpace(),
         process=CycleProcess(),
-        backbone=TranslatorBackbone(network="resnet", widths=(32, 64), residual_blocks=3),
+        backbone=TranslatorBackbone(network="resnet", widths=(32, 64), residual_blocks=3, as_source=True),
         conditioning=Conditioning(uses=("image",), needs=("image",), drop=0.0),
         sampler=_ONCE,
         training=_GAN,
