@@ -30,7 +30,7 @@ for _name, _sub in (("data", data_app), ("recipes", recipes_app), ("metrics", me
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Device = Annotated[str | None, typer.Option(help="cpu (default; the same bits everywhere), cuda or cuda:N.")]
+Device = Annotated[str | None, typer.Option(help="cpu (default; the same bits everywhere), cuda, or several to train on: cuda:0,cuda:1.")]
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's YAML file.")]
 _INTERNAL = 70  # EX_SOFTWARE of sysexits.h: a mistake of ours is neither a refusal nor bad input
 Reply = tuple[Any, str, int]  # JSON value, text for people, exit code
