@@ -21,6 +21,7 @@ from .subject import Answerer, Measure, Subject, asked
 
 _MANY = 128  # patches; a distance of distributions from fewer is noise
 _NEIGHBOURS = 3
+_CHANGED = 0.05  # of the spread of intensities
 
 
 def kid_with_recall(answerer: Answerer, subject: Subject) -> float | None:
@@ -88,10 +89,11 @@ def truncation_trade(answerer: Answerer, subject: Subject) -> float | None:
 
 
 def style_mixing(answerer: Answerer, subject: Subject) -> float | None:
-    """How much more the layout of a mixed sample follows the giver of its coarse style than the giver of its fine ones.
+    """How much more the layout of a mixed sample follows the giver of its coarse styles than the giver of its finest one.
 
-    The difference of correlations of blurred images, with the same noise images for all; only asked of a generator whose samples are
-    nearer to real ones than half of the blurred mean's distance, because noise mixes too.
+    The difference of correlations of blurred images without their levels, with the same noise images for all; only asked of a generator
+    whose samples are nearer to real ones than half of the blurred mean's distance, because noise mixes too. None where the finest style
+    changes nothing.
     """
     told = _many(subject)
     made = asked(answerer, subject, told)
@@ -99,8 +101,12 @@ def style_mixing(answerer: Answerer, subject: Subject) -> float | None:
     if made is None or model is None or _distance(subject, told, made[0]) > 0.5:
         return None
     coarse, fine, mixed = _mixed(answerer, told)
-    sigma = (0, 0, *(2.0,) * subject.dims)
-    a, b, c = (ndimage.gaussian_filter(x, sigma).reshape(len(x), -1) for x in (coarse, fine, mixed))
+    if np.abs(mixed - coarse).mean() < _CHANGED * coarse.std():
+        return None
+    sigma, axes = (0, 0, *(2.0,) * subject.dims), tuple(range(2, 2 + subject.dims))
+    a, b, c = (
+        ndimage.gaussian_filter(x - x.mean(axes, keepdims=True), sigma, mode="wrap").reshape(len(x), -1) for x in (coarse, fine, mixed)
+    )
     return float(np.mean([np.corrcoef(m, x)[0, 1] - np.corrcoef(m, y)[0, 1] for x, y, m in zip(a, b, c, strict=True)]))
 
 
@@ -242,7 +248,7 @@ def _class_accuracy(answerer: Answerer, subject: Subject) -> float | None:
 
 @torch.no_grad()
 def _mixed(answerer: Answerer, told: PatchSet) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Return samples of some styles, of others, and of the first ones' coarsest with the others' remaining levels."""
+    """Return samples of some styles, of others, and of the first ones' with the others' finest."""
     model, n = answerer.model, 16
     assert model is not None and isinstance(model.system.process, AdversarialProcess)
     generator = model.system.process.generator
@@ -255,7 +261,7 @@ def _mixed(answerer: Answerer, told: PatchSet) -> tuple[NDArray[Any], NDArray[An
     latent = generator.settings.noise_vector
     with autocast("bf16", "cpu"):
         styles = [generator.mapping(z[:, :latent], condition).unsqueeze(1).repeat(1, len(generator.first), 1) for z in (first, second)]
-        both = torch.cat([styles[0][:, :1], styles[1][:, 1:]], dim=1)
+        both = torch.cat([styles[0][:, :-1], styles[1][:, -1:]], dim=1)
         a, b, c = (model.system.crop(generator.synthesise(own, images, condition)).numpy() for own in (*styles, both))
     return a, b, c
 
