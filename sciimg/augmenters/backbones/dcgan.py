@@ -1,8 +1,8 @@
 """DCGAN: a noise vector through doubling convolutions against halving convolutions (Radford et al. 2016, arXiv:1511.06434).
 
 Three things differ from the paper, each for a reason. Normalisation is within a sample (one group), not over the batch, so that no sample
-depends on its company (as Gulrajani et al. 2017, section 4, do in critics). The generator interpolates and convolves on the finer grid
-where the paper has transposed convolutions, whose lattice some hundred steps do not unlearn (Odena 2016, doi:10.23915/distill.00003).
+depends on its company (as Gulrajani et al. 2017, section 4, do in critics). The generator convolves once more on every finer grid, because
+some hundred steps do not unlearn the lattice of a transposed convolution (Odena et al. 2016, doi:10.23915/distill.00003).
 Intensities are standardised and unbounded, so the last layer is linear, without tanh.
 
 With ``skip_noise`` the generator is that of BigGAN (Brock et al. 2019, arXiv:1809.11096, section 3): residual blocks, each modulated by the
@@ -16,9 +16,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from sciimg.augmenters.backbones.layers import Block, conv, memory_format, norm, space_to_depth
+from sciimg.augmenters.backbones.layers import Block, Up, conv, memory_format, norm, space_to_depth
 from sciimg.augmenters.backbones.opponents import Judge, PointGenerator, Told, truncated
-from sciimg.augmenters.backbones.pyramid import block_means, doubled
+from sciimg.augmenters.backbones.pyramid import block_means
 from sciimg.augmenters.backbones.settings import DCGANBackbone
 from sciimg.augmenters.grid import Step, coarser, product
 from sciimg.augmenters.system import Condition, FieldSizes
@@ -47,11 +47,11 @@ class DCGenerator(PointGenerator):
         self.enter = nn.ModuleList(conv(dims, sizes.maps * fold, width) for width in widths) if sizes.maps else None
         self.norms = nn.ModuleList(norm(width) for width in widths)
         self.film = nn.ModuleList(nn.Linear(known, 2 * width) for width in widths) if known else None
-        self.grow = nn.ModuleList(_Grow(dims, a, b, step) for (a, b), step in zip(pairwise(widths), self.steps[:0:-1], strict=True))
+        self.grow = nn.ModuleList(_grow(dims, a, b, step) for (a, b), step in zip(pairwise(widths), self.steps[:0:-1], strict=True))
         self.blocks = nn.ModuleList(
             Block(dims, width, width, embedding=known + part) for width, part in zip(widths, self.split[1:], strict=False)
         )
-        self.leave = _Grow(dims, widths[-1], max(8, widths[-1] // 4), self.steps[0])
+        self.leave = _grow(dims, widths[-1], max(8, widths[-1] // 4), self.steps[0])
         self.last = conv(dims, max(8, widths[-1] // 4), sizes.channels)
         self.to(memory_format=memory_format(dims))  # type: ignore[call-overload]
 
@@ -81,17 +81,16 @@ class DCGenerator(PointGenerator):
         return made.float()
 
 
-class _Grow(nn.Module):
-    """To a finer grid: linear interpolation, which has no lattice and no edges of its own, and a convolution there."""
+def _grow(dims: int, inputs: int, outputs: int, step: Step) -> nn.Sequential:
+    """Return layers to a finer grid; all places of a block start alike (Aitken et al. 2017, arXiv:1707.02937).
 
-    def __init__(self, dims: int, inputs: int, outputs: int, step: Step) -> None:
-        super().__init__()
-        self.step, self.conv = step, conv(dims, inputs, outputs, gain=math.sqrt(2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        layout = memory_format(x.ndim - 2)
-        out: Tensor = self.conv(doubled(x, self.step).contiguous(memory_format=layout))
-        return out
+    Interpolation in their place, which has no lattice at all, was tried: without edges to begin from, texture stayed as smooth as an oil
+    painting.
+    """
+    up = Up(dims, inputs, outputs, step)
+    with torch.no_grad():
+        up.conv.weight.copy_(up.conv.weight[:outputs].repeat(math.prod(up.factor), *([1] * (dims + 1))))
+    return nn.Sequential(up, conv(dims, outputs, outputs, gain=math.sqrt(2)))
 
 
 class DCJudge(Judge):

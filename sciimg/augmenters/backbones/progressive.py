@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sciimg.augmenters.backbones.layers import memory_format, space_to_depth
 from sciimg.augmenters.backbones.opponents import Judge, PointGenerator, Told, truncated
-from sciimg.augmenters.backbones.pyramid import block_means, doubled, repeated
+from sciimg.augmenters.backbones.pyramid import block_means, repeated
 from sciimg.augmenters.backbones.settings import ProgressiveBackbone
 from sciimg.augmenters.grid import coarser, product
 from sciimg.augmenters.system import Condition, FieldSizes
@@ -87,7 +87,7 @@ class ProgressiveGenerator(PointGenerator):
         maps = space_to_depth(condition.spatial.contiguous(memory_format=layout), self.steps[0])
         made = torch.zeros((), device="cpu")  # a number, of any device
         for i in range(top + 1):
-            x = x if i == 0 else doubled(x, self.steps[levels - i]).contiguous(memory_format=layout)
+            x = x if i == 0 else repeated(x, self.steps[levels - i]).contiguous(memory_format=layout)
             x = self.first[i](x)
             if self.enter is not None:
                 x = x + self.enter[i](block_means(maps, product(self.steps[1 : levels - i], self.dims)))
@@ -95,7 +95,7 @@ class ProgressiveGenerator(PointGenerator):
             x = pixel_norm(F.leaky_relu(self.second[i](x), 0.2))
             if i >= top - 1:
                 step = self.steps[levels - 1 - i]
-                finer = self.leave[i](F.leaky_relu(self.fine[i](doubled(x, step).contiguous(memory_format=layout)), 0.2)).float()
+                finer = self.leave[i](F.leaky_relu(self.fine[i](repeated(x, step).contiguous(memory_format=layout)), 0.2)).float()
                 made = finer if i == 0 or (i == top - 1) else repeated(made, step).lerp(finer, fade)
         return repeated(made, product(self.steps[: levels - 1 - top], self.dims))
 

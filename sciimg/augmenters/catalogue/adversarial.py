@@ -102,7 +102,7 @@ RECIPES = (
         training=_CLASSIC_TRAINING.model_copy(update={"learning_rate": 5e-4}),
         in_3d=_UNTOLD_IN_3D,
         cites=("Arjovsky et al. 2017, arXiv:1701.07875", "Gulrajani et al. 2017, arXiv:1704.00028"),
-        reach=Reach(measure="critic-tracks-distance", at_least=0.6, options=_SHORT, options_3d=_SHORT_3D),
+        reach=Reach(measure="critic-tracks-distance", at_least=0.6, options=_SHORT | {"training.steps": 400}, options_3d=_SHORT_3D),
     ),
     Recipe(
         name="r3gan",
@@ -141,7 +141,7 @@ RECIPES = (
         sampler=_ONE_STEP,
         training=_CLASSIC_TRAINING,
         cites=("Brock et al. 2019, arXiv:1809.11096",),
-        reach=Reach(measure="truncation-trade", at_least=0.2, data="described", options=_SHORT),
+        reach=Reach(measure="truncation-trade", at_least=0.2, data="described", options=_SHORT | {"training.steps": 800}),
     ),
     Recipe(
         name="stylegan",
@@ -154,7 +154,7 @@ RECIPES = (
         training=_TRAINING,
         in_3d=_UNTOLD_IN_3D,
         cites=("Karras et al. 2019, arXiv:1812.04948", "Karras et al. 2020, arXiv:1912.04958"),
-        reach=Reach(measure="style-mixing", at_least=0.3, options=_SHORT, options_3d=_SHORT_3D),
+        reach=Reach(measure="style-mixing", at_least=0.3, options=_SHORT | {"training.steps": 800}, options_3d=_SHORT_3D),
     ),
     Recipe(
         name="stackgan",

@@ -57,11 +57,11 @@ RECIPES = (
         process=FlowProcess(),
         backbone=_NET,
         conditioning=Conditioning(mask="t2i-adapter"),
-        sampler=_GUIDED,
+        sampler=_GUIDED.model_copy(update={"guidance": 2.5}),  # features that do not know the time steer less than a copy of the base
         training=Training(steps=600),
         in_3d=_IN_3D,
         cites=("Mou et al. 2024, arXiv:2302.08453", _FLOW, _GUIDANCE),
-        reach=_obedient(),
+        reach=_obedient(**{"training.steps": 600}),
     ),
     Recipe(
         name="ip-adapter",

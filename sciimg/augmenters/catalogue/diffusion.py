@@ -79,7 +79,7 @@ RECIPES = (
         process=FlowProcess(),
         backbone=UNetBackbone(widths=(64, 128, 192), blocks=(1, 1, 1)),
         sampler=SamplerSettings(name="heun", steps=12),
-        training=Training(steps=900, learning_rate=2e-3),
+        training=Training(steps=1200, learning_rate=2e-3),
         in_3d=_LATENT_IN_3D,
         cites=(_LATENT_DIFFUSION, _RECTIFIED_FLOW, _GUIDANCE, "Esser et al. 2024, arXiv:2403.03206"),
         reach=_LATENT,

@@ -40,8 +40,8 @@ class FlowProcess(Gaussian):
     """Rectified flow (Liu 2022, Lipman 2022): velocity between noise and data on straight lines; logit-normal times (Esser 2024)."""
 
     kind: Literal["flow"] = "flow"
-    time_mean: float = 0.0
-    time_std: float = Field(default=1.0, gt=0)
+    time_mean: float = Field(default=-0.5, description="Of the logit of training times; lower: more of the training on fine detail.")
+    time_std: float = Field(default=1.4, gt=0, description="Wide: what decides layout (t near 1) and fine texture (t near 0) is seen too.")
     reflow: Reflow | None = None
     distil: Distil | None = None
 
