@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
+from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.backbones.style import StyleGenerator
 from sciimg.augmenters.conditioning.encoder import encode_condition
 from sciimg.augmenters.processes.adversarial import AdversarialProcess
@@ -58,19 +59,24 @@ def condition_accuracy(answerer: Answerer, subject: Subject) -> float | None:
 
 
 def critic_tracks_distance(answerer: Answerer, subject: Subject) -> float | None:
-    """Correlation of the critic's loss with the distance of samples from real images, over trainings of a quarter of the steps to all.
+    """Correlation of the critic's loss with the distance of samples from real images (Arjovsky et al. 2017, arXiv:1701.07875, figure 3).
 
-    The loss is the gap between what the critic says of unseen real patches and of samples (Arjovsky et al. 2017, arXiv:1701.07875, figure
-    3); the distance is logarithmic. The shorter trainings are the recipe's own, the longest one the answerer's.
+    The loss is the gap between what the trained critic says of unseen real patches and of samples, those of the same recipe trained for a
+    quarter, a half and three quarters of the steps and its own: one critic for all, because one that is still learning tells better
+    samples apart better. The distance is logarithmic.
     """
-    told = _many(subject)
-    if answerer.model is None:
+    told, model = _many(subject), answerer.model
+    if model is None:
         return None
     steps = subject.recipe.training.steps
     shorter = [sibling(subject, _shortened(subject.recipe, steps * share // 4)) for share in (1, 2, 3)]
-    pairs = [_gap_and_distance(own, subject, told) for own in (*shorter, answerer)]
-    gaps, distances = np.array([pair for pair in pairs if pair is not None]).reshape(-1, 2).T
-    return float(np.corrcoef(gaps, np.log(distances))[0, 1]) if len(gaps) == len(pairs) and np.ptp(gaps) else None
+    made = [asked(own, subject, told) for own in (*shorter, answerer)]
+    if any(own is None for own in made):
+        return None
+    samples = [own[0] for own in made if own is not None]
+    gaps = np.array([_said(model, told, subject.made_of(told)) - _said(model, told, images) for images in samples])
+    distances = [max(_distance(subject, told, images), 1e-6) for images in samples]
+    return float(np.corrcoef(gaps, np.log(distances))[0, 1]) if np.ptp(gaps) else None
 
 
 def truncation_trade(answerer: Answerer, subject: Subject) -> float | None:
@@ -153,21 +159,14 @@ def _shortened(recipe: Recipe, steps: int) -> Recipe:
 
 
 @torch.no_grad()
-def _gap_and_distance(answerer: Answerer, subject: Subject, told: PatchSet) -> tuple[float, float] | None:
-    made, model = asked(answerer, subject, told), answerer.model
-    if made is None or model is None:
-        return None
+def _said(model: Augmenter, told: PatchSet, images: NDArray[Any]) -> float:
+    """Return the critic's mean logit."""
     assert isinstance(model.system.process, AdversarialProcess)
     critic = model.system.process.stages[-1].discriminator
-    condition = encode_condition(model.conditions, None, told.table[: len(made[0])].reset_index(drop=True), model.card.shape[1:])
-    condition = model.system.pad_condition(condition)
-
-    def said(images: NDArray[Any]) -> float:
-        points = model.system.pad(torch.from_numpy(model.card.intensity.forward(images)))
-        return float(np.mean([float(own.float().mean()) for own in critic(critic.coefficients(points), condition)]))
-
-    images = subject.made_of(told)[: len(made[0])]
-    return said(images) - said(made[0]), max(_distance(subject, told, made[0]), 1e-6)
+    condition = encode_condition(model.conditions, None, told.table[: len(images)].reset_index(drop=True), model.card.shape[1:])
+    points = model.system.pad(torch.from_numpy(model.card.intensity.forward(images)))
+    logits = critic(critic.coefficients(points), model.system.pad_condition(condition))
+    return float(np.mean([float(own.float().mean()) for own in logits]))
 
 
 def _scaled(real: NDArray[np.float64], made: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
