@@ -11,6 +11,8 @@ from textures import Textures
 
 from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.backbones.layers import depth_to_space, space_to_depth
+from sciimg.augmenters.build import build
+from sciimg.augmenters.conditioning.schema import ConditionSchema
 from sciimg.augmenters.grid import halvings, product
 from sciimg.augmenters.recipes import get_recipe
 from sciimg.augmenters.training import fit
@@ -83,3 +85,9 @@ def test_thick_slices_train_and_sample(name: str, tmp_path: Path) -> None:
     table = told.table.assign(level=told.table["level"].clip(scalar.low, scalar.high))
     images = model.sample(told.labels, table, key=("k",), indices=range(2), **({} if name == "gan" else {"steps": 1}))
     assert images.shape == (2, 1, 5, 13, 11) and np.isfinite(images).all()
+
+
+@pytest.mark.parametrize(("shape", "latent"), [((1, 8, 8), 4), ((2, 8, 8), 6), ((1, 8, 8, 8), 6)])
+def test_a_latent_has_no_more_values_than_its_block(shape: tuple[int, ...], latent: int) -> None:
+    system = build(get_recipe("ldm", {"backbone.widths": [8, 8, 8]}, len(shape) - 1), ConditionSchema(), shape)
+    assert system.space.shape(system.padded_shape)[0] == latent

@@ -1,12 +1,13 @@
 """A convolutional autoencoder with a Gaussian bottleneck; latents are standardised per channel."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from sciimg.augmenters.backbones.autoencoder import Decoder, Encoder, start_linear
-from sciimg.augmenters.grid import Step, coarser
+from sciimg.augmenters.grid import Step, coarser, product
 from sciimg.augmenters.spaces.consistency import ConsistencyTexture
 from sciimg.augmenters.spaces.residual import ResidualNoise
 from sciimg.augmenters.spaces.settings import ELBO, KLSpace
@@ -34,8 +35,10 @@ class KLAutoencoder(Space):
 
     def __init__(self, settings: KLSpace, shape: tuple[int, ...], steps: Sequence[Step], told: tuple[int, int] = (0, 0)) -> None:
         super().__init__()
-        dims, channels, latent = len(shape) - 1, shape[0], settings.latent_channels
-        self.settings = settings
+        dims, channels = len(shape) - 1, shape[0]
+        # no more than a block of pixels has values: more would say nothing
+        latent = min(settings.latent_channels, channels * math.prod(product(steps, dims)))
+        self.settings, self.latent = settings, latent
         listens = told if settings.conditional else None
         self.encoder = Encoder(steps, channels, latent, settings.widths, settings.blocks, listens)
         self.decoder = Decoder(steps, latent, channels, settings.widths, settings.blocks, listens)
@@ -49,7 +52,7 @@ class KLAutoencoder(Space):
         return self.encoder.factor
 
     def shape(self, image_shape: tuple[int, ...]) -> tuple[int, ...]:
-        return (self.settings.latent_channels, *coarser(image_shape[1:], self.factor))
+        return (self.latent, *coarser(image_shape[1:], self.factor))
 
     def posterior(self, images: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
         """Return mean and log variance of the latent."""

@@ -48,7 +48,9 @@ class KLSpace(Settings):
     """A convolutional autoencoder with a Gaussian bottleneck (Rombach et al. 2022); per-channel latent mean and std."""
 
     kind: Literal["kl"] = "kl"
-    latent_channels: int = Field(default=6, gt=0, description="Few lose fine texture, which the noise law then gives back but in part.")
+    latent_channels: int = Field(
+        default=6, gt=0, description="At most: never more than a block of pixels has values. Few lose fine texture."
+    )
     widths: tuple[int, ...] = Field(default=(64,), description="One width for each halving of the grid.")
     blocks: int = Field(default=1, gt=0)
     elbo: ELBO | None = Field(default=None, description="Train on the evidence lower bound; else an L1 loss and a light KL term.")
