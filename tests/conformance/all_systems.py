@@ -90,9 +90,7 @@ def _sheet(real: NDArray[Any], made: NDArray[Any], path: Path) -> None:
         rgb = np.stack([grey[:, -1], grey[:, 0], grey[:, -1]], axis=-1) if grey.shape[1] > 1 else np.repeat(grey[:, 0, ..., None], 3, -1)
         framed = np.pad(rgb, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1.0)
         rows.append(np.concatenate(list(framed), axis=1))
-    sheet = (np.concatenate(rows, axis=0) * 255).astype(np.uint8)
-    factor = max(1, 128 // real.shape[-1])
-    Image.fromarray(np.kron(sheet, np.ones((factor, factor, 1), np.uint8))).save(path, optimize=True)
+    Image.fromarray((np.concatenate(rows, axis=0) * 255).astype(np.uint8)).save(path, optimize=True)
 
 
 _PAGE = """# Every system on real images
@@ -101,7 +99,7 @@ _PAGE = """# Every system on real images
 about a minute on one core: on a stained colon section (2D) or the ICBM 152 brain template (3D). The threshold must be reached by the
 recipe, and missed by an untrained network, a blurred mean of the training images, and a replay of the training set (whose copies are
 thrown out: a dash is what could not be measured).
-On each sheet real images are above, samples for their conditions below. `make conformance` repeats it.
+On each sheet real images are above, samples for their conditions below. `make conformance` repeats it; rows may come from different days.
 
 | system | recipe | dims | measure | value | threshold | untrained | blurred mean | replay | seconds | passed |
 |---|---|---|---|---|---|---|---|---|---|---|
@@ -125,7 +123,7 @@ def _write(out: Path, page: Path, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         sheet = f"{row['recipe']}-{row['dims']}d.png"
         if (page / sheet).exists():
-            text += f"\n## {row['system']} (`{row['recipe']}`, {row['dims']}D)\n\n![real above, samples below]({sheet})\n"
+            text += f"\n## {row['system']} (`{row['recipe']}`, {row['dims']}D)\n\n<img src="{sheet}" alt="real above, samples below" width="1056">\n"
     (page / "README.md").write_text(text)
 
 
