@@ -123,7 +123,8 @@ def _write(out: Path, page: Path, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         sheet = f"{row['recipe']}-{row['dims']}d.png"
         if (page / sheet).exists():
-            text += f"\n## {row['system']} (`{row['recipe']}`, {row['dims']}D)\n\n<img src="{sheet}" alt="real above, samples below" width="1056">\n"
+            picture = f'<img src="{sheet}" alt="real above, samples below" width="1056">'
+            text += f"\n## {row['system']} (`{row['recipe']}`, {row['dims']}D)\n\n{picture}\n"
     (page / "README.md").write_text(text)
 
 
