@@ -74,6 +74,7 @@ def train(out: Path, batch: int, stop: int | None, lost: bool, team: Team) -> No
     fit(recipe, source, source, CONDITIONS, key=("study",), out=out, provenance={}, progress=progress, team=team)
 
 
+@pytest.mark.slow
 def test_a_team_repeats_and_resumes(tmp_path: Path) -> None:
     """An odd batch, an interruption, and a lost process: the same bytes as undisturbed; the card says that two trained it."""
     bytes_of = {}
