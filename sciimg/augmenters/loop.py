@@ -157,7 +157,8 @@ class _Run:
             norm = trainer.step(step)
             recorded = team.average({quantity: float(value.detach()) for quantity, value in losses.items()}, len(share) / size)
             values |= {f"{name}.{quantity}": value for quantity, value in recorded.items()} | {f"{name}.gradient": norm}
-        team.align(self._buffers())
+        if not team.alone:
+            team.align(self._buffers())
         return values
 
     def _buffers(self) -> list[Tensor]:

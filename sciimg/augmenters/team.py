@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -176,13 +177,20 @@ def _reason(pipes: Sequence[Connection], error: RuntimeError) -> SciimgError:
 def _member(work: Callable[[Team], None], meeting: Path, rank: int, places: tuple[torch.device, ...], say: Connection) -> None:
     try:
         _work(work, meeting, rank, places)
+    except KeyboardInterrupt:
+        return  # the first process got it too, and speaks for all
     except SciimgError as error:
-        say.send((type(error), error.problems))
+        _tell(say, (type(error), error.problems))
     except RuntimeError as error:  # what the others did not survive either
         if "closed" not in str(error).lower():
-            say.send(traceback.format_exc())
-    except Exception:
-        say.send(traceback.format_exc())
+            _tell(say, traceback.format_exc())
+    except Exception:  # told to the first process, which raises it
+        _tell(say, traceback.format_exc())
+
+
+def _tell(say: Connection, what: object) -> None:
+    with suppress(OSError):  # nobody is left to hear it
+        say.send(what)
 
 
 def _work(work: Callable[[Team], None], meeting: Path, rank: int, places: tuple[torch.device, ...]) -> None:
