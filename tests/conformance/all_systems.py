@@ -1,7 +1,8 @@
 """Every system on real images, against three impostors: ``make conformance``.
 
 Writes ``reports/benchmarks/conformance.json`` and a page with a sample sheet for each row (``reports/conformance/README.md``). A row takes
-about a minute on one core; ``--only NAME...`` repeats some and keeps the others.
+about two minutes on one core; ``--only NAME...`` repeats some and keeps the others, ``--stale`` leaves out those whose recipe, budget and
+threshold are what they were.
 """
 
 import argparse
@@ -25,18 +26,20 @@ SHOWN = 8
 
 
 def main() -> int:
-    from systems.rows import ROWS
+    from systems.rows import ROWS, asked_of
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", help="Names of recipes; the other rows are kept as they are.")
     parser.add_argument("--dims", type=int, nargs="*", default=[2, 3], help="The same for dimensions.")
+    parser.add_argument("--stale", action="store_true", help="Only rows that were never run, or not as they are asked for now.")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=ROOT / "reports" / "benchmarks" / "conformance.json")
     parser.add_argument("--page", type=Path, default=ROOT / "reports" / "conformance")
     args = parser.parse_args()
-    wanted = [row for row in ROWS if (not args.only or row[0] in args.only) and row[1] in args.dims]
     known = json.loads(args.out.read_text())["rows"] if args.out.exists() else []
     rows = {(row["recipe"], row["dims"]): row for row in known if (row["recipe"], row["dims"]) in ROWS}
+    fresh = {key for key, row in rows.items() if row.get("asked_of") == asked_of(*key)}
+    wanted = [row for row in ROWS if (not args.only or row[0] in args.only) and row[1] in args.dims and not (args.stale and row in fresh)]
     args.page.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
         jobs = {pool.submit(_row, name, dims, args.page): (name, dims) for name, dims in wanted}
@@ -53,13 +56,14 @@ def main() -> int:
                 flush=True,
             )
             _write(args.out, args.page, [rows[key] for key in ROWS if key in rows])
+    _write(args.out, args.page, [rows[key] for key in ROWS if key in rows])
     return 0 if all(row["passed"] for row in rows.values()) else 1
 
 
 def _row(name: str, dims: int, page: Path) -> dict[str, Any] | None:
     """One row in a process of its own; a recipe that breaks is a row that failed, and says why."""
     sys.path.insert(0, str(ROOT / "tests" / "support"))
-    from systems.rows import run
+    from systems.rows import asked_of, run
 
     from sciimg.augmenters.recipes import get_recipe
 
@@ -69,7 +73,8 @@ def _row(name: str, dims: int, page: Path) -> dict[str, Any] | None:
         except Exception as error:
             own = get_recipe(name)
             asked = {"measure": own.reach.measure, "value": None, "threshold": own.reach.threshold(dims), "impostors": {}}
-            return {"system": own.systems[0], "recipe": name, "dims": dims, **asked, "seconds": 0.0, "passed": False, "error": repr(error)}
+            why = {"seconds": 0.0, "passed": False, "asked_of": asked_of(name, dims), "error": repr(error)}
+            return {"system": own.systems[0], "recipe": name, "dims": dims, **asked, **why}
     if row is None:
         return None
     if row.samples is not None and row.real is not None:
@@ -100,6 +105,7 @@ about a minute on one core: on a stained colon section (2D) or the ICBM 152 brai
 recipe, and missed by an untrained network, a blurred mean of the training images, and a replay of the training set (whose copies are
 thrown out: a dash is what could not be measured).
 On each sheet real images are above, samples for their conditions below. `make conformance` repeats it; rows may come from different days.
+A star marks a row whose recipe, budget or threshold has changed since it was run.
 
 | system | recipe | dims | measure | value | threshold | untrained | blurred mean | replay | seconds | passed |
 |---|---|---|---|---|---|---|---|---|---|---|
@@ -112,14 +118,15 @@ def _write(out: Path, page: Path, rows: list[dict[str, Any]]) -> None:
     machine = f"{os.cpu_count()} cores, {platform.machine()}"
     about = {"date": datetime.date.today().isoformat(), "machine": machine, "torch": torch.__version__}
     out.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
-    from systems.rows import ROWS
+    from systems.rows import ROWS, asked_of
 
     total = len(ROWS)
     text = _PAGE.format(passed=sum(row["passed"] for row in rows), count=len(rows), total=total, **about)
     for row in rows:
         impostors = [_number(row["impostors"].get(who)) for who in ("untrained", "blurred", "replay")]
         cells = [row["system"], f"`{row['recipe']}`", f"{row['dims']}D", row["measure"], _number(row["value"]), _number(row["threshold"])]
-        text += "| " + " | ".join([*cells, *impostors, f"{row['seconds']:.0f}", "yes" if row["passed"] else "**no**"]) + " |\n"
+        changed = "" if row.get("asked_of") == asked_of(row["recipe"], row["dims"]) else " \\*"
+        text += "| " + " | ".join([*cells, *impostors, f"{row['seconds']:.0f}", ("yes" if row["passed"] else "**no**") + changed]) + " |\n"
     for row in rows:
         sheet = f"{row['recipe']}-{row['dims']}d.png"
         if (page / sheet).exists():

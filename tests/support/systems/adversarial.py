@@ -61,15 +61,15 @@ def condition_accuracy(answerer: Answerer, subject: Subject) -> float | None:
 def critic_tracks_distance(answerer: Answerer, subject: Subject) -> float | None:
     """Correlation of the critic's loss with the distance of samples from real images (Arjovsky et al. 2017, arXiv:1701.07875, figure 3).
 
-    The loss is the gap between what the trained critic says of unseen real patches and of samples, those of the same recipe trained for a
-    quarter, a half and three quarters of the steps and its own: one critic for all, because one that is still learning tells better
-    samples apart better. The distance is logarithmic.
+    The loss is the gap between what the trained critic says of unseen real patches and of samples: its own, and those of the same recipe
+    trained for a sixteenth, an eighth, a quarter and a half of the steps. One critic for all, because one that is still learning tells
+    better samples apart better. The distance is logarithmic, like the steps.
     """
     told, model = _many(subject), answerer.model
     if model is None:
         return None
     steps = subject.recipe.training.steps
-    shorter = [sibling(subject, _shortened(subject.recipe, steps * share // 4)) for share in (1, 2, 3)]
+    shorter = [sibling(subject, _shortened(subject.recipe, steps // share)) for share in (16, 8, 4, 2)]
     made = [asked(own, subject, told) for own in (*shorter, answerer)]
     if any(own is None for own in made):
         return None

@@ -13,6 +13,7 @@ from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.recipes import RECIPES, get_recipe
 from sciimg.augmenters.training import fit
+from sciimg.records import digest_of
 
 from .datasets import DATASETS
 from .measures import MEASURES
@@ -35,11 +36,17 @@ class Row:
     impostors: dict[str, float | None]
     seconds: float
     passed: bool
+    asked_of: str = ""
     samples: NDArray[Any] | None = field(default=None, repr=False, compare=False)
     real: NDArray[Any] | None = field(default=None, repr=False, compare=False)
 
     def as_json(self) -> dict[str, Any]:
         return {k: v for k, v in vars(self).items() if k not in ("samples", "real")}
+
+
+def asked_of(name: str, dims: int) -> str:
+    """Return a digest of the recipe as it is trained here and of what it must reach: another one makes a row out of date."""
+    return digest_of(get_recipe(name, dict(RECIPES[name].reach.budget(dims)), dims).model_dump(mode="json"))
 
 
 def run(name: str, dims: int, folder: Path, told: int = 32, training: int = 128) -> Row | None:
@@ -72,6 +79,7 @@ def run(name: str, dims: int, folder: Path, told: int = 32, training: int = 128)
         impostors,
         round(time.perf_counter() - begun, 1),
         good,
+        asked_of(name, dims),
         shown,
         subject.made_of(subject.told)[:8],
     )
