@@ -22,7 +22,7 @@ demo: env
 	$(BIN)/sciimg audit "$$(ls -td runs/tissue-demo-*/release/release | head -n 1)"
 
 test: env
-	$(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 lint: env
 	$(BIN)/ruff check .
