@@ -32,7 +32,7 @@ _SMALL = DCGANBackbone(generator=(96, 64, 48), discriminator=(48, 64, 96), judge
 
 _SHORT: dict[str, Any] = {"training.steps": 500, "training.batch": 16}
 _SHORT_STAGES: dict[str, Any] = {"training.steps": 200, "training.batch": 16}  # in each of two
-_SHORT_3D: dict[str, Any] = {"training.steps": 150, "training.batch": 4}
+_SHORT_3D: dict[str, Any] = {"training.steps": 300, "training.batch": 4}
 
 RECIPES = (
     Recipe(
@@ -137,7 +137,7 @@ RECIPES = (
         space=PixelSpace(),
         process=AdversarialProcess(loss="hinge", penalty="r1", orthogonal=1e-4, **_CLASSIC),
         backbone=DCGANBackbone(generator=(96, 64, 48), discriminator=(48, 64, 96), judge="pyramid", skip_noise=True),
-        conditioning=Conditioning(uses=("class", "scalar")),
+        conditioning=Conditioning(uses=("class",)),
         sampler=_ONE_STEP,
         training=_CLASSIC_TRAINING,
         cites=("Brock et al. 2019, arXiv:1809.11096",),

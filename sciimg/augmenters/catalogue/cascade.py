@@ -23,7 +23,7 @@ _IN_3D: dict[str, Any] = {
     "training.tell_symmetry": True,
 }
 _SHORT = {"training.steps": 350, "training.batch": 16, "training.learning_rate": 2e-3}
-_SHORT_3D = {"training.steps": 120, "training.batch": 4}
+_SHORT_3D = {"training.steps": 500, "training.batch": 4, "backbone.widths": [16, 32, 64]}
 
 RECIPES = (
     Recipe(
@@ -62,6 +62,10 @@ RECIPES = (
         sampler=_HEUN,
         training=Training(steps=800, batch=4, symmetries="flips", tell_symmetry=True),
         cites=("Poole et al. 2022, arXiv:2209.14988", "Lee et al. 2023, arXiv:2303.08440", _FLOW, _GUIDANCE),
-        reach=Reach(measure="slice-consistency", at_least=0.7, options=_SHORT | _SHORT_3D),
+        reach=Reach(
+            measure="slice-consistency",
+            at_least=0.7,
+            options={"training.steps": 300, "training.batch": 4, "training.learning_rate": 2e-3, "backbone.plane.widths": [16, 32, 64]},
+        ),
     ),
 )

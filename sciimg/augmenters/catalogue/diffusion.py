@@ -29,17 +29,25 @@ _IN_3D = {"training.batch": 4, "training.symmetries": "flips", "training.tell_sy
 _LATENT_IN_3D = _IN_3D | {"training.batch": 8, "space.training.batch": 8}
 
 _OPTIONS = {"training.steps": 500, "training.batch": 16}
-_OPTIONS_3D = {"training.steps": 150, "training.batch": 4}
+_OPTIONS_3D = {"training.steps": 600, "training.batch": 4, "training.learning_rate": 2e-3, "backbone.widths": [16, 32, 64]}
 _PIXELS = Reach(measure="mask-obedience", at_least=0.7, options=_OPTIONS, options_3d=_OPTIONS_3D)
 _LATENT = Reach(
     measure="mask-obedience",
     at_least=0.7,
     options=_OPTIONS | {"space.training.steps": 120},
-    options_3d=_OPTIONS_3D | {"space.training.steps": 60, "space.training.batch": 4},
+    options_3d={
+        "training.steps": 600,
+        "training.batch": 8,
+        "training.learning_rate": 2e-3,
+        "backbone.widths": [32, 64, 96],
+        "space.widths": [32],
+        "space.training.steps": 120,
+        "space.training.batch": 4,
+    },
 )
 # what samplers and parameterisations do shows in small networks
 _SHORT = {"training.steps": 400, "training.batch": 16, "training.learning_rate": 2e-3, "backbone.widths": [16, 32, 64]}
-_SHORT_3D = {"training.steps": 200, "training.batch": 4}
+_SHORT_3D = {"training.steps": 600, "training.batch": 4}
 _OBEYS = Reach(measure="mask-obedience", at_least=0.7, options=_SHORT, options_3d=_SHORT_3D)
 _ALL = Conditioning()
 _SECOND = Schedule(steps=300, batch=16, learning_rate=5e-4, ema=0.99)  # phases after the flow is learned
@@ -166,7 +174,7 @@ RECIPES = (
             measure="few-steps",
             at_most=1.5,
             options=_SHORT | {"process.reflow.training.steps": 150, "process.reflow.steps": 8},
-            options_3d=_SHORT_3D | {"process.reflow.training.steps": 80},
+            options_3d=_SHORT_3D,
         ),
         in_3d={"process.reflow.training.batch": 4},
     ),
@@ -180,7 +188,7 @@ RECIPES = (
             measure="few-steps",
             at_most=1.5,
             options=_SHORT | {"process.distil.training.steps": 150, "process.distil.steps": 8},
-            options_3d=_SHORT_3D | {"process.distil.training.steps": 80},
+            options_3d=_SHORT_3D,
         ),
         in_3d={"process.distil.training.batch": 4},
     ),
@@ -194,7 +202,7 @@ RECIPES = (
             measure="guidance-obedience",
             at_least=0.5,
             options=_SHORT | {"process.classifier.training.steps": 150, "process.classifier.width": 16},
-            options_3d=_SHORT_3D | {"process.classifier.training.steps": 100},
+            options_3d=_SHORT_3D,
         ),
         Conditioning(uses=("scalar", "class")),
         in_3d={"process.classifier.training.batch": 4},

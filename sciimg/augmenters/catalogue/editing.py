@@ -14,9 +14,17 @@ _PALETTE = "Saharia et al. 2022, arXiv:2111.05826"
 _REPAINT = "Lugmayr et al. 2022, arXiv:2201.09865"
 _INVERSION = "Song et al. 2021, arXiv:2010.02502"
 _OPTIONS = {"training.steps": 500, "training.batch": 16}
-_OPTIONS_3D = {"training.steps": 150, "training.batch": 4}
+_OPTIONS_3D = {"training.steps": 600, "training.batch": 4, "training.learning_rate": 2e-3, "backbone.widths": [16, 32, 64]}
 _LATENT_OPTIONS = {"space.training.steps": 120}
-_LATENT_OPTIONS_3D = {"space.training.steps": 60, "space.training.batch": 4}
+_LATENT_OPTIONS_3D = {
+    "training.steps": 600,
+    "training.batch": 8,
+    "training.learning_rate": 2e-3,
+    "backbone.widths": [32, 64, 96],
+    "space.widths": [32],
+    "space.training.steps": 120,
+    "space.training.batch": 4,
+}
 _ALL = Conditioning()
 _KL = KLSpace(training=Schedule(steps=400, learning_rate=2e-3, warmup=30, ema=0.99))
 

@@ -29,7 +29,15 @@ def _structure(
             data=data,
             at_most=0.05,
             options={"training.steps": 300, "training.batch": 16, "space.training.steps": 120},
-            options_3d={"training.steps": 250, "training.batch": 4, "space.training.steps": 100, "space.training.batch": 4},
+            options_3d={
+                "training.steps": 600,
+                "training.batch": 8,
+                "training.learning_rate": 2e-3,
+                "backbone.widths": [32, 64, 96],
+                "space.widths": [32],
+                "space.training.steps": 120,
+                "space.training.batch": 4,
+            },
         ),
     )
 

@@ -13,7 +13,6 @@ _GUIDANCE = "Ho & Salimans 2022, arXiv:2207.12598"
 _CAPTIONS = Conditioning(uses=("text",), needs=("text",), text="cross-attention", drop=0.1)
 
 _OPTIONS = {"training.steps": 300, "training.batch": 16}
-_OPTIONS_3D = {"training.steps": 150, "training.batch": 4}
 _ENCODED = {"training.steps": 400, "training.batch": 16}
 _ENCODED_3D = {"training.steps": 250, "training.batch": 8}
 _VOLUMES = {"training.batch": 8, "training.symmetries": "flips", "training.tell_symmetry": True}
@@ -38,7 +37,15 @@ RECIPES = (
             at_least=0.6,
             data="captions",
             options=_OPTIONS | {"space.training.steps": 120, "space.training.batch": 16},
-            options_3d=_OPTIONS_3D | {"space.training.steps": 60, "space.training.batch": 4},
+            options_3d={
+                "training.steps": 600,
+                "training.batch": 8,
+                "training.learning_rate": 2e-3,
+                "backbone.widths": [32, 64, 96],
+                "space.widths": [32],
+                "space.training.steps": 120,
+                "space.training.batch": 4,
+            },
         ),
     ),
     Recipe(

@@ -18,7 +18,7 @@ _IN_3D = {"training.batch": 8, "space.training.batch": 8, "training.symmetries":
 
 _SMALL = {"backbone.depth": 2, "backbone.width": 96, "training.batch": 8}
 _OPTIONS = _SMALL | {"space.training.steps": 150, "training.steps": 300}
-_OPTIONS_3D = {"space.training.steps": 100, "space.training.batch": 4, "training.steps": 150, "training.batch": 4}
+_OPTIONS_3D = {"space.training.steps": 150, "space.training.batch": 4, "training.steps": 300, "training.batch": 4}
 _BOOK_ALONE = _SMALL | {"space.training.steps": 150, "training.steps": 20}
 _BOOK_ALONE_3D = _OPTIONS_3D | {"training.steps": 20}
 

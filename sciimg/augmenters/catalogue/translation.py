@@ -31,7 +31,7 @@ RECIPES = (
             at_least=0.1,
             data="translation",
             options={"training.steps": 400},
-            options_3d={"training.steps": 120},
+            options_3d={"training.steps": 300},
         ),
     ),
     Recipe(
@@ -70,7 +70,7 @@ RECIPES = (
             at_least=0.1,
             data="translation",
             options={"training.steps": 500},
-            options_3d={"training.steps": 150},
+            options_3d={"training.steps": 500, "training.learning_rate": 2e-3, "backbone.widths": [16, 32, 64]},
         ),
     ),
 )
