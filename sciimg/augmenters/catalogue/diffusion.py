@@ -36,12 +36,12 @@ _LATENT = Reach(
     at_least=0.7,
     options=_OPTIONS | {"space.training.steps": 120},
     options_3d={
-        "training.steps": 600,
+        "training.steps": 1200,
         "training.batch": 8,
         "training.learning_rate": 2e-3,
         "backbone.widths": [32, 64, 96],
         "space.widths": [32],
-        "space.training.steps": 120,
+        "space.training.steps": 200,
         "space.training.batch": 4,
     },
 )

@@ -17,12 +17,12 @@ _OPTIONS = {"training.steps": 500, "training.batch": 16}
 _OPTIONS_3D = {"training.steps": 600, "training.batch": 4, "training.learning_rate": 2e-3, "backbone.widths": [16, 32, 64]}
 _LATENT_OPTIONS = {"space.training.steps": 120}
 _LATENT_OPTIONS_3D = {
-    "training.steps": 600,
+    "training.steps": 1200,
     "training.batch": 8,
     "training.learning_rate": 2e-3,
     "backbone.widths": [32, 64, 96],
     "space.widths": [32],
-    "space.training.steps": 120,
+    "space.training.steps": 200,
     "space.training.batch": 4,
 }
 _ALL = Conditioning()

@@ -15,10 +15,10 @@ _UNET = UNetBackbone(widths=(64, 128, 192), blocks=(1, 1, 1))
 _STAGE_1 = Schedule(steps=400, learning_rate=2e-3, warmup=30, ema=0.99)
 _IN_3D = {"training.batch": 8, "training.symmetries": "flips", "training.tell_symmetry": True}
 _OPTIONS = {"training.steps": 500, "training.batch": 16}
-_OPTIONS_3D = {"training.steps": 600, "training.batch": 8, "training.learning_rate": 2e-3, "backbone.widths": [32, 64, 96]}
+_OPTIONS_3D = {"training.steps": 1200, "training.batch": 8, "training.learning_rate": 2e-3, "backbone.widths": [32, 64, 96]}
 _TOKENS_3D = {"training.steps": 300, "training.batch": 4}
 _STAGE_1_OPTIONS = {"space.training.steps": 120}
-_STAGE_1_OPTIONS_3D = {"space.widths": [32], "space.training.steps": 120, "space.training.batch": 4}
+_STAGE_1_OPTIONS_3D = {"space.widths": [32], "space.training.steps": 200, "space.training.batch": 4}
 
 RECIPES = (
     Recipe(
