@@ -146,6 +146,45 @@ def test_likelihood_of_points(settings: GaussianSettings) -> None:
     assert float(got.mean()) == pytest.approx(float(truth.mean()), rel=0.01)
 
 
+class Wrong(Ideal):
+    """Ideal, but for an error of a tenth of the noise: at the start of the way one of ten times the data."""
+
+    def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
+        return super().forward(x, time, condition) + 0.1
+
+
+def test_an_error_of_the_noise_does_not_leave_the_values_of_the_training_data() -> None:
+    process, how = ideal(DiffusionProcess(predict="epsilon")), SamplerSettings(name="ancestral", steps=30)
+    process.network = network = Wrong()
+    network.process = (process,)
+    x, time = torch.randn(4, 1, 4, 4, generator=torch.Generator().manual_seed(0)).double(), process.start
+    assert float(process.field(told(4), how)(x, time)[0].abs().max()) > 10
+    process.bounds.copy_(torch.tensor([-3.0, 2.0]))
+    data, noise = process.field(told(4), how)(x, time)
+    assert float(data.min()) >= -3 and float(data.max()) <= 2
+    assert torch.allclose(process.path.alpha(time) * data + process.path.sigma(time) * noise, x)
+    made = process.sample(told(4), Noise(("k",), range(4)), (1, 4, 4), how)
+    assert float(made.min()) >= -3 - 1e-5 and float(made.max()) <= 2 + 1e-5
+
+
+def test_training_learns_the_bounds_of_its_points(tmp_path: Path) -> None:
+    source = Textures((18, 13), ("a", "b"))
+    fit(
+        shrunk(get_recipe("pixel-ddpm")),
+        source,
+        Textures((18, 13), ("a", "b"), "calibration"),
+        CONDITIONS,
+        key=("b",),
+        out=tmp_path / "m",
+        provenance={},
+    )
+    model = Augmenter.load(tmp_path / "m")
+    low, high = model.system.process.bounds.tolist()
+    points = model.card.intensity.forward(source.draw(("some",), range(64)).images)
+    assert low < 0 < high and math.isfinite(low) and math.isfinite(high)
+    assert low <= float(torch.from_numpy(points).quantile(0.001)) and high >= float(torch.from_numpy(points).quantile(0.999))
+
+
 def test_guidance_acts_inside_its_interval_only() -> None:
     process = ideal(FlowProcess(), shift=2.0)
     x = torch.zeros(1, 1, 4, 4, dtype=torch.float64)

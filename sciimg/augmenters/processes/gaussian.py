@@ -44,6 +44,8 @@ class GaussianProcess(Process):
         Guides by its gradient; the network is then told nothing (Dhariwal & Nichol 2021, arXiv:2105.05233, algorithm 1).
     """
 
+    bounds: Tensor
+
     def __init__(
         self,
         settings: GaussianSettings,
@@ -58,7 +60,10 @@ class GaussianProcess(Process):
         self.classifier = classifier
         self._space = (space,)  # in a tuple: the space's weights are not this module's
         self.path, self.target = _path_of(settings)
-        self.start = _EPSILON_START if isinstance(self.path, CosinePath) and isinstance(self.target, Epsilon) else self.path.end
+        self.clips = isinstance(self.path, CosinePath) and isinstance(self.target, Epsilon)
+        self.start = _EPSILON_START if self.clips else self.path.end
+        if self.clips:  # of training points; none before training
+            self.register_buffer("bounds", torch.tensor([-math.inf, math.inf]))
         flow = settings if isinstance(settings, FlowProcess) else None
         self.teacher = copy.deepcopy(network) if flow and flow.reflow else None  # the flow before it was made straight
         self.student = copy.deepcopy(network) if flow and flow.distil else None  # goes the whole way at once
@@ -155,14 +160,22 @@ class GaussianProcess(Process):
         slope = guidance * self.path.sigma(time) * self._classified(x, time, condition)
         return data + self.path.level(time) * slope, noise - slope  # Dhariwal & Nichol 2021, algorithm 2
 
-    def field(self, condition: Condition, settings: SamplerSettings) -> Predict:
-        """Return the predictor that solvers ask; ``condition`` has its maps on the grid of the space already."""
+    def field(self, condition: Condition, settings: SamplerSettings, clipped: bool = True) -> Predict:
+        """Return the predictor that solvers ask; ``condition`` has its maps on the grid of the space already.
+
+        Where noise is predicted, the expected data are kept within the values of training points (Ho 2020, section 4): at the start of the
+        way an error of the noise is one of the data over a hundred times as large. ``clipped`` False leaves the field as it was learned.
+        """
         low, high = settings.guidance_interval or (0.0, math.inf)
         plain = 0.0 if self.classifier is not None else 1.0
 
         def predict(x: Tensor, time: float) -> tuple[Tensor, Tensor]:
             inside = low <= self.path.level(time) <= high
-            return self.predict(x, time, condition, settings.guidance if inside else plain)
+            data, noise = self.predict(x, time, condition, settings.guidance if inside else plain)
+            if not (clipped and self.clips):
+                return data, noise
+            within, sigma = data.clamp(*self.bounds.double()), self.path.sigma(time)
+            return within, noise + (data - within) * (self.path.alpha(time) / sigma) if sigma else noise
 
         return predict
 
@@ -196,7 +209,7 @@ class GaussianProcess(Process):
         """Return log p(points | condition) in nats, shape (N,), along the probability-flow ODE (:func:`log_likelihood`)."""
         told = condition.resized(points.shape[2:])
         times = times_of("karras", self.path, steps, self.start)[-2::-1]
-        return log_likelihood(self.field(told, SamplerSettings()), self.path, points.double(), times, probes)
+        return log_likelihood(self.field(told, SamplerSettings(), clipped=False), self.path, points.double(), times, probes)
 
     def _classified(self, x: Tensor, time: float, condition: Condition) -> Tensor:
         """Return the gradient of log p(condition | x_t), float64."""
@@ -230,6 +243,10 @@ class _Matching(Phase):
     def prepare(self, batch: Batch) -> None:
         if self.stage.begin is not None:
             self.stage.begin()
+        if self.process.clips:
+            told = batch.condition.split(16)
+            points = [self.space.encode(images, own) for images, own in zip(batch.images.split(16), told, strict=True)]
+            self.process.bounds.copy_(torch.stack(torch.aminmax(torch.cat(points))))
 
     def loss(self, player: str, batch: Batch) -> dict[str, Tensor]:
         data, condition = self._encoded(batch)
