@@ -60,8 +60,8 @@ class GaussianProcess(Process):
         self.classifier = classifier
         self._space = (space,)  # in a tuple: the space's weights are not this module's
         self.path, self.target = _path_of(settings)
-        self.clips = isinstance(self.path, CosinePath) and isinstance(self.target, Epsilon)
-        self.start = _EPSILON_START if self.clips else self.path.end
+        self.clips = isinstance(self.target, Epsilon)
+        self.start = _EPSILON_START if self.clips and isinstance(self.path, CosinePath) else self.path.end
         if self.clips:  # of training points; none before training
             self.register_buffer("bounds", torch.tensor([-math.inf, math.inf]))
         flow = settings if isinstance(settings, FlowProcess) else None
