@@ -32,6 +32,8 @@ PHYSICS: dict[str, Physics] = {
     "tissue-snr": Physics(("mri",), "classes"),
     "contrast-order": Physics(("mri",), "classes"),
     "tissue-volumes": Physics(("mri",), "classes"),
+    "image-quality": Physics(("mri",), "classes"),
+    "air-quality": Physics(("mri",)),
 }
 
 SPACES = ("scattering", "encoder", "texture")  # feature spaces that need no download

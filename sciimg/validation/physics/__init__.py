@@ -3,9 +3,11 @@
 The list below is the whole plug-in system; ``tests/conformance/test_checks.py`` holds for every entry.
 """
 
+from sciimg.validation.physics.air_quality import AirQuality
 from sciimg.validation.physics.check import Check, Control
 from sciimg.validation.physics.contrast_order import ContrastOrder
 from sciimg.validation.physics.effect import Calibration, RealImages, calibrate, curves, effect, obstacle_between
+from sciimg.validation.physics.image_quality import ImageQuality
 from sciimg.validation.physics.intensity_law import IntensityLaw
 from sciimg.validation.physics.noise_law import NoiseLaw
 from sciimg.validation.physics.object_morphology import ObjectMorphology
@@ -24,6 +26,8 @@ CHECKS: dict[str, Check] = {
         TissueSnr(),
         ContrastOrder(),
         TissueVolumes(),
+        ImageQuality(),
+        AirQuality(),
     )
 }
 

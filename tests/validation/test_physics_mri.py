@@ -1,0 +1,166 @@
+"""Checks of magnetic-resonance physics: estimators against closed forms, published values and simulated truth."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tissue
+from scipy import stats
+
+from sciimg.validation.outcome import UndefinedError
+from sciimg.validation.physics import CHECKS, quality
+from sciimg.validation.physics.air import air_and_signal, brightness_cut, no_air, written
+from sciimg.validation.physics.quality import Summary
+
+RNG = np.random.default_rng(0)
+
+# ---------------------------------------------------------------- MRIQC's measures
+
+# One row of the group table that MRIQC 22.0.6 wrote for OpenNeuro's ds000119 (CC0): sub-02, T1w.
+PUBLISHED = {
+    "bg": {"mad": 8.824425841966598, "stdv": 27.741719085036554, "median": 5.951984781771898, "n": 3526265},
+    "csf": {"mad": 101.99853110072006, "stdv": 116.44491753319049, "median": 295.9699248187244, "n": 45348},
+    "gm": {"mad": 67.19381241676241, "stdv": 67.40137922342919, "median": 720.9216874502599, "n": 51179},
+    "wm": {"mad": 60.68641458916694, "stdv": 62.01045887186992, "median": 1000.066448584199, "n": 409652},
+}
+
+
+def published(tissue: str) -> Summary:
+    row = PUBLISHED[tissue]
+    return Summary(np.nan, row["median"], np.nan, np.nan, row["stdv"], row["mad"], np.nan, int(row["n"]))
+
+
+def test_measures_equal_the_table_that_mriqc_published() -> None:
+    white, grey, air = published("wm"), published("gm"), published("bg")
+    assert quality.cjv(white, grey) == pytest.approx(0.45811437222198115, rel=1e-9)
+    assert quality.cnr(white, grey, air) == pytest.approx(2.91697573034988, rel=1e-9)
+    snr = {"csf": 2.541688102428194, "gm": 10.695844099665225, "wm": 16.12736377294963}
+    snrd = {"csf": 21.973177011910536, "gm": 53.52212681667592, "wm": 74.24618265478276}
+    for name in snr:
+        assert quality.snr(published(name)) == pytest.approx(snr[name], rel=1e-9)
+        assert quality.snr_dietrich(published(name), air) == pytest.approx(snrd[name], rel=1e-9)
+
+
+def test_summary_by_hand() -> None:
+    found = quality.summary(np.array([1.0, 2, 3, 4, 10]))
+    assert (found.mean, found.median, found.n) == (4.0, 3.0, 5)
+    assert found.stdv == pytest.approx(np.sqrt((9 + 4 + 1 + 0 + 36) / 5), rel=1e-12)
+    assert found.mad == pytest.approx(1 / 0.6744897501960817, rel=1e-12)  # distances 2, 1, 0, 1, 7
+    assert found.k == pytest.approx((81 + 16 + 1 + 0 + 1296) / 5 / 100 - 3, rel=1e-12)
+
+
+def test_summary_agrees_with_statsmodels() -> None:
+    """MRIQC takes its statistics from there, weighted by tissue; the weight of a label is 1."""
+    weightstats = pytest.importorskip("statsmodels.stats.weightstats")
+    scale = pytest.importorskip("statsmodels.robust.scale")
+    values = RNG.gamma(3.0, 10.0, 1000)
+    weighted = weightstats.DescrStatsW(values)
+    found = quality.summary(values)
+    assert (found.mean, found.stdv) == pytest.approx((weighted.mean, weighted.std), rel=1e-12)
+    assert (found.p05, found.median, found.p95) == pytest.approx(tuple(weighted.quantile([0.05, 0.5, 0.95], return_pandas=False)), rel=1e-12)
+    assert found.mad == pytest.approx(float(scale.mad(values, center=found.median)), rel=1e-12)
+    assert found.k == pytest.approx(stats.kurtosis(values), rel=1e-12)
+
+
+def test_energies_and_entropy_by_hand() -> None:
+    image = np.array([[4.0, 2.0], [1.0, 3.0]])
+    head = np.array([[True, False], [False, True]])
+    assert quality.fber(image, head, ~head) == pytest.approx(((16 + 9) / 2) / ((4 + 1) / 2), rel=1e-12)
+    share = image.ravel() / np.sqrt(30)
+    assert quality.efc(image) == pytest.approx(-(share * np.log(share)).sum() / (2 * np.log(2)), rel=1e-9)
+    assert quality.wm2max(np.array([0.0, 10.0]), published("wm")) == pytest.approx(1000.066448584199 / 9.995, rel=1e-9)
+
+
+@pytest.mark.parametrize("size", [4, 9, 64])
+def test_entropy_focus_is_1_for_a_constant_image_and_0_for_a_point(size: int) -> None:
+    assert quality.efc(np.full(size, 7.0)) == pytest.approx(1, rel=1e-9)
+    point = np.zeros(size)
+    point[1] = 5
+    assert quality.efc(point) == pytest.approx(0, abs=1e-9)
+
+
+def test_qi1_counts_what_an_opening_leaves_far_from_the_head() -> None:
+    image = np.abs(np.random.default_rng(1).normal(0, 1, (24, 24, 24)))
+    air = np.ones(image.shape, bool)
+    air[:6] = False
+    image[12:15, 10:13, 10:13] = 100  # of a block of 27, the opening with a cross leaves the 7 of its one cross: all but corners and edges
+    image[20, 3, 3] = 100  # one voxel: opened away
+    image[6:9, 18:21, 18:21] = 100  # touches the head
+    assert quality.artefacts(image, air).sum() == 7 + quality.artefacts(np.where(image == 100, 100, 0.1 * image), air)[:9].sum()
+    assert quality.qi1(image, air) == quality.artefacts(image, air).sum() / air.sum()
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda: quality.summary(np.array([1.0])),
+        lambda: quality.snr(quality.summary(np.ones(5))),
+        lambda: quality.snr_dietrich(published("wm"), quality.summary(np.zeros(5))),
+        lambda: quality.cnr(*(quality.summary(np.ones(5)),) * 3),
+        lambda: quality.cjv(published("wm"), published("wm")),
+        lambda: quality.fber(np.ones((2, 2)), np.ones((2, 2), bool), np.zeros((2, 2), bool)),
+        lambda: quality.fber(np.array([1.0, 0]), np.array([True, False]), np.array([False, True])),
+        lambda: quality.efc(np.zeros((3, 3))),
+        lambda: quality.efc(np.ones(1)),
+        lambda: quality.wm2max(np.zeros((3, 3)), published("wm")),
+        lambda: quality.qi1(np.zeros((9, 9)), np.ones((9, 9), bool)),
+    ],
+)
+def test_what_has_no_value_is_undefined_and_not_minus_one(compute: object) -> None:
+    assert callable(compute)
+    with pytest.raises(UndefinedError):
+        compute()
+
+
+def test_image_quality_reports_the_measures_of_a_sample() -> None:
+    patches = tissue.brain(3, 20)
+    check = CHECKS["image-quality"]
+    found = check.values(patches, check.basis(patches))  # type: ignore[attr-defined]
+    assert patches.labels is not None
+    image, label = patches.images[1, 0].astype(float), patches.labels[1]
+    white, grey = (quality.summary(image[label == number]) for number in (3, 2))
+    assert np.exp(found["t1:cjv"][1]) == pytest.approx(quality.cjv(white, grey), rel=1e-9)
+    assert np.exp(found["t1:snr-white-matter"][1]) == pytest.approx(quality.snr(white), rel=1e-9)
+    assert np.exp(found["t1:wm2max"][1]) == pytest.approx(quality.wm2max(image, white), rel=1e-9)
+    assert found["t1:efc"][1] == pytest.approx(quality.efc(image), rel=1e-9)
+    assert np.isfinite(found["t1:cnr"]).all()
+
+
+def test_contrast_to_noise_needs_air_and_the_rest_does_not() -> None:
+    patches = tissue.brain(8, 20)
+    assert patches.labels is not None
+    masked = replace(patches, images=np.where(patches.labels[:, None] > 0, patches.images, 0).astype(np.float32))
+    edges = CHECKS["image-quality"].frame(masked).edges
+    assert "t1:cnr" not in edges and "t1:cjv" in edges
+
+
+# ---------------------------------------------------------------- air
+
+
+def test_blocks_of_one_value_were_written_and_not_measured() -> None:
+    image = np.random.default_rng(2).rayleigh(5, (1, 16, 16, 16))
+    assert not written(image).any()
+    image[0, :4] = 0
+    assert np.array_equal(written(image)[0], np.arange(16)[:, None, None] * np.ones((16, 16)) < 4)
+
+
+def test_a_defaced_image_keeps_the_air_that_was_measured() -> None:
+    patches = tissue.brain(4, 24)
+    assert patches.labels is not None
+    images = patches.images.copy()
+    images[:, :, :8, :, :6] = 0
+    cut = brightness_cut(images[:, 0].astype(float))
+    air, _ = air_and_signal(images[:, 0].astype(float), patches.labels, cut)
+    assert no_air(replace(patches, images=images)) == "" and not air[:, :8, :, :6].any() and air[:, 9:, :, :5].any()
+    images[..., :7] = 0
+    assert "masked or zeroed" in no_air(replace(patches, images=images))
+
+
+def test_air_of_a_sample_does_not_depend_on_the_others() -> None:
+    patches = tissue.brain(4, 20)
+    dim = patches.images[:, 0].astype(float) * np.array([1, 0.2, 1, 1])[:, None, None, None]
+    whole = air_and_signal(dim, patches.labels, 300.0)
+    assert patches.labels is not None
+    for i in range(4):
+        alone = air_and_signal(dim[i : i + 1], patches.labels[i : i + 1], 300.0)
+        assert all(np.array_equal(a[i : i + 1], b) for a, b in zip(whole, alone, strict=True))
