@@ -34,6 +34,7 @@ PHYSICS: dict[str, Physics] = {
     "tissue-volumes": Physics(("mri",), "classes"),
     "image-quality": Physics(("mri",), "classes"),
     "air-quality": Physics(("mri",)),
+    "rician-noise": Physics(("mri",)),
 }
 
 SPACES = ("scattering", "encoder", "texture")  # feature spaces that need no download

@@ -8,7 +8,7 @@ import tissue
 from scipy import stats
 
 from sciimg.validation.outcome import UndefinedError
-from sciimg.validation.physics import CHECKS, quality
+from sciimg.validation.physics import CHECKS, RealImages, calibrate, effect, noncentral_chi, quality
 from sciimg.validation.physics.air import air_and_signal, brightness_cut, no_air, written
 from sciimg.validation.physics.quality import Summary
 
@@ -164,3 +164,91 @@ def test_air_of_a_sample_does_not_depend_on_the_others() -> None:
     for i in range(4):
         alone = air_and_signal(dim[i : i + 1], patches.labels[i : i + 1], 300.0)
         assert all(np.array_equal(a[i : i + 1], b) for a, b in zip(whole, alone, strict=True))
+
+
+# ---------------------------------------------------------------- noise of magnitude images
+
+
+@pytest.mark.parametrize("coils", [1, 4, 32])
+@pytest.mark.parametrize("signal", [0.0, 0.7, 3.0, 20.0])
+def test_moments_are_those_of_the_noncentral_chi_law(coils: int, signal: float) -> None:
+    law = stats.ncx2(2 * coils, signal**2) if signal else stats.chi2(2 * coils)
+    mean = law.expect(np.sqrt, epsabs=1e-12, limit=400)
+    found = noncentral_chi.moments(signal, coils)
+    assert found == pytest.approx((mean, 2 * coils + signal**2 - mean**2), rel=1e-5)
+
+
+@pytest.mark.parametrize("coils", [1, 4, 32])
+@pytest.mark.parametrize("signal", [0.0, 1.0, 5.0, 25.0, 200.0])
+def test_signal_and_sigma_come_back_from_the_moments(coils: int, signal: float) -> None:
+    sigma = 13.0
+    mean, variance = noncentral_chi.moments(signal, coils)
+    found = noncentral_chi.signal_and_sigma(sigma * mean, sigma * np.sqrt(variance), coils)
+    assert found == pytest.approx((sigma * signal, sigma), rel=2e-2 if signal > 20 else 1e-6, abs=1e-3)
+
+
+def test_a_mean_too_small_for_its_deviation_has_no_signal() -> None:
+    signal, sigma = noncentral_chi.signal_and_sigma(1.0, 1.0, 1)
+    assert signal == 0 and sigma == pytest.approx(1 / np.sqrt(2 - np.pi / 2))
+    with pytest.raises(UndefinedError):
+        noncentral_chi.signal_and_sigma(1.0, 0.0, 1)
+
+
+def magnitudes(coils: int, sigma: float, size: int = 40_000) -> np.ndarray:
+    parts = np.random.default_rng(coils).normal(0, sigma, (2 * coils, size))
+    return np.sqrt(np.sum(parts**2, axis=0))
+
+
+@pytest.mark.parametrize("coils", [1, 2, 8, 32])
+def test_air_of_several_coils_tells_their_number_and_sigma(coils: int) -> None:
+    air = magnitudes(coils, 5.0)
+    assert noncentral_chi.effective_coils(air) == pytest.approx(coils, rel=0.05)
+    assert noncentral_chi.air_sigma(air, coils) == pytest.approx(5.0, rel=0.01)
+    assert noncentral_chi.effective_coils(np.rint(air)) == pytest.approx(coils, rel=0.05)  # integers, as scanners store them
+
+
+def test_air_sigma_with_the_wrong_number_of_coils_is_wrong_by_the_ratio_of_medians() -> None:
+    air = magnitudes(8, 5.0)
+    expected = 5.0 * np.sqrt(stats.chi2.median(16) / stats.chi2.median(2))
+    assert noncentral_chi.air_sigma(air, 1) == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize("coils", [0.5, 1, 8.3])
+def test_quantiles_of_air_are_those_of_the_chi_law(coils: float) -> None:
+    levels = np.array([0.01, 0.25, 0.5, 0.99])
+    assert noncentral_chi.central(levels, coils) == pytest.approx(stats.chi.ppf(levels, 2 * coils), rel=1e-9)
+
+
+def test_half_of_a_gaussian_looks_like_half_a_coil() -> None:
+    assert noncentral_chi.effective_coils(np.abs(np.random.default_rng(0).normal(0, 3, 40_000))) == pytest.approx(0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("air", [np.zeros(500), np.full(500, 3.0), np.random.default_rng(0).normal(0, 3, 500)])
+def test_air_that_holds_no_magnitudes_is_undefined(air: np.ndarray) -> None:
+    with pytest.raises(UndefinedError, match="no background"):
+        noncentral_chi.effective_coils(air)
+
+
+def test_rician_noise_of_a_phantom() -> None:
+    patches = tissue.brain(6, 24, sigma=20.0)
+    check = CHECKS["rician-noise"]
+    basis = check.basis(patches)  # type: ignore[attr-defined]
+    found = check.values(patches, basis)  # type: ignore[attr-defined]
+    assert basis[0].coils == pytest.approx(1, rel=0.1)
+    one = replace(patches, attributes={**patches.attributes, "coils": 1})
+    sigma = check.values(one, check.basis(one))["t1:sigma"]  # type: ignore[attr-defined]
+    assert np.exp(np.median(sigma)) == pytest.approx(20.0, rel=0.03)
+    assert np.exp(np.median(found["t1:law"])) == pytest.approx(1.0, rel=0.15)
+    assert np.isfinite(found["t1:agreement"]).all()
+
+
+def test_clipped_gaussian_noise_is_not_taken_for_magnitude_noise() -> None:
+    """What comes of adding Gaussian noise to an image with an empty background, and cutting it at 0."""
+    patches = tissue.brain(16, 20)
+    assert patches.labels is not None
+    made = calibrate(CHECKS["rician-noise"], RealImages(patches), rounds=50, key=("t",))
+    clean = np.where(patches.labels[:, None] > 0, patches.images, 0)
+    signed = clean + RNG.normal(0, 20, clean.shape)
+    for images, words in ((np.maximum(signed, 0), "no background"), (np.abs(signed), ""), (signed, "")):
+        metric = effect(made, replace(patches, images=images.astype(np.float32)), name="x")
+        assert words in metric.reason if words else (metric.value is not None and metric.value > 1)

@@ -12,6 +12,7 @@ from sciimg.validation.physics.intensity_law import IntensityLaw
 from sciimg.validation.physics.noise_law import NoiseLaw
 from sciimg.validation.physics.object_morphology import ObjectMorphology
 from sciimg.validation.physics.power_spectrum import PowerSpectrum
+from sciimg.validation.physics.rician_noise import RicianNoise
 from sciimg.validation.physics.snr import AirSnr, TissueSnr
 from sciimg.validation.physics.tissue_volumes import TissueVolumes
 
@@ -28,6 +29,7 @@ CHECKS: dict[str, Check] = {
         TissueVolumes(),
         ImageQuality(),
         AirQuality(),
+        RicianNoise(),
     )
 }
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sciimg.types import PatchSet
+from sciimg.validation.physics.air import air_and_signal, brightness_cut
 
 Array = NDArray[np.float64]
 Plant = Callable[[PatchSet, np.random.Generator], PatchSet]
@@ -103,3 +104,14 @@ def spotted(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
     radius = np.sqrt(sum(axis**2 for axis in np.meshgrid(*(np.arange(-3, 4),) * patches.dims, indexing="ij")))
     balls = ndimage.binary_dilation(centres, (radius <= 3.3)[None, None])
     return with_images(patches, images + 0.2 * span * (balls & dark))
+
+
+def gaussian_air(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+    """Absolute values of Gaussian noise in place of magnitude noise wherever the image is dark, with the same median."""
+    images = patches.images.astype(np.float64)
+    for j in range(images.shape[1]):
+        channel = images[:, j]
+        air = air_and_signal(channel, patches.labels, brightness_cut(channel))[0]
+        if air.any():
+            channel[air] = np.abs(rng.standard_normal(int(air.sum()))) * np.median(channel[air]) / 0.6744897501960817
+    return with_images(patches, images)

@@ -37,7 +37,7 @@ class ImageQuality(PerSample):
     unit = "natural logarithm of each measure; efc: its own unit, 1 for a constant image"
     source = "MRIQC: Esteban et al. 2017, doi:10.1371/journal.pone.0184661"
     labels = "condition"
-    controls = (Control("noise-2-sigma", noisier(2.0)), Control("blur-1px", blurred(1.0)))
+    controls = (Control("noise-1-sigma", noisier(1.0)), Control("blur-1px", blurred(1.0)))
 
     def undefined(self, real: PatchSet) -> str:
         return "" if class_numbers(real) else "tissues need class labels; the real images have none"

@@ -42,8 +42,9 @@ def summary(values: Array) -> Summary:
     p05, median, p95 = (float(q) for q in np.quantile(values, [0.05, 0.5, 0.95], method="averaged_inverted_cdf"))
     spread = float(values.std())
     mad = float(np.median(np.abs(values - median))) / _NORMAL
-    kurtosis = float(stats.kurtosis(values)) if spread > 0 else 0.0
-    return Summary(float(values.mean()), median, p05, p95, spread, mad, kurtosis, values.size)
+    mean = float(values.mean())
+    kurtosis = float(np.mean((values - mean) ** 4)) / spread**4 - 3 if spread > 0 else 0.0
+    return Summary(mean, median, p05, p95, spread, mad, kurtosis, values.size)
 
 
 def snr(tissue: Summary) -> float:
