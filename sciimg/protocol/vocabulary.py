@@ -35,6 +35,7 @@ PHYSICS: dict[str, Physics] = {
     "image-quality": Physics(("mri",), "classes"),
     "air-quality": Physics(("mri",)),
     "rician-noise": Physics(("mri",)),
+    "bias-field": Physics(("mri",)),
 }
 
 SPACES = ("scattering", "encoder", "texture")  # feature spaces that need no download

@@ -32,7 +32,7 @@ def nearest_tissue(patches: PatchSet) -> PatchSet:
 
 
 TISSUE = ("intensity-law", "noise-law", "power-spectrum", "object-morphology")
-BRAIN = ("snr", "tissue-snr", "contrast-order", "tissue-volumes", "image-quality", "air-quality", "rician-noise")
+BRAIN = ("snr", "tissue-snr", "contrast-order", "tissue-volumes", "image-quality", "air-quality", "rician-noise", "bias-field")
 ROWS = [*((name, "tissue") for name in TISSUE), *((name, "brain") for name in BRAIN)]
 
 

@@ -10,6 +10,8 @@ from scipy import stats
 from sciimg.validation.outcome import UndefinedError
 from sciimg.validation.physics import CHECKS, RealImages, calibrate, effect, noncentral_chi, quality
 from sciimg.validation.physics.air import air_and_signal, brightness_cut, no_air, written
+from sciimg.validation.physics.bias_field import field, polynomial
+from sciimg.validation.physics.controls import biased
 from sciimg.validation.physics.quality import Summary
 
 RNG = np.random.default_rng(0)
@@ -252,3 +254,41 @@ def test_clipped_gaussian_noise_is_not_taken_for_magnitude_noise() -> None:
     for images, words in ((np.maximum(signed, 0), "no background"), (np.abs(signed), ""), (signed, "")):
         metric = effect(made, replace(patches, images=images.astype(np.float32)), name="x")
         assert words in metric.reason if words else (metric.value is not None and metric.value > 1)
+
+
+# ---------------------------------------------------------------- bias field
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_field_is_found_whatever_tissue_is_where(dims: int) -> None:
+    shape = (24,) * dims
+    terms = polynomial(shape)
+    truth = np.tensordot(np.random.default_rng(3).normal(0, 0.1, len(terms)), terms, axes=1)
+    tissues = np.random.default_rng(4).integers(1, 4, shape).astype(np.int32)
+    image = np.array([0.0, 200, 500, 800])[tissues] * np.exp(truth)
+    image[:2] = 1e6  # what does not count
+    where = np.ones(shape, bool)
+    where[:2] = False
+    found = field(image, tissues, where, terms)
+    assert found == pytest.approx(truth[where] - truth[where].mean(), abs=1e-9)
+
+
+def test_field_passes_by_a_few_bright_vessels() -> None:
+    shape = (24, 24, 24)
+    terms = polynomial(shape)
+    truth = 0.2 * terms[0]
+    noise = np.random.default_rng(5).normal(0, 0.02, shape)
+    image = 500 * np.exp(truth + noise)
+    image[18:24, :6, :6] *= 4
+    found = field(image, np.zeros(shape, np.int32), np.ones(shape, bool), terms)
+    assert found.std() == pytest.approx(truth.std(), rel=0.02)
+
+
+def test_strength_of_a_planted_field_is_read() -> None:
+    patches = tissue.brain(3, 20, sigma=5.0)
+    check = CHECKS["bias-field"]
+    flat, planted = (check.values(p, check.basis(patches))["t1:strength"] for p in (patches, biased(1.5)(patches, RNG)))  # type: ignore[attr-defined]
+    ramp = np.log(1.5) * sum(np.meshgrid(*(np.linspace(-1, 1, 20),) * 3, indexing="ij")) / 3
+    assert patches.labels is not None
+    truth = [ramp[(label > 0) & (image > 150)].std() for label, image in zip(patches.labels, patches.images[:, 0], strict=True)]
+    assert np.exp(planted) == pytest.approx(np.array(truth), rel=0.25) and np.all(np.exp(flat) < 0.05)

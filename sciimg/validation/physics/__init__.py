@@ -4,6 +4,7 @@ The list below is the whole plug-in system; ``tests/conformance/test_checks.py``
 """
 
 from sciimg.validation.physics.air_quality import AirQuality
+from sciimg.validation.physics.bias_field import BiasField
 from sciimg.validation.physics.check import Check, Control
 from sciimg.validation.physics.contrast_order import ContrastOrder
 from sciimg.validation.physics.effect import Calibration, RealImages, calibrate, curves, effect, obstacle_between
@@ -30,6 +31,7 @@ CHECKS: dict[str, Check] = {
         ImageQuality(),
         AirQuality(),
         RicianNoise(),
+        BiasField(),
     )
 }
 

@@ -115,3 +115,13 @@ def gaussian_air(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
         if air.any():
             channel[air] = np.abs(rng.standard_normal(int(air.sum()))) * np.median(channel[air]) / 0.6744897501960817
     return with_images(patches, images)
+
+
+def biased(strength: float) -> Plant:
+    """A smooth field that brightens one corner of every sample and darkens the other: the factor between them is ``strength`` squared."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        ramp = sum(np.meshgrid(*(np.linspace(-1, 1, n) for n in patches.images.shape[2:]), indexing="ij")) / patches.dims
+        return with_images(patches, patches.images * strength**ramp)
+
+    return plant
