@@ -36,6 +36,9 @@ PHYSICS: dict[str, Physics] = {
     "air-quality": Physics(("mri",)),
     "rician-noise": Physics(("mri",)),
     "bias-field": Physics(("mri",)),
+    "ghosting": Physics(("mri",)),
+    "k-space-slope": Physics(("mri",)),
+    "ringing": Physics(("mri",)),
 }
 
 SPACES = ("scattering", "encoder", "texture")  # feature spaces that need no download

@@ -33,7 +33,8 @@ def nearest_tissue(patches: PatchSet) -> PatchSet:
 
 TISSUE = ("intensity-law", "noise-law", "power-spectrum", "object-morphology")
 BRAIN = ("snr", "tissue-snr", "contrast-order", "tissue-volumes", "image-quality", "air-quality", "rician-noise", "bias-field")
-ROWS = [*((name, "tissue") for name in TISSUE), *((name, "brain") for name in BRAIN)]
+HEAD = ("ghosting", "k-space-slope", "ringing")
+ROWS = [*((name, "tissue") for name in TISSUE), *((name, "brain") for name in BRAIN), *((name, "head") for name in HEAD)]
 
 
 @cache
@@ -41,6 +42,8 @@ def real_images(which: str) -> RealImages:
     if which == "tissue":
         holdout, calibration, train = (tissue.patches(part) for part in ("holdout", "calibration", "train"))
         return RealImages(holdout, calibration, train, objects)
+    if which == "head":
+        return RealImages(*(tissue.head(n, seed=s, group=g) for n, s, g in ((16, 0, "h"), (8, 1, "c"), (16, 2, "t"))))
     parts = [tissue.brain(n, 20, seed=s, group=g) for n, s, g in ((16, 0, "h"), (8, 1, "c"), (16, 2, "t"))]
     return RealImages(*parts, nearest_tissue)
 

@@ -5,14 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tissue
-from scipy import stats
+from patchsets import images_2d
+from scipy import ndimage, special, stats
 
 from sciimg.validation.outcome import UndefinedError
 from sciimg.validation.physics import CHECKS, RealImages, calibrate, effect, noncentral_chi, quality
 from sciimg.validation.physics.air import air_and_signal, brightness_cut, no_air, written
 from sciimg.validation.physics.bias_field import field, polynomial
-from sciimg.validation.physics.controls import biased
+from sciimg.validation.physics.controls import biased, blurred, ghosted, noisier, truncated
+from sciimg.validation.physics.ghosting import ghost_to_signal
 from sciimg.validation.physics.quality import Summary
+from sciimg.validation.physics.ringing import energies
 
 RNG = np.random.default_rng(0)
 
@@ -292,3 +295,90 @@ def test_strength_of_a_planted_field_is_read() -> None:
     assert patches.labels is not None
     truth = [ramp[(label > 0) & (image > 150)].std() for label, image in zip(patches.labels, patches.images[:, 0], strict=True)]
     assert np.exp(planted) == pytest.approx(np.array(truth), rel=0.25) and np.all(np.exp(flat) < 0.05)
+
+
+# ---------------------------------------------------------------- ghosts
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("ghost", [0.0, 0.05, 0.2])
+def test_ghost_to_signal_by_hand(axis: int, ghost: float) -> None:
+    subject = np.zeros((40, 40), bool)
+    subject[14:26, 14:26] = True
+    image = np.where(subject, 500.0, 7.0) + 500 * ghost * np.roll(subject, 20, axis)
+    assert ghost_to_signal(image, ~subject, subject, axis) == pytest.approx(ghost, abs=1e-12)
+    other = ghost_to_signal(image, ~subject, subject, 1 - axis)  # the ghost lies in its reference
+    assert other <= 0
+    assert np.isnan(ghost_to_signal(image, ~subject & (np.arange(40) > 14), subject, 1) * ghost_to_signal(image, subject, subject, 0))
+
+
+def test_a_planted_ghost_is_read_along_its_axis() -> None:
+    patches = tissue.head(6)
+    check = CHECKS["ghosting"]
+    basis = check.basis(patches)  # type: ignore[attr-defined]
+    clean, planted = (check.values(p, basis) for p in (patches, ghosted(0.1, -1)(patches, RNG)))  # type: ignore[attr-defined]
+    assert np.median(clean["t1:x"]) == pytest.approx(0, abs=0.01)
+    assert np.median(planted["t1:x"]) == pytest.approx(0.1, abs=0.03)
+    assert np.all(planted["t1:y"] <= clean["t1:y"] + 0.01)
+
+
+def test_parts_of_images_have_no_ghosts() -> None:
+    patches = tissue.head(8)
+    parts = replace(patches, table=patches.table.assign(origin="[0, 8]"))
+    assert "parts of images" in CHECKS["ghosting"].obstacle(parts)
+    assert "no background" in CHECKS["ghosting"].obstacle(replace(patches, images=patches.images * (patches.labels[:, None] > 0)))  # type: ignore[index]
+
+
+# ---------------------------------------------------------------- k-space
+
+
+@pytest.mark.parametrize("exponent", [-2.0, -3.0])
+def test_slope_of_a_power_law(exponent: float) -> None:
+    frequency = np.fft.fftfreq(96)
+    radius = np.hypot(frequency[:, None], frequency[None])
+    radius[0, 0] = np.inf
+    noise = np.random.default_rng(6).standard_normal((12, 1, 96, 96))
+    images = np.fft.ifft2(np.fft.fft2(noise) * radius ** (exponent / 2)).real
+    check = CHECKS["k-space-slope"]
+    patches = images_2d(images)
+    found = check.values(patches, check.basis(patches))  # type: ignore[attr-defined]
+    assert found["c0:slope"].mean() == pytest.approx(exponent, abs=0.1)
+    assert found["c0:bend"].mean() == pytest.approx(0, abs=0.25)
+
+
+def test_noise_bends_k_space_up_and_flattens_it() -> None:
+    patches = tissue.head(6)
+    check = CHECKS["k-space-slope"]
+    basis = check.basis(patches)  # type: ignore[attr-defined]
+    clean, noisy, smooth = (check.values(f(patches, RNG), basis) for f in (lambda p, r: p, noisier(1.0), blurred(1.0)))  # type: ignore[attr-defined]
+    assert np.all(noisy["t1:slope"] > clean["t1:slope"]) and np.all(smooth["t1:slope"] < clean["t1:slope"])
+    assert noisy["t1:bend"].mean() > clean["t1:bend"].mean() > smooth["t1:bend"].mean()
+
+
+# ---------------------------------------------------------------- ringing
+
+
+def test_oscillation_beside_an_edge_is_that_of_the_sine_integral() -> None:
+    """An edge with all frequencies below the share c of the Nyquist frequency is 1/2 + Si(pi c d) / pi at distance d."""
+    share, size = 0.7, 65
+    distance = np.arange(size) - 32.0
+    edge = 0.5 + special.sici(np.pi * share * distance)[0] / np.pi
+    image = 100 * np.tile(edge, (size, 1))
+    across, along, number = energies(image, 20.0)
+    places = [d for d in range(3 + 1, 7 + 1)]  # strong gradients lie at -1, 0 and 1: 3 to 6 pixels from them and none nearer
+    second = [(edge[32 + d - 1] - 2 * edge[32 + d] + edge[32 + d + 1]) / 4 * 100 for d in (*places, *(-p for p in places))]
+    assert number == (size - 2) * len(second) and along == pytest.approx(0, abs=1e-20)
+    assert across == pytest.approx((size - 2) * np.sum(np.square(second)), rel=1e-9)
+
+
+def test_isotropic_noise_does_not_ring_and_truncation_does() -> None:
+    y, x = np.meshgrid(*(np.arange(64) - 31.5,) * 2, indexing="ij")
+    edge = 500.0 * ((np.abs(x) < 15) & (np.abs(y) < 18))
+    noise = np.random.default_rng(7).normal(0, 4, (8, 1, 64, 64))
+    sharp = images_2d(ndimage.gaussian_filter(edge, 0.6) + noise)
+    ringing = images_2d(truncated(0.6)(images_2d(np.broadcast_to(edge, (8, 1, 64, 64))), RNG).images + noise)
+    check = CHECKS["ringing"]
+    basis = check.basis(sharp)  # type: ignore[attr-defined]
+    clean, rung = (check.values(p, (30.0,))["c0:oscillation"].mean() for p in (sharp, ringing))  # type: ignore[attr-defined]
+    assert basis[0] > 0
+    assert clean == pytest.approx(0, abs=0.15) and rung > 1

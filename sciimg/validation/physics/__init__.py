@@ -8,12 +8,15 @@ from sciimg.validation.physics.bias_field import BiasField
 from sciimg.validation.physics.check import Check, Control
 from sciimg.validation.physics.contrast_order import ContrastOrder
 from sciimg.validation.physics.effect import Calibration, RealImages, calibrate, curves, effect, obstacle_between
+from sciimg.validation.physics.ghosting import Ghosting
 from sciimg.validation.physics.image_quality import ImageQuality
 from sciimg.validation.physics.intensity_law import IntensityLaw
+from sciimg.validation.physics.k_space_slope import KSpaceSlope
 from sciimg.validation.physics.noise_law import NoiseLaw
 from sciimg.validation.physics.object_morphology import ObjectMorphology
 from sciimg.validation.physics.power_spectrum import PowerSpectrum
 from sciimg.validation.physics.rician_noise import RicianNoise
+from sciimg.validation.physics.ringing import Ringing
 from sciimg.validation.physics.snr import AirSnr, TissueSnr
 from sciimg.validation.physics.tissue_volumes import TissueVolumes
 
@@ -32,6 +35,9 @@ CHECKS: dict[str, Check] = {
         AirQuality(),
         RicianNoise(),
         BiasField(),
+        Ghosting(),
+        KSpaceSlope(),
+        Ringing(),
     )
 }
 

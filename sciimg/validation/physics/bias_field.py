@@ -31,9 +31,9 @@ class BiasField(PerSample):
 
     name = "bias-field"
     estimator = (
-        "per channel and sample with 500 or more bright voxels (above Otsu's threshold, labelled where there are classes): ln intensity = one "
-        "constant for each class + polynomial of order 2 in the coordinates, robust least squares (biweight); strength: ln of the "
-        "polynomial's standard deviation over those voxels"
+        "per channel and sample with 500 or more voxels above Otsu's threshold: ln intensity = a constant for each class (and for what has "
+        "none) + polynomial of order 2 in the coordinates, robust least squares (biweight); strength: ln of the polynomial's standard "
+        "deviation over those voxels"
     )
     unit = "natural logarithm of a ratio of relative standard deviations of the field"
     source = (
@@ -51,12 +51,13 @@ class BiasField(PerSample):
 
     def values(self, patches: PatchSet, basis: _Basis) -> dict[str, Array]:
         terms = polynomial(patches.images.shape[2:])
+        no_tissue = np.zeros(patches.images.shape[2:], np.int32)
         out = {}
         for j, channel in enumerate(patches.channels):
             rows = []
             for i, image in enumerate(patches.images[:, j]):
                 values = image.astype(np.float64)
-                tissue = _tissue(patches, i, basis.classes)
+                tissue = no_tissue if patches.labels is None or not basis.classes else patches.labels[i]
                 rows.append(_strength(values, tissue, values > max(basis.cuts[j], 0.0), terms))
             out[f"{channel}:strength"] = np.array(rows)
         return out
@@ -91,14 +92,7 @@ def field(values: Array, tissue: NDArray[np.int32], where: NDArray[np.bool_], te
     return drift - drift.mean()
 
 
-def _tissue(patches: PatchSet, index: int, classes: dict[str, int]) -> NDArray[np.int32]:
-    if patches.labels is None or not classes:
-        return np.zeros(patches.images.shape[2:], np.int32)
-    return np.asarray(patches.labels[index])
-
-
-def _strength(values: Array, tissue: NDArray[np.int32], bright: NDArray[np.bool_], terms: Array) -> float:
-    where = bright & (tissue > 0) if tissue.any() else bright
+def _strength(values: Array, tissue: NDArray[np.int32], where: NDArray[np.bool_], terms: Array) -> float:
     if where.sum() < _LEAST:
         return np.nan
     return float(np.log(max(field(values, tissue, where, terms).std(), 1e-6)))

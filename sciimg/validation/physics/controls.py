@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import fft, ndimage
 
 from sciimg.types import PatchSet
 from sciimg.validation.physics.air import air_and_signal, brightness_cut
@@ -123,5 +123,30 @@ def biased(strength: float) -> Plant:
     def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
         ramp = sum(np.meshgrid(*(np.linspace(-1, 1, n) for n in patches.images.shape[2:]), indexing="ij")) / patches.dims
         return with_images(patches, patches.images * strength**ramp)
+
+    return plant
+
+
+def ghosted(strength: float, axis: int) -> Plant:
+    """A copy of every sample, ``strength`` as bright, half a field of view away along an axis (-1: the last): an N/2 ghost."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        images = patches.images.astype(np.float64)
+        return with_images(patches, images + strength * np.roll(images, images.shape[axis] // 2, axis))
+
+    return plant
+
+
+def truncated(share: float) -> Plant:
+    """Keep this share of the frequencies along every axis and no other, as too small a k-space does: edges ring (mirrored at the borders)."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        axes = tuple(range(2, patches.images.ndim))
+        spectrum = fft.dctn(patches.images.astype(np.float64), axes=axes, norm="ortho")
+        for axis in axes:
+            beyond = [slice(None)] * spectrum.ndim
+            beyond[axis] = slice(int(round(share * spectrum.shape[axis])), None)
+            spectrum[tuple(beyond)] = 0
+        return with_images(patches, fft.idctn(spectrum, axes=axes, norm="ortho"))
 
     return plant
