@@ -39,6 +39,7 @@ PHYSICS: dict[str, Physics] = {
     "ghosting": Physics(("mri",)),
     "k-space-slope": Physics(("mri",)),
     "ringing": Physics(("mri",)),
+    "symmetry": Physics(("mri",)),
 }
 
 SPACES = ("scattering", "encoder", "texture")  # feature spaces that need no download

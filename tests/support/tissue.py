@@ -91,5 +91,5 @@ def head(samples: int = 24, side: int = 48, sigma: float = 15.0, *, seed: int = 
         Spacing((1.0, 1.0), "millimeter"),
         ("t1",),
         "classes",
-        {"classes": {"csf": 1, "grey-matter": 2, "white-matter": 3}},
+        {"classes": {"csf": 1, "grey-matter": 2, "white-matter": 3}, "left_right": "x"},
     )

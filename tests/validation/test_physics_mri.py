@@ -8,6 +8,7 @@ import tissue
 from patchsets import images_2d
 from scipy import ndimage, special, stats
 
+from sciimg.store.metadata import left_right_axis
 from sciimg.validation.outcome import UndefinedError
 from sciimg.validation.physics import CHECKS, RealImages, calibrate, effect, noncentral_chi, quality
 from sciimg.validation.physics.air import air_and_signal, brightness_cut, no_air, written
@@ -16,6 +17,7 @@ from sciimg.validation.physics.controls import biased, blurred, ghosted, noisier
 from sciimg.validation.physics.ghosting import ghost_to_signal
 from sciimg.validation.physics.quality import Summary
 from sciimg.validation.physics.ringing import energies
+from sciimg.validation.physics.symmetry import mirrored
 
 RNG = np.random.default_rng(0)
 
@@ -62,7 +64,9 @@ def test_summary_agrees_with_statsmodels() -> None:
     weighted = weightstats.DescrStatsW(values)
     found = quality.summary(values)
     assert (found.mean, found.stdv) == pytest.approx((weighted.mean, weighted.std), rel=1e-12)
-    assert (found.p05, found.median, found.p95) == pytest.approx(tuple(weighted.quantile([0.05, 0.5, 0.95], return_pandas=False)), rel=1e-12)
+    assert (found.p05, found.median, found.p95) == pytest.approx(
+        tuple(weighted.quantile([0.05, 0.5, 0.95], return_pandas=False)), rel=1e-12
+    )
     assert found.mad == pytest.approx(float(scale.mad(values, center=found.median)), rel=1e-12)
     assert found.k == pytest.approx(stats.kurtosis(values), rel=1e-12)
 
@@ -365,7 +369,7 @@ def test_oscillation_beside_an_edge_is_that_of_the_sine_integral() -> None:
     edge = 0.5 + special.sici(np.pi * share * distance)[0] / np.pi
     image = 100 * np.tile(edge, (size, 1))
     across, along, number = energies(image, 20.0)
-    places = [d for d in range(3 + 1, 7 + 1)]  # strong gradients lie at -1, 0 and 1: 3 to 6 pixels from them and none nearer
+    places = (4, 5, 6, 7)  # strong gradients lie at -1, 0 and 1: 3 to 6 pixels from them and none nearer
     second = [(edge[32 + d - 1] - 2 * edge[32 + d] + edge[32 + d + 1]) / 4 * 100 for d in (*places, *(-p for p in places))]
     assert number == (size - 2) * len(second) and along == pytest.approx(0, abs=1e-20)
     assert across == pytest.approx((size - 2) * np.sum(np.square(second)), rel=1e-9)
@@ -382,3 +386,57 @@ def test_isotropic_noise_does_not_ring_and_truncation_does() -> None:
     clean, rung = (check.values(p, (30.0,))["c0:oscillation"].mean() for p in (sharp, ringing))  # type: ignore[attr-defined]
     assert basis[0] > 0
     assert clean == pytest.approx(0, abs=0.15) and rung > 1
+
+
+# ---------------------------------------------------------------- symmetry
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("moved", [-3, 0, 2])
+def test_a_mirror_image_is_found_where_its_plane_is(axis: int, moved: int) -> None:
+    half = np.random.default_rng(8).normal(0, 1, (20, 41))
+    whole = np.concatenate([half, half[::-1]])  # the plane lies between two pixels
+    image = np.roll(np.pad(whole, ((4, 4), (0, 0)), mode="reflect"), moved, axis=0)
+    image = np.moveaxis(image, 0, axis)
+    found, at_end = mirrored(image, axis)
+    assert found > 0.8 and not at_end
+    assert mirrored(image, 1 - axis)[0] < 0.5
+
+
+def test_correlation_of_a_mirror_image_by_hand() -> None:
+    left, right = np.random.default_rng(9).normal(0, 1, (2, 20, 30))
+    image = np.concatenate([left, (0.8 * left + 0.6 * right)[::-1]])
+    expected = np.corrcoef(np.concatenate([image[:20], image[20:]]).ravel(), image[::-1].ravel())[0, 1]
+    assert mirrored(image, 0)[0] == pytest.approx(expected, rel=1e-12)
+    assert np.isnan(mirrored(np.ones((20, 20)), 0)[0])
+
+
+@pytest.mark.parametrize(
+    ("attributes", "columns", "words"),
+    [
+        ({}, slice(None), "from left to right"),
+        ({"left_right": None}, slice(None), "from left to right"),
+        ({"left_right": "z"}, slice(None), "planes across"),
+        ({"left_right": "x"}, slice(24, None), "do not hold the plane"),
+    ],
+)
+def test_symmetry_is_undefined_where_left_and_right_are_not_known_or_not_both_there(attributes: dict, columns: slice, words: str) -> None:
+    patches = tissue.head(8)
+    assert patches.labels is not None
+    half = replace(patches, images=patches.images[..., columns], labels=patches.labels[..., columns], attributes=attributes)
+    assert words in CHECKS["symmetry"].obstacle(half)
+
+
+@pytest.mark.parametrize(
+    ("columns", "axis"),
+    [
+        (np.diag([-1.0, 1, 1]), "x"),
+        (np.array([[0.0, 0, 2], [1, 0, 0], [0, 3, 0]]), "z"),  # a sagittal acquisition
+        (np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1.0]]), None),  # oblique
+    ],
+)
+def test_left_and_right_come_from_the_affine(columns: np.ndarray, axis: str | None) -> None:
+    affine = np.eye(4)
+    affine[:3, :3] = columns
+    assert left_right_axis(affine) == axis
+    assert left_right_axis(None) is None

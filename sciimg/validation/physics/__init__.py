@@ -18,6 +18,7 @@ from sciimg.validation.physics.power_spectrum import PowerSpectrum
 from sciimg.validation.physics.rician_noise import RicianNoise
 from sciimg.validation.physics.ringing import Ringing
 from sciimg.validation.physics.snr import AirSnr, TissueSnr
+from sciimg.validation.physics.symmetry import Symmetry
 from sciimg.validation.physics.tissue_volumes import TissueVolumes
 
 CHECKS: dict[str, Check] = {
@@ -38,6 +39,7 @@ CHECKS: dict[str, Check] = {
         Ghosting(),
         KSpaceSlope(),
         Ringing(),
+        Symmetry(),
     )
 }
 

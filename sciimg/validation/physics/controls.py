@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from sciimg.types import PatchSet
+from sciimg.types import SPATIAL, PatchSet
 from sciimg.validation.physics.air import air_and_signal, brightness_cut
 
 Array = NDArray[np.float64]
@@ -148,5 +148,20 @@ def truncated(share: float) -> Plant:
             beyond[axis] = slice(int(round(share * spectrum.shape[axis])), None)
             spectrum[tuple(beyond)] = 0
         return with_images(patches, fft.idctn(spectrum, axes=axes, norm="ortho"))
+
+    return plant
+
+
+def half_shifted(pixels: int) -> Plant:
+    """Move what lies beyond the middle of the left-right axis (attribute ``left_right``, or the last axis) along another axis."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        images = patches.images.copy()
+        axis = images.ndim - len(SPATIAL) + SPATIAL.index(patches.attributes.get("left_right") or SPATIAL[-1])
+        half = [slice(None)] * images.ndim
+        half[axis] = slice(images.shape[axis] // 2, None)
+        other = images.ndim - 1 if axis != images.ndim - 1 else images.ndim - 2
+        images[tuple(half)] = np.roll(images[tuple(half)], pixels, axis=other)
+        return replace(patches, images=images)
 
     return plant

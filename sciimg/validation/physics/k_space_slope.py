@@ -22,7 +22,8 @@ class KSpaceSlope(PerSample):
     name = "k-space-slope"
     estimator = (
         "per channel and sample: least-squares line of log10 power in rings (as in power-spectrum, without the first) over log10 "
-        "frequency; slope: the exponent; bend: exponent of the upper half of the rings minus that of the lower half (noise bends it up, blur down)"
+        "frequency; slope: the exponent; bend: exponent of the upper half of the rings minus that of the lower half (noise bends it up, "
+        "blur down)"
     )
     unit = "exponent of frequency"
     source = (
@@ -54,5 +55,5 @@ class KSpaceSlope(PerSample):
 def exponents(log_power: Array, log_frequency: Array) -> Array:
     """Return the least-squares slope of each row of log power, shape (N, rings), over log frequency, shape (rings,)."""
     away = log_frequency - log_frequency.mean()
-    slope: Array = (log_power - log_power.mean(axis=-1, keepdims=True)) @ away / np.sum(away**2)
+    slope: Array = np.sum((log_power - log_power.mean(axis=-1, keepdims=True)) * away, axis=-1) / np.sum(away**2)
     return slope

@@ -96,4 +96,3 @@ class PerSample(Check):
 def _samples(rows: Array) -> Array:
     number: Array = np.maximum(rows[:, 0, -1], 1.0)
     return number
-

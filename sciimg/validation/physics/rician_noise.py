@@ -56,8 +56,9 @@ class RicianNoise(PerSample):
             images = real.images[:, j].astype(np.float64)
             cut = brightness_cut(images)
             stated = real.attributes.get("coils")
+            known = isinstance(stated, int | float) and stated >= 1
             pooled = images[air_and_signal(images, real.labels, cut)[0]]
-            out.append(_Channel(cut, float(stated) if stated else effective_coils(pooled)))
+            out.append(_Channel(cut, float(stated) if known else effective_coils(pooled)))
         return tuple(out)
 
     def values(self, patches: PatchSet, basis: tuple[_Channel, ...]) -> dict[str, Array]:
