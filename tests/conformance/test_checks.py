@@ -10,6 +10,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 from skimage.measure import label
 
+from sciimg.report.sections.curves import KINDS
 from sciimg.types import PatchSet
 from sciimg.validation.physics import CHECKS, RealImages, calibrate, curves, effect
 from sciimg.validation.physics.effect import Calibration
@@ -163,3 +164,14 @@ def test_too_few_groups_say_how_many_are_needed(row: Row) -> None:
     reason = calibrate(calibrated.check, few, key=KEY)
     assert isinstance(reason, str) and reason
     assert effect(reason, real.train, name="x").reason == reason
+
+
+def test_every_curve_that_the_report_draws_is_left_by_its_check(row: Row) -> None:
+    calibrated, real = row
+    drawn = curves(calibrated, real.train)
+    for kind in KINDS.get(calibrated.check.name, ()):
+        if calibrated.check.name == "ghosting" and kind.y not in "zyx"[-real.holdout.dims :]:
+            continue
+        assert any(
+            name.endswith(kind.y) and (f"{name.removesuffix(kind.y)}{kind.x}" in drawn or f"real-{kind.x}" in drawn) for name in drawn
+        )

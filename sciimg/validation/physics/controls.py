@@ -138,14 +138,14 @@ def ghosted(strength: float, axis: int) -> Plant:
 
 
 def truncated(share: float) -> Plant:
-    """Keep this share of the frequencies along every axis and no other, as too small a k-space does: edges ring (mirrored at the borders)."""
+    """Keep this share of the frequencies along every axis, as too small a k-space does: edges ring (mirrored at the borders)."""
 
     def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
         axes = tuple(range(2, patches.images.ndim))
         spectrum = fft.dctn(patches.images.astype(np.float64), axes=axes, norm="ortho")
         for axis in axes:
             beyond = [slice(None)] * spectrum.ndim
-            beyond[axis] = slice(int(round(share * spectrum.shape[axis])), None)
+            beyond[axis] = slice(round(share * spectrum.shape[axis]), None)
             spectrum[tuple(beyond)] = 0
         return with_images(patches, fft.idctn(spectrum, axes=axes, norm="ortho"))
 

@@ -10,7 +10,7 @@ from sciimg.types import PatchSet
 from sciimg.validation.outcome import UndefinedError
 from sciimg.validation.physics.air import air_and_signal, brightness_cut
 from sciimg.validation.physics.check import Control
-from sciimg.validation.physics.controls import blurred, noisier
+from sciimg.validation.physics.controls import noisier
 from sciimg.validation.physics.per_sample import PerSample
 from sciimg.validation.physics.quality import Summary, cjv, cnr, efc, snr, summary, wm2max
 from sciimg.validation.physics.tissues import class_numbers, t1_rank
@@ -37,7 +37,7 @@ class ImageQuality(PerSample):
     unit = "natural logarithm of each measure; efc: its own unit, 1 for a constant image"
     source = "MRIQC: Esteban et al. 2017, doi:10.1371/journal.pone.0184661"
     labels = "condition"
-    controls = (Control("noise-1-sigma", noisier(1.0)), Control("blur-1px", blurred(1.0)))
+    controls = (Control("noise-1-sigma", noisier(1.0)),)
 
     def undefined(self, real: PatchSet) -> str:
         return "" if class_numbers(real) else "tissues need class labels; the real images have none"

@@ -1,8 +1,8 @@
 """MRIQC's image quality measures, by MRIQC's definitions (release 22 and later: medians and MAD), from an image and its masks.
 
 Esteban et al. 2017, doi:10.1371/journal.pone.0184661. What MRIQC writes as -1 or 0 where there is nothing to measure is undefined here.
-Intensities are to be MRIQC's: magnitudes, negative ones set to 0. QI2 is left out: the law it fits, chi-square with free place and scale, is
-not that of magnitude air; the number of coils and sigma found by ``rician-noise`` stand for it.
+Intensities are to be MRIQC's: magnitudes, negative ones set to 0. QI2 is left out: the law it fits, chi-square with free place and scale,
+is not that of magnitude air; the number of coils and sigma found by ``rician-noise`` stand for it.
 """
 
 from dataclasses import dataclass

@@ -32,10 +32,10 @@ class RicianNoise(PerSample):
 
     name = "rician-noise"
     estimator = (
-        "per channel and sample with 200 or more voxels of air and of the subject: ln sigma from the median of air, chi law with 2n degrees "
-        "of freedom (n: attribute `coils` of the real images, or what their pooled air says); law: ln of the effective n from quartile "
-        "distance over median of air (Rayleigh: 1); agreement: ln of sigma in the subject (MAD of second differences, corrected by Koay & "
-        "Basser) over sigma of air"
+        "per channel and sample with 200 or more voxels of air and of the subject: ln sigma from the median of air, by a chi law with 2n "
+        "degrees of freedom (n: attribute `coils` of the real images, or what their pooled air says); law: ln of the effective n from the "
+        "quartile distance of air over its median (Rayleigh: 1); agreement: ln of sigma in the subject (MAD of second differences, "
+        "corrected by Koay & Basser) over sigma of air"
     )
     unit = "natural logarithm of a ratio of standard deviations; law: of a ratio of numbers of coils"
     source = (
@@ -57,8 +57,7 @@ class RicianNoise(PerSample):
             cut = brightness_cut(images)
             stated = real.attributes.get("coils")
             known = isinstance(stated, int | float) and stated >= 1
-            pooled = images[air_and_signal(images, real.labels, cut)[0]]
-            out.append(_Channel(cut, float(stated) if known else effective_coils(pooled)))
+            out.append(_Channel(cut, float(stated) if known else _coils(images[air_and_signal(images, real.labels, cut)[0]])))
         return tuple(out)
 
     def values(self, patches: PatchSet, basis: tuple[_Channel, ...]) -> dict[str, Array]:
@@ -93,6 +92,13 @@ def _measures(image: Array, air: Mask, inner: Array, noise: Array, signal: Mask,
     except UndefinedError:
         return np.log(sigma), np.log(law), np.nan
     return np.log(sigma), np.log(law), np.log(inside / sigma)
+
+
+def _coils(air: Array) -> float:
+    try:
+        return effective_coils(air)
+    except UndefinedError:  # the calibration part alone can bring this about
+        return 1.0
 
 
 def _no_law(real: PatchSet) -> str:

@@ -37,6 +37,8 @@ class Symmetry(PerSample):
             return "the images do not say, all alike, which axis runs from left to right (affine missing, oblique, or not the same in all)"
         if axis not in SPATIAL[-real.dims :]:
             return f"left and right lie along {axis}, and the samples are planes across it"
+        if real.images.shape[2 + _place(axis, real.dims)] < 8:
+            return f"needs at least 8 pixels along {axis}, got {real.images.shape[2:]}"
         for j, name in enumerate(real.channels):
             found = np.array([mirrored(image.astype(np.float64), _place(axis, real.dims)) for image in real.images[:, j]])
             likeness, at_end = float(np.nanmedian(found[:, 0])) if np.isfinite(found[:, 0]).any() else 0.0, float(np.mean(found[:, 1]))
