@@ -33,8 +33,8 @@ def nearest_tissue(patches: PatchSet) -> PatchSet:
 
 
 TISSUE = ("intensity-law", "noise-law", "power-spectrum", "object-morphology")
-BRAIN = ("snr", "tissue-snr", "contrast-order", "tissue-volumes", "image-quality", "air-quality", "rician-noise", "bias-field")
-HEAD = ("ghosting", "k-space-slope", "ringing", "symmetry")
+BRAIN = ("snr", "tissue-snr", "contrast-order", "tissue-volumes")
+HEAD = ("image-quality", "air-quality", "rician-noise", "bias-field", "ghosting", "k-space-slope", "ringing", "symmetry")
 ROWS = [*((name, "tissue") for name in TISSUE), *((name, "brain") for name in BRAIN), *((name, "head") for name in HEAD)]
 
 

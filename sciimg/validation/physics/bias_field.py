@@ -15,7 +15,7 @@ from sciimg.validation.physics.tissues import class_numbers
 
 Array = NDArray[np.float64]
 
-_LEAST = 500  # voxels of the subject in a sample
+_LEAST = 300  # voxels of the subject in a sample
 _MOST = 8000  # more do not make a field of a dozen terms any clearer; every k-th is taken
 _TUKEY = 4.685  # biweight: 95 % efficient for normal residuals
 _ROUNDS = 3
@@ -32,7 +32,7 @@ class BiasField(PerSample):
 
     name = "bias-field"
     estimator = (
-        "per channel and sample with 500 or more voxels above Otsu's threshold: ln intensity = a constant for each class (and for what has "
+        "per channel and sample with 300 or more voxels above Otsu's threshold: ln intensity = a constant for each class (and for what has "
         "none) + polynomial of order 2 in the coordinates, robust least squares (biweight); strength: ln of the polynomial's standard "
         "deviation over those voxels"
     )
@@ -90,7 +90,7 @@ def field(values: Array, tissue: NDArray[np.int32], where: NDArray[np.bool_], te
             break
         weight = np.clip(1 - (away / (_TUKEY * spread)) ** 2, 0, 1) ** 2
     drift: Array = design[:, len(classes) :] @ found[len(classes) :]
-    return drift - drift.mean()
+    return np.asarray(drift - drift.mean())
 
 
 def _strength(values: Array, tissue: NDArray[np.int32], where: NDArray[np.bool_], terms: Array) -> float:

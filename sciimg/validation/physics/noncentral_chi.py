@@ -35,7 +35,7 @@ def signal_and_sigma(mean: float, deviation: float, coils: float) -> tuple[float
 
     def excess(signal: float) -> float:
         at, variance = moments(signal, coils)
-        return at / np.sqrt(variance) - ratio
+        return float(at / np.sqrt(variance) - ratio)
 
     if ratio > max(_FAR, 4 * np.sqrt(coils)):
         return float(np.sqrt(max(mean**2 + (1 - 2 * coils) * deviation**2, 0.0))), deviation

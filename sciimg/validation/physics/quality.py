@@ -82,7 +82,7 @@ def efc(image: Array) -> float:
         raise UndefinedError("one voxel")
     share = image / _positive(sqrt(float(np.sum(image**2))), "the image is zero")
     entropy = float(np.sum(share * np.log((image + 1e-16) / sqrt(float(np.sum(image**2))))))
-    return entropy / (sqrt(image.size) * np.log(1 / sqrt(image.size)))
+    return float(entropy / (sqrt(image.size) * np.log(1 / sqrt(image.size))))
 
 
 def wm2max(image: Array, white: Summary) -> float:

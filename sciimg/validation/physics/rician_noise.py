@@ -55,9 +55,10 @@ class RicianNoise(PerSample):
         for j in range(len(real.channels)):
             images = real.images[:, j].astype(np.float64)
             cut = brightness_cut(images)
-            stated = real.attributes.get("coils")
-            known = isinstance(stated, int | float) and stated >= 1
-            out.append(_Channel(cut, float(stated) if known else _coils(images[air_and_signal(images, real.labels, cut)[0]])))
+            coils = real.attributes.get("coils")
+            if not (isinstance(coils, int | float) and coils >= 1):
+                coils = _coils(images[air_and_signal(images, real.labels, cut)[0]])
+            out.append(_Channel(cut, float(coils)))
         return tuple(out)
 
     def values(self, patches: PatchSet, basis: tuple[_Channel, ...]) -> dict[str, Array]:
