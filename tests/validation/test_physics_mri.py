@@ -1,6 +1,8 @@
 """Checks of magnetic-resonance physics: estimators against closed forms, published values and simulated truth."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from scipy import ndimage, special, stats
 
 from sciimg.store.metadata import left_right_axis
 from sciimg.types import PatchSet
+from sciimg.validation.material import RealData
 from sciimg.validation.outcome import UndefinedError
 from sciimg.validation.physics import CHECKS, RealImages, calibrate, effect, noncentral_chi, quality
 from sciimg.validation.physics.air import air_and_signal, brightness_cut, no_air, written
@@ -463,3 +466,13 @@ def test_left_and_right_come_from_the_affine(columns: np.ndarray, axis: str | No
     affine[:3, :3] = columns
     assert left_right_axis(affine) == axis
     assert left_right_axis(None) is None
+
+
+@pytest.mark.parametrize(("images", "axis"), [("ab", "x"), ("ac", None), ("c", None), ("ad", None)])
+def test_a_study_knows_left_and_right_where_all_its_images_agree(images: str, axis: str | None) -> None:
+    affines = {"a": np.diag([-1.0, 1, 1, 1]), "b": np.eye(4), "c": None, "d": np.eye(4)[[1, 0, 2, 3]]}
+    source = SimpleNamespace(
+        regions=[SimpleNamespace(image=name) for name in images],
+        collection=SimpleNamespace(volume=lambda name: SimpleNamespace(affine=affines[name])),
+    )
+    assert RealData(cast("Any", None), cast("Any", {"holdout": source}), ("k",)).left_right == axis
