@@ -32,6 +32,14 @@ PHYSICS: dict[str, Physics] = {
     "tissue-snr": Physics(("mri",), "classes"),
     "contrast-order": Physics(("mri",), "classes"),
     "tissue-volumes": Physics(("mri",), "classes"),
+    "image-quality": Physics(("mri",), "classes"),
+    "air-quality": Physics(("mri",)),
+    "rician-noise": Physics(("mri",)),
+    "bias-field": Physics(("mri",)),
+    "ghosting": Physics(("mri",)),
+    "k-space-slope": Physics(("mri",)),
+    "ringing": Physics(("mri",)),
+    "symmetry": Physics(("mri",)),
 }
 
 SPACES = ("scattering", "encoder", "texture")  # feature spaces that need no download

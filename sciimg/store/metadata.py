@@ -69,6 +69,15 @@ def _axis(name: str, spacing: Spacing, towards: dict[str, str]) -> dict[str, Any
     return axis
 
 
+def left_right_axis(affine: NDArray[np.float64] | None) -> str | None:
+    """Return which of x, y, z runs between left and right, to within 10 degrees; None where nothing says so."""
+    if affine is None:
+        return None
+    cosines = np.abs(affine[0, :3]) / np.linalg.norm(affine[:3, :3], axis=0)
+    voxel = int(np.argmax(cosines))
+    return "xyz"[voxel] if cosines[voxel] >= np.cos(np.deg2rad(10)) else None
+
+
 def _orientations(affine: NDArray[np.float64]) -> dict[str, str]:
     """Return, for each of x, y, z, the anatomical direction of RFC 4 that it is closest to; each direction is used once."""
     left = np.abs(affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0))

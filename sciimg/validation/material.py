@@ -20,6 +20,7 @@ from sciimg.patches.regions import Region, to_table
 from sciimg.patches.source import PatchSource
 from sciimg.protocol.models import ImageCondition, Study, TissueMaps
 from sciimg.store import Collection
+from sciimg.store.metadata import left_right_axis
 from sciimg.types import SPATIAL, Part, PatchSet, Spacing
 
 TRAIN_TILES = 1024  # more are not needed to fit a small segmenter, and memory stays bounded
@@ -101,8 +102,16 @@ class RealData:
     def _tiles(self, part: Part, limit: int) -> PatchSet:
         return self._named(self.sources[part].grid(limit=limit, stride=self.study.patches.shape, seed_key=(*self.key, part, "tiles")))
 
+    @cached_property
+    def left_right(self) -> str | None:
+        """The axis between left and right that all images of the holdout share; None where they do not say."""
+        source = self.sources["holdout"]
+        found = {left_right_axis(source.collection.volume(name).affine) for name in sorted({r.image for r in source.regions})}
+        return found.pop() if len(found) == 1 else None
+
     def _named(self, patches: PatchSet) -> PatchSet:
-        return _made(self.study, replace(patches, attributes={**patches.attributes, "classes": class_names(self.study)}))
+        about = {**patches.attributes, "classes": class_names(self.study), "left_right": self.left_right}
+        return _made(self.study, replace(patches, attributes=about))
 
 
 def real_data(

@@ -10,6 +10,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 from skimage.measure import label
 
+from sciimg.report.sections.curves import KINDS
 from sciimg.types import PatchSet
 from sciimg.validation.physics import CHECKS, RealImages, calibrate, curves, effect
 from sciimg.validation.physics.effect import Calibration
@@ -33,7 +34,8 @@ def nearest_tissue(patches: PatchSet) -> PatchSet:
 
 TISSUE = ("intensity-law", "noise-law", "power-spectrum", "object-morphology")
 BRAIN = ("snr", "tissue-snr", "contrast-order", "tissue-volumes")
-ROWS = [*((name, "tissue") for name in TISSUE), *((name, "brain") for name in BRAIN)]
+HEAD = ("image-quality", "air-quality", "rician-noise", "bias-field", "ghosting", "k-space-slope", "ringing", "symmetry")
+ROWS = [*((name, "tissue") for name in TISSUE), *((name, "brain") for name in BRAIN), *((name, "head") for name in HEAD)]
 
 
 @cache
@@ -41,6 +43,8 @@ def real_images(which: str) -> RealImages:
     if which == "tissue":
         holdout, calibration, train = (tissue.patches(part) for part in ("holdout", "calibration", "train"))
         return RealImages(holdout, calibration, train, objects)
+    if which == "head":
+        return RealImages(*(tissue.head(n, seed=s, group=g) for n, s, g in ((16, 0, "h"), (8, 1, "c"), (16, 2, "t"))))
     parts = [tissue.brain(n, 20, seed=s, group=g) for n, s, g in ((16, 0, "h"), (8, 1, "c"), (16, 2, "t"))]
     return RealImages(*parts, nearest_tissue)
 
@@ -160,3 +164,14 @@ def test_too_few_groups_say_how_many_are_needed(row: Row) -> None:
     reason = calibrate(calibrated.check, few, key=KEY)
     assert isinstance(reason, str) and reason
     assert effect(reason, real.train, name="x").reason == reason
+
+
+def test_every_curve_that_the_report_draws_is_left_by_its_check(row: Row) -> None:
+    calibrated, real = row
+    drawn = curves(calibrated, real.train)
+    for kind in KINDS.get(calibrated.check.name, ()):
+        if calibrated.check.name == "ghosting" and kind.y not in "zyx"[-real.holdout.dims :]:
+            continue
+        assert any(
+            name.endswith(kind.y) and (f"{name.removesuffix(kind.y)}{kind.x}" in drawn or f"real-{kind.x}" in drawn) for name in drawn
+        )

@@ -67,3 +67,29 @@ def brain(samples: int = 24, side: int = 24, sigma: float = 20.0, *, seed: int =
         "classes",
         {"classes": {"csf": 1, "grey-matter": 2, "white-matter": 3}},
     )
+
+
+def head(samples: int = 24, side: int = 48, sigma: float = 15.0, *, seed: int = 0, group: str = "s") -> PatchSet:
+    """Whole 2D fields of view of a T1-like phantom: a nearly symmetric head amid air, with Rician noise of known sigma."""
+    rng = np.random.default_rng(seed)
+    values = np.array([0.0, 200.0, 500.0, 800.0])
+    y, x = np.meshgrid(*(np.arange(side) - (side - 1) / 2,) * 2, indexing="ij")
+    images, labels = [], []
+    for _ in range(samples):
+        relief = ndimage.gaussian_filter(rng.standard_normal((side, side)), 2.5)
+        relief = relief + relief[:, ::-1] + 0.3 * ndimage.gaussian_filter(rng.standard_normal((side, side)), 2.5)
+        inside = (y / rng.uniform(0.31, 0.35) / side) ** 2 + (x / rng.uniform(0.25, 0.29) / side) ** 2 < 1
+        tissue = np.where(inside, np.digitize(relief, np.quantile(relief[inside], [0.3, 0.6])) + 1, 0)
+        noise = rng.standard_normal((2, side, side)) * sigma
+        images.append(np.hypot(ndimage.gaussian_filter(values[tissue], 0.4) + noise[0], noise[1])[None])
+        labels.append(tissue)
+    return PatchSet(
+        np.stack(images).astype(np.float32),
+        np.stack(labels).astype(np.int32),
+        np.array([f"{group}{i:02d}" for i in range(samples)]),
+        pd.DataFrame({"image": [f"{group}{i:02d}" for i in range(samples)], "origin": "[0, 0]"}),
+        Spacing((1.0, 1.0), "millimeter"),
+        ("t1",),
+        "classes",
+        {"classes": {"csf": 1, "grey-matter": 2, "white-matter": 3}, "left_right": "x"},
+    )

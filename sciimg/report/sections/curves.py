@@ -41,6 +41,20 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
         Kind("ln-size", "ln-size-edges", "Object size", "ln pixels", _BELOW, "share"),
         Kind("eccentricity", "eccentricity-edges", "Elongation", "eccentricity", _BELOW, "share"),
     ),
+    "image-quality": (
+        Kind("cjv", "cjv-edges", "Joint variation", "ln CJV", _BELOW, "share"),
+        Kind("efc", "efc-edges", "Entropy focus", "EFC", _BELOW, "share"),
+    ),
+    "air-quality": (Kind("snrd", "snrd-edges", "Signal to noise", "ln SNRd", _BELOW, "share"),),
+    "rician-noise": (
+        Kind("sigma", "sigma-edges", "Noise", "ln sigma", _BELOW, "share"),
+        Kind("law", "law-edges", "Law of air", "ln effective coils", _BELOW, "share"),
+    ),
+    "bias-field": (Kind("strength", "strength-edges", "Bias field", "ln strength", _BELOW, "share"),),
+    "ghosting": tuple(Kind(axis, f"{axis}-edges", f"Ghost along {axis}", "ghost over signal", _BELOW, "share") for axis in "zyx"),
+    "k-space-slope": (Kind("slope", "slope-edges", "Power law", "exponent", _BELOW, "share"),),
+    "ringing": (Kind("oscillation", "oscillation-edges", "Ringing", "ln energy ratio", _BELOW, "share"),),
+    "symmetry": (Kind("likeness", "likeness-edges", "Symmetry", "Fisher's z", _BELOW, "share"),),
 }
 TAIL = 0.002  # share of either end of a distribution that is not drawn: bins there are open-ended
 

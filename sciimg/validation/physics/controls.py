@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import fft, ndimage
 
-from sciimg.types import PatchSet
+from sciimg.types import SPATIAL, PatchSet
+from sciimg.validation.physics.air import air_and_signal, brightness_cut
 
 Array = NDArray[np.float64]
 Plant = Callable[[PatchSet, np.random.Generator], PatchSet]
@@ -92,3 +93,75 @@ def thickened(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
     """Grow every bright structure by one pixel on each side (grey dilation)."""
     size = (1, 1, *(3,) * patches.dims)
     return with_images(patches, ndimage.maximum_filter(patches.images.astype(np.float64), size, mode="reflect"))
+
+
+def spotted(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+    """Balls 7 voxels across added where the image is dark, one for every 2000 dark voxels: what spikes and flow leave in air."""
+    images = patches.images.astype(np.float64)
+    low, span = _range(images)
+    dark = images < low + 0.2 * span
+    centres = dark & (rng.random(images.shape) < 1 / 2000)
+    radius = np.sqrt(sum(axis**2 for axis in np.meshgrid(*(np.arange(-3, 4),) * patches.dims, indexing="ij")))
+    balls = ndimage.binary_dilation(centres, (radius <= 3.3)[None, None])
+    return with_images(patches, images + 0.2 * span * (balls & dark))
+
+
+def gaussian_air(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+    """Absolute values of Gaussian noise in place of magnitude noise wherever the image is dark, with the same median."""
+    images = patches.images.astype(np.float64)
+    for j in range(images.shape[1]):
+        channel = images[:, j]
+        air = air_and_signal(channel, patches.labels, brightness_cut(channel))[0]
+        if air.any():
+            channel[air] = np.abs(rng.standard_normal(int(air.sum()))) * np.median(channel[air]) / 0.6744897501960817
+    return with_images(patches, images)
+
+
+def biased(strength: float) -> Plant:
+    """A smooth field that brightens one corner of every sample and darkens the other: the factor between them is ``strength`` squared."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        ramp = sum(np.meshgrid(*(np.linspace(-1, 1, n) for n in patches.images.shape[2:]), indexing="ij")) / patches.dims
+        return with_images(patches, patches.images * strength**ramp)
+
+    return plant
+
+
+def ghosted(strength: float, axis: int) -> Plant:
+    """A copy of every sample, ``strength`` as bright, half a field of view away along an axis (-1: the last): an N/2 ghost."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        images = patches.images.astype(np.float64)
+        return with_images(patches, images + strength * np.roll(images, images.shape[axis] // 2, axis))
+
+    return plant
+
+
+def truncated(share: float) -> Plant:
+    """Keep this share of the frequencies along every axis, as too small a k-space does: edges ring (mirrored at the borders)."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        axes = tuple(range(2, patches.images.ndim))
+        spectrum = fft.dctn(patches.images.astype(np.float64), axes=axes, norm="ortho")
+        for axis in axes:
+            beyond = [slice(None)] * spectrum.ndim
+            beyond[axis] = slice(round(share * spectrum.shape[axis]), None)
+            spectrum[tuple(beyond)] = 0
+        return with_images(patches, fft.idctn(spectrum, axes=axes, norm="ortho"))
+
+    return plant
+
+
+def half_shifted(pixels: int) -> Plant:
+    """Move what lies beyond the middle of the left-right axis (attribute ``left_right``, or the last axis) along another axis."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        images = patches.images.copy()
+        axis = images.ndim - len(SPATIAL) + SPATIAL.index(patches.attributes.get("left_right") or SPATIAL[-1])
+        half = [slice(None)] * images.ndim
+        half[axis] = slice(images.shape[axis] // 2, None)
+        other = images.ndim - 1 if axis != images.ndim - 1 else images.ndim - 2
+        images[tuple(half)] = np.roll(images[tuple(half)], pixels, axis=other)
+        return replace(patches, images=images)
+
+    return plant

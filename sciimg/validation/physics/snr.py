@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from skimage.filters import threshold_otsu
 
 from sciimg.types import PatchSet
+from sciimg.validation.physics.air import air_and_signal, brightness_cut, no_air
 from sciimg.validation.physics.check import Check, Control
 from sciimg.validation.physics.controls import noisier
 from sciimg.validation.physics.histograms import counts, edges_of, quantile
@@ -20,7 +19,6 @@ from sciimg.validation.physics.tissues import class_numbers
 Array = NDArray[np.float64]
 
 DIETRICH = float(np.sqrt((4 - np.pi) / 2))  # 0.655: Rayleigh standard deviation of magnitude air in units of the true sigma
-_LEAST_AIR = 1000  # voxels
 _LEAST_TISSUE = 50
 _CAP = 1e4  # a signal-to-noise ratio above this is "no noise"
 _BINS = 256
@@ -31,6 +29,7 @@ class _Air:
     channels: tuple[str, ...]
     edges: tuple[Array, ...]  # intensities of each channel
     floors: tuple[float, ...]
+    cuts: tuple[float, ...]  # between air and subject
 
 
 class AirSnr(Check):
@@ -39,44 +38,34 @@ class AirSnr(Check):
     name = "snr"
     estimator = (
         "0.655 x median of the labelled foreground (or of voxels above Otsu's threshold) / (1.4826 x MAD of air); air: unlabelled voxels "
-        "3 or more away from any voxel above the threshold"
+        "3 or more away from any voxel above the threshold, without blocks of one value"
     )
     unit = "natural logarithm of a ratio of signal-to-noise ratios"
     source = "Dietrich et al. 2007, doi:10.1002/jmri.20969; MRIQC: Esteban et al. 2017, doi:10.1371/journal.pone.0184661"
     controls = (Control("noise-1-sigma", noisier(1.0)),)
 
     def obstacle(self, real: PatchSet) -> str:
-        for index, name in enumerate(real.channels):
-            images = real.images[:, index].astype(np.float64)
-            air, signal = air_and_signal(images, real.labels)
-            values = images[air]
-            if values.size < _LEAST_AIR:
-                return f"no background: {values.size} voxels of air in channel {name!r}, {_LEAST_AIR} are needed"
-            common = np.unique(values, return_counts=True)[1].max() / values.size
-            if common > 0.5:
-                return f"no background: {common:.0%} of the air in channel {name!r} has one value (masked or zeroed), so it holds no noise"
-            if not np.any(signal) or np.median(values) > 0.25 * np.median(images[signal]):
-                return f"no background: the dark voxels of channel {name!r} are not dark enough to be air"
-        return ""
+        return no_air(real)
 
     def obstacle_in(self, synthetic: PatchSet) -> str:
-        return self.obstacle(synthetic)
+        return no_air(synthetic)
 
     def frame(self, real: PatchSet) -> _Air:
-        edges, floors = [], []
+        edges, floors, cuts = [], [], []
         for index in range(len(real.channels)):
             images = real.images[:, index].astype(np.float64)
-            air = images[air_and_signal(images, real.labels)[0]]
+            cuts.append(brightness_cut(images))
+            air = images[air_and_signal(images, real.labels, cuts[-1])[0]]
             fine = np.quantile(air, np.linspace(0, 1, _BINS))
             edges.append(np.unique(np.concatenate([fine, edges_of(images.ravel(), _BINS)])))
             floors.append(max(float(np.median(air)) * 1e-3, np.finfo(np.float64).tiny))
-        return _Air(real.channels, tuple(edges), tuple(floors))
+        return _Air(real.channels, tuple(edges), tuple(floors), tuple(cuts))
 
     def measure(self, patches: PatchSet, frame: _Air) -> Array:
         out = np.zeros((len(patches), len(frame.channels), 2, max(len(e) for e in frame.edges) - 1))
         for j, edges in enumerate(frame.edges):
             images = patches.images[:, j].astype(np.float64)
-            for k, masks in enumerate(air_and_signal(images, patches.labels)):
+            for k, masks in enumerate(air_and_signal(images, patches.labels, frame.cuts[j])):
                 for i, (image, mask) in enumerate(zip(images, masks, strict=True)):
                     out[i, j, k, : len(edges) - 1] = counts(image[mask], edges)
         return out
@@ -93,17 +82,6 @@ class AirSnr(Check):
 
     def curves(self, total: Array, frame: _Air) -> dict[str, Array]:
         return {f"{name}-snr": _dietrich(total[None, j], frame, j) for j, name in enumerate(frame.channels)}
-
-
-def air_and_signal(images: Array, labels: NDArray[np.int32] | None) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return masks of air and of signal for the images of one channel, (N, [Z,] Y, X)."""
-    low, high = float(images.min()), float(images.max())
-    bright = images > (threshold_otsu(images) if high > low else high)
-    near = ndimage.maximum_filter(bright, (1, *(5,) * (images.ndim - 1)), mode="constant")
-    if labels is None:
-        return ~near, bright
-    signal = labels > 0 if np.any(labels > 0) else bright
-    return ~near & (labels == 0), signal
 
 
 def _dietrich(rows: Array, frame: _Air, channel: int) -> Array:
