@@ -70,10 +70,10 @@ SET_METRICS: dict[str, SetMetric] = {
     "recall": SetMetric(True, 0.0, 1.0, _PRECISION),
     "density": SetMetric(True, 0.0, math.inf, _COVERAGE),
     "coverage": SetMetric(True, 0.0, 1.0, _COVERAGE),
-    "vendi": SetMetric(True, 1.0, math.inf, "Friedman & Dieng 2023, arXiv:2210.02410; cosine similarity; of the set alone, noise adds to it"),
+    "vendi": SetMetric(True, 1.0, math.inf, "Friedman & Dieng 2023, arXiv:2210.02410; cosine similarity; noise adds to it"),
     "authenticity": SetMetric(True, 0.0, 1.0, f"Alaa et al. 2022, arXiv:2102.08921; {_COPYING}"),
     "ct": SetMetric(
-        True, -math.inf, math.inf, f"C_T: Meehan et al. 2020, arXiv:2004.05675; below 0 copies, far above 0 another distribution; {_COPYING}"
+        True, -math.inf, math.inf, f"C_T: Meehan et al. 2020, arXiv:2004.05675; below 0 copies, far above 0 unlike real; {_COPYING}"
     ),
 }
 NEED_TRAINING = ("authenticity", "ct")

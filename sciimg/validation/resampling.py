@@ -175,17 +175,15 @@ def spread_of_mean(drawn: int, groups: int, rounds: int) -> float:
     """Return the standard error of the mean of all replicates in units of their spread, where each has ``drawn`` of ``groups`` units.
 
     1 for half of the units (the delete-half jackknife). A smaller subsample varies by 1/drawn - 1/groups of the variance of one unit, the
-    statistic on all by 1/groups (Politis, Romano & Wolf 1999, Subsampling, doi:10.1007/978-1-4612-1554-7), and chance in the choice of R replicates adds
-    1/R. Holds for a statistic that behaves as a mean; one that varies as 1/n (a kernel distance near 0) varies less than this says.
+    statistic on all by 1/groups (Politis, Romano & Wolf 1999, Subsampling, doi:10.1007/978-1-4612-1554-7), and chance in the choice of R
+    replicates adds 1/R. Holds for a statistic that behaves as a mean; one that varies as 1/n (a kernel distance near 0) varies less.
     """
     if 2 * drawn >= groups:
         return 1.0
     return min(1.0, math.sqrt(drawn / (groups - drawn) + 1 / rounds))
 
 
-def half_interval(
-    replicates: Array, groups: int, *, lowest: float = -math.inf, highest: float = math.inf, spread: float = 1.0
-) -> Interval:
+def half_interval(replicates: Array, groups: int, *, lowest: float = -math.inf, highest: float = math.inf, spread: float = 1.0) -> Interval:
     """Return the 95 % interval around the mean of half-sample replicates, shape (R,).
 
     Parameters

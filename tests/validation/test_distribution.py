@@ -45,7 +45,7 @@ def test_every_name_is_there_once_with_what_a_reader_needs(good, real):
         assert metric.features == "texture" and metric.higher_is_better is SET_METRICS[name].higher_is_better
         assert metric.ci95[0] <= metric.value <= metric.ci95[1]
         assert metric.null.ci95[0] <= metric.null.value <= metric.null.ci95[1]
-        assert metric.detail["samples_on_each_side"] <= 12 and "arXiv" in metric.source
+        assert metric.detail["samples_on_each_side"] <= 12 and metric.source
 
 
 def test_derived_metrics_are_what_they_say(good):
@@ -117,15 +117,19 @@ def test_groups_decide_what_is_independent():
 
 def test_relations_of_patches():
     samples = patches("holdout", 32)
-    shared = overlapping(samples)
+    rows = np.arange(len(samples))
+    shared = overlapping(samples)(rows, rows)
     origins = np.array([eval(o) for o in samples.table["origin"]])
     for i, j in [(0, 1), (0, 5), (10, 40)]:
         boxes = [np.zeros((512, 512), bool) for _ in range(2)]
         for box, (y, x) in zip(boxes, origins[[i, j]], strict=True):
             box[y : y + 64, x : x + 64] = True
         assert shared[i, j] == (boxes[0] & boxes[1]).any()
-    assert (related(samples) == (shared | same_group(samples))).all()
-    assert (overlapping(noise(5)) == np.eye(5, dtype=bool)).all()
+    everything = related(samples)
+    assert (everything(rows, rows) == (shared | same_group(samples)(rows, rows))).all()
+    assert (everything(rows[3:20], rows[::2]) == everything(rows, rows)[3:20, ::2]).all()
+    assert (everything.take(rows[::3])(np.arange(5), np.arange(5)) == everything(rows[:15:3], rows[:15:3])).all()
+    assert (overlapping(noise(5))(np.arange(5), np.arange(5)) == np.eye(5, dtype=bool)).all()
 
 
 def test_few_images_still_have_a_kernel_distance():

@@ -39,7 +39,7 @@ def cooccurrence(images: Single) -> Array:
 
 def grey_levels(images: Single) -> NDArray[np.intp]:
     """Return grey levels from 0 to 31 of fixed width; what lies outside has the first or last."""
-    return np.clip(np.floor((images - LOW) / WIDTH), 0, LEVELS - 1).astype(np.intp)
+    return np.asarray(np.clip(np.floor((images - LOW) / WIDTH), 0, LEVELS - 1), np.intp)
 
 
 def neighbours(dims: int) -> list[tuple[int, ...]]:
