@@ -293,8 +293,8 @@ class WeightsFile(Model):
     """A network of yours as one more feature space, `weights`; it judges if it tells planted faults from real images, as any space must."""
 
     path: str = Field(
-        description="Relative to the study file. FILE.safetensors: an encoder that sciimg has trained. FILE.pt: TorchScript, float32 images "
-        "(N, channels, [z,] y, x) of any N, each channel with mean 0 and standard deviation 1 on real training images, to vectors (N, D)."
+        description="Relative to the study file. FILE.safetensors: an encoder that sciimg has trained. FILE.pt: TorchScript, float32 "
+        "images (N, channels, [z,] y, x) of any N, each channel with mean 0 and standard deviation 1 on training images, to vectors (N, D)."
     )
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Of the file; another one is refused.")
 
