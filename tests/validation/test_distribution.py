@@ -39,7 +39,10 @@ def good(real, space):
 
 def test_every_name_is_there_once_with_what_a_reader_needs(good, real):
     assert set(good) == {*SET_METRICS, *DERIVED, *(f"control_{f}" for f in FAULTS)}
-    for name in SET_METRICS:
+    missing = {"authenticity": "no training images", "ct": "no training images", "fd_infinity": "64 are needed"}
+    for name, reason in missing.items():
+        assert good[name].status == "undefined" and reason in good[name].reason
+    for name in SET_METRICS.keys() - missing.keys():
         metric = good[name]
         assert metric.status == "ok" and metric.n_real == len(real) and metric.n_synthetic == 24
         assert metric.features == "texture" and metric.higher_is_better is SET_METRICS[name].higher_is_better
@@ -58,6 +61,43 @@ def test_planted_faults_are_flagged_and_reported(good):
     assert "kid" in good["control_blurred"].detail["flagged_by"] and "kid" in good["control_noisier"].detail["flagged_by"]
     assert {"recall", "coverage"} & set(good["control_mode-dropped"].detail["flagged_by"])
     assert "recall" in good["control_duplicated"].detail["flagged_by"]
+
+
+def test_every_metric_shows_what_it_says_on_planted_faults(good):
+    seen = {name: good[name].detail["faults"] | {"real": good[name].null.value} for name in ("mmd", "swd", "vendi")}
+    for name in ("mmd", "swd"):
+        assert min(seen[name]["blurred"], seen[name]["noisier"], seen[name]["mode-dropped"]) > 2 * seen[name]["real"]
+    assert seen["vendi"]["duplicated"] < seen["vendi"]["real"] and seen["vendi"]["mode-dropped"] < seen["vendi"]["real"]
+    assert good["vendi_ratio"].value == pytest.approx(good["vendi"].value / good["vendi"].null.value)
+    assert good["mmd"].detail["bandwidth"] > 0
+
+
+def test_copies_of_training_images_are_nearer_than_real_ones(real, space):
+    train = patches("train", 32)
+    rng = np.random.default_rng(0)
+    copies = replace(train, images=np.clip(train.images + rng.normal(0, 20, train.images.shape), 0, 65535).astype(train.images.dtype))
+    for synthetic, copied in ((independent(copies), True), (patches("calibration", 16), False)):
+        found = set_metrics(real, synthetic, [space], train=train, rounds=40)
+        metrics = {m.name.removesuffix("_texture"): m for m in found}
+        authentic, ct = metrics["authenticity"], metrics["ct"]
+        assert authentic.detail["training_images"] == len(train)
+        assert (authentic.ci95[1] < authentic.null.ci95[0]) is copied
+        assert (ct.ci95[1] < min(ct.null.ci95[0], -2)) is copied
+    other = replace(train, images=train.images.astype(np.float32))
+    undefined = {m.name: m for m in set_metrics(real, independent(copies), [space], train=other, rounds=10)}
+    assert "training ones" not in undefined["kid_texture"].reason and "float32" in undefined["ct_texture"].reason
+
+
+def test_a_large_set_is_compared_piece_by_piece():
+    """1,200 images: every split takes 512 a side, and faults are planted in 1,024 of them."""
+    small = (1, 10, 10)
+    real, alike = noise(1200, shape=small), images_2d(np.random.default_rng(3).integers(0, 200, (1200, *small)).astype("uint8"))
+    flat = fit_space("flat", lambda images: images.reshape(len(images), -1)[:, :12].astype(np.float64), noise(50, shape=small))
+    found = {m.name: m for m in set_metrics(real, alike, [flat], rounds=8)}
+    assert found["control_blurred_flat"].n_real == 1200
+    assert found["kid_flat"].status == "ok" or "do not tell" in found["kid_flat"].reason
+    detail = found["kid_flat"].detail
+    assert detail["samples_on_each_side"] == 512 and detail["real_pairs_not_compared"] == pytest.approx(1 / 1200)
 
 
 def test_worse_images_are_worse(good, real, space):
