@@ -196,14 +196,14 @@ def test_the_interval_of_kid_covers_the_truth_with_few_groups(shift, spread, lev
     groups = np.repeat(np.arange(16), 4).astype(str)
     relation = Relation(np.repeat(np.arange(16), 4))
     hits = 0
-    for _ in range(60):
+    for _ in range(40):
         real = np.repeat(rng.normal(size=(16, 6)) * level, 4, axis=0) + rng.normal(size=(64, 6))
         fake = rng.normal(size=(48, 6)) * total * spread + shift
-        splits = half_splits(groups, np.arange(48).astype(str), rng, rounds=40)
+        splits = half_splits(groups, np.arange(48).astype(str), rng, rounds=30)
         scores = Comparison(real, relation, splits).scores(Candidate(fake), [s.synthetic for s in splits])
         low, high = half_interval(scores["kid"], 16)
         hits += low <= truth <= high
-    assert hits >= 52  # P(X < 52) = 1 % at a coverage of 93 %
+    assert hits >= 34  # P(X < 34) = 2 % at a coverage of 93 %
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.5])
@@ -245,10 +245,10 @@ def test_an_ideal_generator_stays_below_twice_the_null_quantile():
     rng = np.random.default_rng(2)
     groups = np.arange(40).astype(str)
     accepted = 0
-    for _ in range(40):
+    for _ in range(30):
         x, y = rng.normal(size=(2, 40, 6))
-        splits = half_splits(groups, groups, rng, rounds=40)
+        splits = half_splits(groups, groups, rng, rounds=30)
         comparison = Comparison(x, Relation(np.arange(40)), splits)
         upper = half_interval(comparison.scores(Candidate(y), [s.synthetic for s in splits])["kid"], 40)[1]
         accepted += upper <= 2 * upper_null(comparison.null["kid"])
-    assert accepted >= 35
+    assert accepted >= 26
