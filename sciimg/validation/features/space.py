@@ -80,8 +80,8 @@ class FeatureSpace:
     def transform(self, patches: PatchSet) -> Array:
         """Return the feature vectors, shape (N, d); images are read, normalised and embedded in batches."""
         size = max(1, _BATCH_VOXELS // max(1, math.prod(patches.images.shape[1:])))
-        parts = [self._of(patches.images[i : i + size]) for i in range(0, max(1, len(patches)), size)]
-        return np.concatenate(parts)
+        parts = [self._of(patches.images[i : i + size]) for i in range(0, len(patches), size)]
+        return np.concatenate([np.empty((0, self.axes.shape[1])), *parts])
 
     def _of(self, images: NDArray[Any]) -> Array:
         raw = self.embed(self.scale.apply(images))
