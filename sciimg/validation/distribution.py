@@ -168,7 +168,9 @@ def set_metrics(
     tried = _tried(real, relation, splits, rounds, key)
     metrics: list[Metric] = []
     for space in spaces:
-        comparison = Comparison(space.transform(real), relation, splits, _training(setting, space), (*key, space.name))
+        comparison = Comparison(
+            space.transform(real), relation, splits, _training(setting, space, len(splits[0].reference)), (*key, space.name)
+        )
         if len(comparison.splits) < rounds / 4:
             reason = f"only {len(comparison.splits)} of {rounds} splits of the real images leave independent neighbours on both sides"
             metrics += _undefined(setting, space, reason)
@@ -186,10 +188,11 @@ def _tried(real: PatchSet, relation: Relation, splits: Sequence[HalfSplit], roun
     return _Tried(real, relation, splits, list(faulty_sets(real, (*key, "faults"))))
 
 
-def _training(setting: _Setting, space: FeatureSpace) -> TrainingVectors | None:
+def _training(setting: _Setting, space: FeatureSpace, samples: int) -> TrainingVectors | None:
     if setting.train is None or _training_missing(setting):
         return None
-    return TrainingVectors(space.transform(setting.train), overlapping(setting.train), generator(*setting.key, space.name, "cells"))
+    rng = generator(*setting.key, space.name, "cells")
+    return TrainingVectors(space.transform(setting.train), overlapping(setting.train), rng, samples)
 
 
 def _training_missing(setting: _Setting) -> str:

@@ -53,13 +53,15 @@ class TrainingVectors:
         Training samples that share pixels: one is not the neighbour of the other.
     rng : Generator
         Places the cells.
+    samples : int
+        How many a side will be compared: there are at most five cells, and at least 32 samples of each kind for every one.
     """
 
-    def __init__(self, vectors: Array, relation: Relation, rng: np.random.Generator) -> None:
+    def __init__(self, vectors: Array, relation: Relation, rng: np.random.Generator, samples: int = 1) -> None:
         rows = np.linspace(0, len(vectors) - 1, min(len(vectors), MOST_TRAINING)).round().astype(np.intp)
         self.vectors = vectors[rows]
         self.own = nearest_of(self.vectors, self.vectors, relation.take(rows))[0]
-        self._centres = cell_centres(self.vectors, min(CELLS, max(1, len(rows) // (2 * _IN_CELL))), rng)
+        self._centres = cell_centres(self.vectors, min(CELLS, max(1, min(len(rows), samples) // (4 * _IN_CELL))), rng)
 
     def nearest(self, vectors: Array) -> Nearest:
         """Find the nearest training sample of each vector."""

@@ -66,7 +66,7 @@ def test_planted_faults_are_flagged_and_reported(good):
 def test_every_metric_shows_what_it_says_on_planted_faults(good):
     seen = {name: good[name].detail["faults"] | {"real": good[name].null.value} for name in ("mmd", "swd", "vendi")}
     for name in ("mmd", "swd"):
-        assert min(seen[name]["blurred"], seen[name]["noisier"], seen[name]["mode-dropped"]) > 2 * seen[name]["real"]
+        assert min(seen[name]["blurred"], seen[name]["noisier"], seen[name]["mode-dropped"]) > 1.5 * seen[name]["real"]
     assert seen["vendi"]["duplicated"] < seen["vendi"]["real"] and seen["vendi"]["mode-dropped"] < seen["vendi"]["real"]
     assert good["vendi_ratio"].value == pytest.approx(good["vendi"].value / good["vendi"].null.value)
     assert good["mmd"].detail["bandwidth"] > 0

@@ -12,8 +12,8 @@ def drawn(n, d=3, seed=0):
     return np.random.default_rng(seed).normal(size=(n, d))
 
 
-def training(vectors):
-    return TrainingVectors(vectors, Relation(np.arange(len(vectors))), np.random.default_rng(0))
+def training(vectors, samples=1):
+    return TrainingVectors(vectors, Relation(np.arange(len(vectors))), np.random.default_rng(0), samples)
 
 
 def test_nearest_in_blocks_is_nearest(monkeypatch):
@@ -43,7 +43,7 @@ def test_authenticity_by_its_definition():
 
 def test_data_copying_in_one_cell_is_the_rank_test():
     known, test, made = drawn(15), drawn(40, seed=1), drawn(30, seed=2) * 1.5
-    side = training(known)  # too few for more than one cell
+    side = training(known)  # for so few samples there is one cell
     a, b = side.nearest(test), side.nearest(made)
     u = mannwhitneyu(b.distance, a.distance).statistic
     assert data_copying(a, b) == pytest.approx((u - 600) / math.sqrt(40 * 30 * 71 / 12))
@@ -53,7 +53,7 @@ def test_data_copying_is_around_0_without_copying_and_far_below_with():
     rng = np.random.default_rng(0)
     honest, copied = [], []
     for _ in range(60):
-        side = TrainingVectors(rng.normal(size=(100, 3)), Relation(np.arange(100)), rng)
+        side = TrainingVectors(rng.normal(size=(100, 3)), Relation(np.arange(100)), rng, 100)
         test = side.nearest(rng.normal(size=(100, 3)))
         honest.append(data_copying(test, side.nearest(rng.normal(size=(100, 3)))))
         copies = side.vectors[rng.integers(100, size=100)] + 0.05 * rng.normal(size=(100, 3))

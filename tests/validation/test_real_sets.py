@@ -1,4 +1,4 @@
-"""Metrics of sets on real images of a heart, a head, a hippocampus: two halves are alike, and every planted fault is flagged by its metric."""
+"""Metrics of sets on real heads (2D) and hippocampi (3D): two samples are alike, and every planted fault is told by its metric."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -70,4 +70,4 @@ def test_faults_are_told_from_real_images(images, name) -> None:
     few = judged(real, other.take(np.resize(np.arange(4), len(other))), space, train)
     assert few["vendi_ratio"].ci95[1] < 1 and few["recall_ratio"].value < alike["recall_ratio"].value
     copied = judged(real, train.take(np.resize(np.arange(len(train)), len(other))), space, train)
-    assert copied["authenticity"].value < 0.1 and copied["ct"].value < copied["ct"].null.value - 3 if copied["ct"].value else True
+    assert copied["authenticity"].value < 0.1 and copied["ct"].ci95[1] < copied["ct"].null.ci95[0]
