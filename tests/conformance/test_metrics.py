@@ -100,7 +100,7 @@ def cases(space: FeatureSpace) -> dict[str, dict[str, float]]:
     few = replace(few, groups=np.array([f"s{i}" for i in range(len(few))]))
     copied = replace(alike, images=np.concatenate([train.images, train.images, train.images[:10]]))
     sets = {"alike": alike, "blurred": blurred, "few": few, "copied": copied}
-    judged = {name: set_metrics(real, patches, [space], train=train, rounds=40) for name, patches in sets.items()}
+    judged = {name: set_metrics(real, patches, [space], train=train, rounds=24) for name, patches in sets.items()}
     return {name: {m.name: m for m in metrics} for name, metrics in judged.items()}
 
 
