@@ -351,13 +351,15 @@ def metrics_set(
     synthetic: Path,
     train: Annotated[Path | None, typer.Option(help="The training images, for memorisation.")] = None,
     metric: Annotated[str, typer.Option(help="Comma-separated names.")] = "kid,prdc",
+    features: Annotated[str, typer.Option(help="Comma-separated feature spaces.")] = "scattering,texture",
+    weights: Annotated[Path | None, typer.Option(help="Your own network: FILE.pt (TorchScript) or an encoder.safetensors.")] = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
     """Compare two sets of images (KID, precision and recall, ...)."""
     from sciimg.stages.metrics import compare_sets
 
-    value = compare_sets(real, synthetic, train=train, metrics=_names(metric))
+    value = compare_sets(real, synthetic, train=train, metrics=_names(metric), features=_names(features), weights=weights)
     return value, _metric_lines(value), 0
 
 

@@ -289,6 +289,19 @@ class DownstreamPlan(Model):
     synthetic_per_real: float = Field(default=1.0, gt=0)
 
 
+class WeightsFile(Model):
+    """A network of yours as one more feature space, `weights`; it judges if it tells planted faults from real images, as any space must."""
+
+    path: str = Field(
+        description="Relative to the study file. FILE.safetensors: an encoder that sciimg has trained. FILE.pt: TorchScript, float32 "
+        "images (N, channels, [z,] y, x) of any N, each channel with mean 0 and standard deviation 1 on training images, to vectors (N, D)."
+    )
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Of the file; another one is refused.")
+
+
+FeatureName = Literal["scattering", "encoder", "texture", "spectrum", "cooccurrence"]
+
+
 class ValidationPlan(Model):
     """Which families of checks run, and how many samples they use."""
 
@@ -298,6 +311,10 @@ class ValidationPlan(Model):
     downstream: DownstreamPlan | None = None
     segmenter_steps: int = Field(default=200, gt=0)
     encoder_steps: int = Field(default=200, gt=0)
+    features: tuple[FeatureName, ...] | None = Field(
+        default=None, min_length=1, description="Feature spaces of the set metrics; by default scattering, encoder and texture."
+    )
+    weights: WeightsFile | None = None
 
 
 class Gate(Model):
@@ -329,7 +346,7 @@ class ReleasePlan(Model):
     creator: str
 
 
-_LATER = (("generate", "masks"), ("patches", "balance"))
+_LATER = (("generate", "masks"), ("patches", "balance"), ("validation", "features"), ("validation", "weights"))
 
 
 class Study(Model):

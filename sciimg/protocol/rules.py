@@ -32,7 +32,7 @@ from sciimg.protocol.models import (
     TextCondition,
     ValidationPlan,
 )
-from sciimg.protocol.vocabulary import PHYSICS, Need, metrics, physics_of
+from sciimg.protocol.vocabulary import PHYSICS, USUAL_SPACES, Need, metrics, physics_of, space_of
 from sciimg.protocol.yaml_tree import KeyPath
 
 Fault = tuple[KeyPath, str, str]  # key path, kind, message
@@ -380,6 +380,8 @@ def _lacking(need: Need, metric: str, parts: Parts) -> str:
         case "physics":
             check = physics_of(metric)
             return "" if parts.validation is None or check in parts.validation.physics else f"{check!r} in validation.physics"
+        case "features":
+            return "" if parts.validation is None else _lacking_space(space_of(metric), parts.validation)
         case "downstream":
             return "" if parts.validation is None or parts.validation.downstream else "validation.downstream"
         case "review":
@@ -390,6 +392,12 @@ def _lacking(need: Need, metric: str, parts: Parts) -> str:
         case "instances" | "classes":
             return "" if all(_label_kind(s) == need for s in sources) else f"{need} labels in every source"
     assert_never(need)
+
+
+def _lacking_space(space: str, plan: ValidationPlan) -> str:
+    if space == "weights":
+        return "" if plan.weights else "validation.weights"
+    return "" if space in (plan.features or USUAL_SPACES) else f"{space!r} in validation.features"
 
 
 def enough_is_generated(parts: Parts) -> Iterator[Fault]:

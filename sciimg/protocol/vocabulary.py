@@ -9,7 +9,7 @@ from typing import Literal
 
 from sciimg.protocol.models import Condition
 
-Need = Literal["mask", "instances", "classes", "downstream", "review", "physics"]
+Need = Literal["mask", "instances", "classes", "downstream", "review", "physics", "features"]
 
 MODALITIES = ("fluorescence", "brightfield", "electron", "mri")
 _MICROSCOPY = ("fluorescence", "brightfield", "electron")
@@ -42,10 +42,12 @@ PHYSICS: dict[str, Physics] = {
     "symmetry": Physics(("mri",)),
 }
 
-SPACES = ("scattering", "encoder", "texture")  # feature spaces that need no download
+SPACES = ("scattering", "encoder", "texture", "spectrum", "cooccurrence", "weights")  # the last is a network of the user's
+USUAL_SPACES = SPACES[:3]  # where a study names none
 _SETS = (
-    "kid", "fd", "precision", "recall", "density", "coverage",
-    "kid_effect", "fd_effect", "kid_per_blur", "precision_ratio", "recall_ratio", "coverage_ratio",
+    "kid", "mmd", "fd", "fd_infinity", "swd", "precision", "recall", "density", "coverage", "vendi", "authenticity", "ct",
+    "kid_effect", "mmd_effect", "fd_effect", "swd_effect", "kid_per_blur",
+    "precision_ratio", "recall_ratio", "coverage_ratio", "vendi_ratio", "authenticity_ratio",
     "control_blurred", "control_noisier", "control_mode-dropped", "control_duplicated",
 )  # fmt: skip
 _PAIRS = ("ssim", "ssim_uniform", "ms_ssim", "psnr", "nrmse", "ncc", "mutual_information", "dice")
@@ -70,8 +72,8 @@ def metrics(conditions: Iterable[Condition]) -> dict[str, tuple[Need, ...]]:
         "nearest-correlation": (),
     }
     names |= {f"{check}_effect{suffix}": ("physics",) for check in PHYSICS for suffix in ("", "_paired")}
-    names |= {f"{stem}_{space}": () for space in SPACES for stem in _SETS}
-    names |= {f"{stem}_{space}_paired": () for space in SPACES for stem in _SETS if not stem.startswith("control")}
+    names |= {f"{stem}_{space}": ("features",) for space in SPACES for stem in _SETS}
+    names |= {f"{stem}_{space}_paired": ("features",) for space in SPACES for stem in _SETS if not stem.startswith("control")}
     names |= {f"{side}_{pair}": () for side in ("paired", "reconstruction") for pair in _PAIRS}
     names |= {f"mask-{what}{suffix}": ("mask",) for what in ("dice", "fidelity") for suffix in ("", "_paired")}
     names |= {f"mask-object-{what}{suffix}": ("mask", "instances") for what in ("f1", "fidelity") for suffix in ("", "_paired")}
@@ -79,6 +81,11 @@ def metrics(conditions: Iterable[Condition]) -> dict[str, tuple[Need, ...]]:
     names |= {f"downstream_f1_{stem}": ("downstream", "instances") for stem in (*_ARMS, *_GAINS)}
     names |= {f"condition_{c.name}_{part}": () for c in conditions for part in _BY_CONDITION[c.kind]}
     return names
+
+
+def space_of(metric: str) -> str:
+    """Return the feature space of a metric of sets."""
+    return metric.removesuffix("_paired").rpartition("_")[2]
 
 
 def physics_of(metric: str) -> str:

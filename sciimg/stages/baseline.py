@@ -79,6 +79,8 @@ def _encoder(study: Study, data: RealData, parts: Parts, out: Path) -> None:
     from sciimg.validation.features.space import Scale
     from sciimg.validation.outcome import faults_of
 
+    if study.validation.features and "encoder" not in study.validation.features:
+        return
     reference = feature_reference(data)
     if reference is None or faults_of(reference, "real training"):
         return

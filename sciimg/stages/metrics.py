@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sciimg.errors import InputError, Problem
 from sciimg.records import Metric
 from sciimg.types import PatchSet
 
+_ENCODED = 512  # training images that the encoder learns from
 _GROUPS = {"prdc": ("precision", "recall", "density", "coverage")}
 
 
@@ -33,32 +36,54 @@ def pair(reference: Path, test: Path, *, metrics: Sequence[str], data_range: flo
     return {"metrics": [m.as_json() for m in pair_metrics(first, second, data_range, metrics=metrics)]}
 
 
-def compare_sets(real: Path, synthetic: Path, *, train: Path | None, metrics: Sequence[str]) -> dict[str, Any]:
+def compare_sets(
+    real: Path,
+    synthetic: Path,
+    *,
+    train: Path | None,
+    metrics: Sequence[str],
+    features: Sequence[str] = ("scattering", "texture"),
+    weights: Path | None = None,
+) -> dict[str, Any]:
     """Compare two sets of images in feature spaces that need no download; with ``train`` also search for copies.
+
+    Parameters
+    ----------
+    features : sequence of str
+        Names of feature spaces; ``encoder`` is trained here and now on the training images.
+    weights : Path, optional
+        A network of the user's for one more space, ``weights``.
 
     Raises
     ------
     InputError
-        Kind ``unknown-metric``, and whatever reading the images raises.
+        Kinds ``unknown-metric``, ``unknown-features`` and ``needs-train``, and whatever reading the images and the weights raises.
     """
     from sciimg.validation.distribution import DERIVED, SET_METRICS, set_metrics
-    from sciimg.validation.features.space import fit_space
-    from sciimg.validation.features.texture import texture
-    from sciimg.validation.features.wavelets import scattering
+    from sciimg.validation.features.named import ENCODER, FIXED, WEIGHTS
+    from sciimg.validation.features.space import Embed, Scale, fit_space
     from sciimg.validation.folders import load_patchset
     from sciimg.validation.memorisation import Training, copies
-    from sciimg.validation.outcome import UndefinedError
+    from sciimg.validation.outcome import UndefinedError, faults_of
 
     names = [name for metric in _spelt(metrics) for name in _GROUPS.get(metric, (metric,))]
     _known(names, {**SET_METRICS, **DERIVED}, extra=tuple(_GROUPS))
+    spaces = [*dict.fromkeys((*features, *([WEIGHTS] if weights else ())))]
+    _known_features(spaces, [*FIXED, ENCODER], train, weights)
     first, second = load_patchset(real), load_patchset(synthetic)
     known = None if train is None else load_patchset(train)
-    reference = known or first
+    reference = first if known is None else known
     found: list[Metric] = []
-    for space, embed in (("scattering", scattering), ("texture", texture)):
+    for space in spaces:
         wanted = {f"{name}_{space}" for name in names}
         try:
-            measured = set_metrics(first, second, [fit_space(space, embed, reference)])
+            if fault := faults_of(reference, "reference"):
+                raise UndefinedError(fault)
+            if space == ENCODER:
+                embed: Embed = _trained(reference, Scale.of(reference))
+            else:
+                embed = FIXED[space] if space in FIXED else _given(weights, reference)
+            measured = set_metrics(first, second, [fit_space(space, embed, reference)], train=known)
         except UndefinedError as error:  # reference images that do not differ from one another make no space
             found += [Metric.undefined(name, str(error), higher_is_better=None, n_real=len(first)) for name in sorted(wanted)]
             continue
@@ -67,6 +92,35 @@ def compare_sets(real: Path, synthetic: Path, *, train: Path | None, metrics: Se
         training = Training(list(known.images), known.images.shape[2:])
         found += copies(training, known, first, second, key=("metrics",))[0]
     return {"metrics": [m.as_json() for m in found]}
+
+
+def _known_features(names: Sequence[str], known: Sequence[str], train: Path | None, weights: Path | None) -> None:
+    problems = [
+        Problem("--features", "unknown-features", f"There are no features {name!r}; there are: {', '.join(known)}. Your own: --weights.")
+        for name in names
+        if name not in known and not (name == "weights" and weights)
+    ]
+    if "encoder" in names and train is None:
+        problems.append(Problem("--features", "needs-train", "The encoder learns from training images. Give them with --train."))
+    if problems:
+        raise InputError(problems)
+
+
+def _trained(reference: PatchSet, scale: Any) -> Any:
+    """Train the self-supervised encoder as a study does by default, on up to as many images."""
+    from sciimg.protocol.models import ValidationPlan
+    from sciimg.validation.features.encoder import train_encoder
+
+    rows = np.linspace(0, len(reference) - 1, min(len(reference), _ENCODED)).round().astype(np.intp)
+    steps = int(ValidationPlan.model_fields["encoder_steps"].default)
+    return train_encoder(scale.apply(reference.images[rows]), steps=steps, key=("metrics", "encoder")).embed
+
+
+def _given(path: Path | None, reference: PatchSet) -> Any:
+    from sciimg.validation.features.weights import weights
+
+    assert path is not None
+    return weights(path, reference.images.shape[1], reference.images.shape[2:])
 
 
 def _spelt(names: Sequence[str]) -> list[str]:

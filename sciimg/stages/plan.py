@@ -127,6 +127,7 @@ def _validate(recipe: str, run: Run, out: Path) -> None:
         paired=_if_there(made / "paired"),
         reconstruction=_if_there(made / "reconstruction"),
         made_baseline=run.folder("baseline"),
+        folder=run.loaded.folder,
         out=out,
     )
 

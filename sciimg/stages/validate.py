@@ -16,18 +16,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sciimg.errors import InputError, Problem
 from sciimg.files import write_json
 from sciimg.patches.conditions import condition_table
 from sciimg.protocol.models import ClassCondition, ImageCondition, MaskCondition, ScalarCondition, Study, TextCondition
+from sciimg.protocol.vocabulary import USUAL_SPACES
 from sciimg.randomness import generator
-from sciimg.records import Metric, digest_of
+from sciimg.records import Metric, digest_file, digest_of
 from sciimg.stages.baseline import ENCODER, EVIDENCE, SEGMENTER, baseline, baseline_parts, feature_reference
 from sciimg.stages.parts import CATALOGUE, Arrays, Parts, file_keys
 from sciimg.types import PatchSet, Spacing
 from sciimg.validation import gallery
+from sciimg.validation.features.named import FIXED
 from sciimg.validation.features.space import Embed, FeatureSpace, Scale, fit_space
-from sciimg.validation.features.texture import texture
-from sciimg.validation.features.wavelets import scattering
 from sciimg.validation.material import RealData, real_data, synthetic_set
 from sciimg.validation.outcome import UndefinedError, faults_of
 from sciimg.validation.physics import obstacle_between
@@ -48,6 +49,7 @@ def validate(
     reconstruction: Path | None = None,
     made_baseline: Path | None = None,
     train: Path | None = None,
+    folder: Path = Path(),
     out: Path,
 ) -> list[Metric]:
     """Judge a synthetic collection and write ``evidence.json`` and ``gallery.npz``.
@@ -68,22 +70,25 @@ def validate(
         Folder of :func:`sciimg.stages.baseline.baseline`; made inside ``out`` where it is not given.
     train : Path, optional
         Collection of real training images, where they are not part of ``real``.
+    folder : Path
+        What the path of ``validation.weights`` is relative to: that of the study file.
     out : Path
         Folder to fill; parts of an interrupted attempt are kept.
     """
     import pandas as pd
 
-    folder = made_baseline or out / "baseline"
+    weights = _checked_weights(study, folder)
+    base = made_baseline or out / "baseline"
     if made_baseline is None:
-        baseline(study, real=real, regions=regions, train=train, out=folder)
+        baseline(study, real=real, regions=regions, train=train, out=base)
     collections = (real, synthetic, paired, reconstruction, train)
     files = file_keys(
-        *(None if c is None else c / CATALOGUE for c in collections), regions, folder / EVIDENCE, folder / SEGMENTER, folder / ENCODER
+        *(None if c is None else c / CATALOGUE for c in collections), regions, base / EVIDENCE, base / SEGMENTER, base / ENCODER
     )
     parts = Parts(out, digest_of([study.digest, files]))
     table = None if regions is None else pd.read_parquet(regions)
-    kept = baseline_parts(study, real=real, regions=regions, train=train, folder=folder)
-    judge = _Judge(study, real_data(study, real, table, train=train), synthetic, paired, reconstruction, folder, kept, parts)
+    kept = baseline_parts(study, real=real, regions=regions, train=train, folder=base)
+    judge = _Judge(study, real_data(study, real, table, train=train), synthetic, paired, reconstruction, base, weights, kept, parts)
     metrics = [metric for name, compute in judge.plan() for metric in parts.metrics(name, compute)]
     _no_name_twice(metrics)
     write_json(out / EVIDENCE, {"metrics": [m.as_json() for m in metrics]})
@@ -101,12 +106,15 @@ def validate_command(study: Path, real: Path, synthetic: Path, train: Path | Non
     """
     from sciimg.protocol import load_study
 
-    loaded = load_study(study).study
+    found = load_study(study)
+    loaded = found.study
     read = {
         name: _collection(path, out / "read" / name, loaded) for name, path in (("real", real), ("synthetic", synthetic), ("train", train))
     }
     assert read["real"] is not None and read["synthetic"] is not None
-    metrics = validate(loaded, real=read["real"], regions=None, synthetic=read["synthetic"], train=read["train"], out=out)
+    metrics = validate(
+        loaded, real=read["real"], regions=None, synthetic=read["synthetic"], train=read["train"], folder=found.folder, out=out
+    )
     return {"metrics": [m.as_json() for m in metrics]}
 
 
@@ -125,6 +133,20 @@ def _collection(path: Path | None, place: Path, study: Study) -> Path | None:
     return place
 
 
+def _checked_weights(study: Study, folder: Path) -> Path | None:
+    """Return the file of the user's network, if it is the one that the study names."""
+    asked = study.validation.weights
+    if asked is None:
+        return None
+    path, place = folder / asked.path, "validation.weights"
+    if not path.is_file():
+        raise InputError(Problem(place, "not-found", f"The weights are a file; there is none at {asked.path}, relative to the study file."))
+    if (came := digest_file(path).removeprefix("sha256:")) != asked.sha256:
+        message = f"The file has the SHA-256 that the study registers, {asked.sha256}; {asked.path} has {came}. Use the registered file."
+        raise InputError(Problem(place, "other-weights", message))
+    return path
+
+
 def _no_name_twice(metrics: list[Metric]) -> None:
     names = [m.name for m in metrics]
     if twice := sorted({n for n in names if names.count(n) > 1}):
@@ -141,6 +163,7 @@ class _Judge:
     paired_path: Path | None
     reconstruction_path: Path | None
     baseline: Path
+    weights: Path | None
     kept: Parts  # of the baseline
     parts: Parts
 
@@ -200,9 +223,14 @@ class _Judge:
 
         reference = feature_reference(self.real) or self.real.holdout
         scale = Scale.of(reference)
-        embeddings: dict[str, Embed] = {"scattering": scattering, "texture": texture}
-        if (self.baseline / ENCODER).exists():
+        chosen = self.study.validation.features or USUAL_SPACES
+        embeddings: dict[str, Embed] = {name: embed for name, embed in FIXED.items() if name in chosen}
+        if "encoder" in chosen and (self.baseline / ENCODER).exists():
             embeddings["encoder"] = TrainedEncoder.load(self.baseline / ENCODER).embed
+        if self.weights is not None:
+            from sciimg.validation.features.weights import weights
+
+            embeddings["weights"] = weights(self.weights, reference.images.shape[1], reference.images.shape[2:])
         try:
             return [fit_space(name, embed, reference, scale) for name, embed in embeddings.items()]
         except UndefinedError:  # the reference images do not differ from one another: nothing can be told from them
@@ -244,7 +272,8 @@ class _Judge:
             if suffix and patches is None:
                 continue
             synthetic = patches if patches is not None else self.real.holdout.take([])
-            found = set_metrics(self.real.holdout, synthetic, self.spaces, rounds=self.rounds, key=(*self.key, "likeness"))
+            about: dict[str, Any] = {"train": self.real.train_tiles, "rounds": self.rounds, "key": (*self.key, "likeness")}
+            found = set_metrics(self.real.holdout, synthetic, self.spaces, **about)
             kept = [m for m in found if not (suffix and m.name.startswith("control_"))]  # the controls belong to the space: told once
             metrics += [m.model_copy(update={"name": m.name + suffix}) for m in kept]
         return metrics, {}

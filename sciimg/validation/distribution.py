@@ -6,11 +6,15 @@ on all groups (:mod:`sciimg.validation.resampling`): no resample holds a sample 
 compared (the Fréchet distance, which has no pairs, cannot honour this).
 
 A feature space judges only if it flags faults planted in the real images; otherwise its metrics are undefined, for that reason.
+
+Large sets cost time in proportion to their size: features are computed in batches and only they are held, a split has at most 512 samples
+a side (200 splits see 100,000 samples), and faults are planted in 1,024 real images.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,17 +23,20 @@ from numpy.typing import NDArray
 from sciimg.randomness import generator
 from sciimg.records import Metric, Null
 from sciimg.types import PatchSet
-from sciimg.validation.comparison import Candidate, Comparison, Control, feature_controls, upper_null
+from sciimg.validation.comparison import FEWEST_TO_EXTRAPOLATE, FRECHET_AXES, Candidate, Comparison, Control, feature_controls, upper_null
 from sciimg.validation.distance import NEAREST, coverage_ceiling
 from sciimg.validation.features.faults import FaultySet, faulty_sets
 from sciimg.validation.features.space import FeatureSpace
+from sciimg.validation.nearest import TrainingVectors
 from sciimg.validation.outcome import faults_of, mismatch
-from sciimg.validation.relations import related, same_group
-from sciimg.validation.resampling import group_index, half_interval, half_splits
+from sciimg.validation.relations import Relation, overlapping, related, same_group
+from sciimg.validation.resampling import MOST, HalfSplit, group_index, half_interval, half_splits, spread_of_mean
 
 Array = NDArray[np.float64]
 Key = tuple[str | int, ...]
 
+_TRIED = 2 * MOST  # real images in which faults are planted
+_SHOWN = 2048  # real images whose pairs are counted
 MIN_GROUPS = 8  # two halves of four: with fewer there are too few splits for an interval
 
 
@@ -46,37 +53,64 @@ class SetMetric:
 _PRECISION = f"Kynkäänniemi et al. 2019, arXiv:1904.06991; k = {NEAREST}"
 _COVERAGE = f"Naeem et al. 2020, arXiv:2002.09797; k = {NEAREST}"
 
+_FD = "biased at small n, read it against its null only"
+_COPYING = "needs the training images; the null is that of the real holdout"
+
 SET_METRICS: dict[str, SetMetric] = {
     "kid": SetMetric(False, -math.inf, math.inf, "Bińkowski et al. 2018, arXiv:1801.01401, eq. 4; kernel (x·y/d + 1)³"),
-    "fd": SetMetric(False, 0.0, math.inf, "Heusel et al. 2017, arXiv:1706.08500; biased at small n, read it against its null only"),
+    "mmd": SetMetric(
+        False, -math.inf, math.inf, "Gretton et al. 2012, JMLR 13, unbiased; Gaussian kernel, bandwidth the median distance of real pairs"
+    ),
+    "fd": SetMetric(False, 0.0, math.inf, f"Heusel et al. 2017, arXiv:1706.08500; first {FRECHET_AXES} axes; {_FD}"),
+    "fd_infinity": SetMetric(
+        False, -math.inf, math.inf, f"Chong & Forsyth 2020, arXiv:1911.07023; first {FRECHET_AXES} axes; a line in 1/n followed to 0"
+    ),
+    "swd": SetMetric(False, 0.0, math.inf, f"sliced 2-Wasserstein: Bonneel et al. 2015, doi:10.1007/s10851-014-0506-3; {_FD}"),
     "precision": SetMetric(True, 0.0, 1.0, _PRECISION),
     "recall": SetMetric(True, 0.0, 1.0, _PRECISION),
     "density": SetMetric(True, 0.0, math.inf, _COVERAGE),
     "coverage": SetMetric(True, 0.0, 1.0, _COVERAGE),
+    "vendi": SetMetric(True, 1.0, math.inf, "Friedman & Dieng 2023, arXiv:2210.02410; cosine similarity; noise adds to it"),
+    "authenticity": SetMetric(True, 0.0, 1.0, f"Alaa et al. 2022, arXiv:2102.08921; {_COPYING}"),
+    "ct": SetMetric(
+        True, -math.inf, math.inf, f"C_T: Meehan et al. 2020, arXiv:2004.05675; below 0 copies, far above 0 unlike real; {_COPYING}"
+    ),
 }
+NEED_TRAINING = ("authenticity", "ct")
 # derived name: (what it derives from, what it is divided by)
 DERIVED: dict[str, tuple[str, str]] = {
     "kid_effect": ("kid", "95 % quantile of real-versus-real"),
+    "mmd_effect": ("mmd", "95 % quantile of real-versus-real"),
     "fd_effect": ("fd", "95 % quantile of real-versus-real"),
+    "swd_effect": ("swd", "95 % quantile of real-versus-real"),
     "kid_per_blur": ("kid", "KID of the real images blurred by 1 px"),
     "precision_ratio": ("precision", "mean of real-versus-real"),
     "recall_ratio": ("recall", "mean of real-versus-real"),
     "coverage_ratio": ("coverage", "mean of real-versus-real"),
+    "vendi_ratio": ("vendi", "mean of real-versus-real"),
+    "authenticity_ratio": ("authenticity", "mean of the real holdout"),
 }
 FAULTS = ("blurred", "noisier", "mode-dropped", "duplicated")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Setting:
     """What all metrics of one call share."""
 
     real: PatchSet
     synthetic: PatchSet
+    train: PatchSet | None
     key: Key
+
+    @cached_property
+    def groups(self) -> tuple[int, int]:
+        """How many independent groups the real and the synthetic set have."""
+        first, second = (len(group_index(p.groups)[0]) if len(p) else 0 for p in (self.real, self.synthetic))
+        return first, second
 
     def fields(self, base: str, space: FeatureSpace) -> dict[str, Any]:
         return {
-            "n": len(group_index(self.real.groups)[0]) if len(self.real) else 0,
+            "n": self.groups[0],
             "unit_of_n": "groups",
             "n_real": len(self.real),
             "n_synthetic": len(self.synthetic),
@@ -86,8 +120,24 @@ class _Setting:
         }
 
 
+@dataclass(frozen=True)
+class _Tried:
+    """Real images with planted faults, and the splits over which they are compared with themselves."""
+
+    real: PatchSet
+    relation: Relation
+    splits: Sequence[HalfSplit]
+    faults: Sequence[FaultySet]
+
+
 def set_metrics(
-    real: PatchSet, synthetic: PatchSet, spaces: Sequence[FeatureSpace], *, rounds: int = 200, key: Key = ("set",)
+    real: PatchSet,
+    synthetic: PatchSet,
+    spaces: Sequence[FeatureSpace],
+    *,
+    train: PatchSet | None = None,
+    rounds: int = 200,
+    key: Key = ("set",),
 ) -> list[Metric]:
     """Compare a synthetic set with a real one in several feature spaces.
 
@@ -95,6 +145,8 @@ def set_metrics(
     ----------
     real, synthetic : PatchSet
         Groups are the independent units of each; a synthetic sample that was drawn on its own is a group of its own.
+    train : PatchSet or None
+        What a generator learned from, for authenticity and C_T; REAL must not hold any of it.
     rounds : int
         Random splits of the real groups.
 
@@ -104,7 +156,7 @@ def set_metrics(
         For each space: the metrics of ``SET_METRICS`` as ``NAME_SPACE``; those of ``DERIVED``, which need no unit, as ``NAME_SPACE``; and
         ``control_FAULT_SPACE`` for every planted fault (its KID in units of the 95 % quantile of the null).
     """
-    setting = _Setting(real, synthetic, key)
+    setting = _Setting(real, synthetic, train, key)
     reason = obstacle(real, synthetic)
     if not reason:
         splits = half_splits(real.groups, synthetic.groups, generator(*key, "splits"), rounds=rounds)
@@ -112,16 +164,42 @@ def set_metrics(
             reason = f"{len(splits[0].reference)} samples on each side of a real-versus-real split; {MIN_GROUPS // 2} are needed"
     if reason:
         return [m for space in spaces for m in _undefined(setting, space, reason)]
-    relation, faults = related(real), list(faulty_sets(real, (*key, "faults")))
+    relation = related(real)
+    tried = _tried(real, relation, splits, rounds, key)
     metrics: list[Metric] = []
     for space in spaces:
-        comparison = Comparison(space.transform(real), relation, splits)
+        comparison = Comparison(
+            space.transform(real), relation, splits, _training(setting, space, len(splits[0].reference)), (*key, space.name)
+        )
         if len(comparison.splits) < rounds / 4:
             reason = f"only {len(comparison.splits)} of {rounds} splits of the real images leave independent neighbours on both sides"
             metrics += _undefined(setting, space, reason)
         else:
-            metrics += _in_space(setting, space, comparison, faults)
+            metrics += _in_space(setting, space, comparison, tried)
     return metrics
+
+
+def _tried(real: PatchSet, relation: Relation, splits: Sequence[HalfSplit], rounds: int, key: Key) -> _Tried:
+    """Plant the faults, in a random part of a large set."""
+    if len(real) > _TRIED:
+        rows = np.sort(generator(*key, "tried").permutation(len(real))[:_TRIED])
+        real, relation = real.take(rows), relation.take(rows)
+        splits = half_splits(real.groups, real.groups, generator(*key, "tried-splits"), rounds=rounds)
+    return _Tried(real, relation, splits, list(faulty_sets(real, (*key, "faults"))))
+
+
+def _training(setting: _Setting, space: FeatureSpace, samples: int) -> TrainingVectors | None:
+    if setting.train is None or _training_missing(setting):
+        return None
+    rng = generator(*setting.key, space.name, "cells")
+    return TrainingVectors(space.transform(setting.train), overlapping(setting.train), rng, samples)
+
+
+def _training_missing(setting: _Setting) -> str:
+    """Return why nothing can be said about copies of training images, or ``""``."""
+    if setting.train is None:
+        return "there are no training images"
+    return faults_of(setting.train, "training") or mismatch(setting.real, setting.train, ("real", "training"))
 
 
 def obstacle(real: PatchSet, synthetic: PatchSet) -> str:
@@ -146,14 +224,17 @@ def _undefined(setting: _Setting, space: FeatureSpace, reason: str, **detail: An
             yield Metric.undefined(f"control_{fault}_{space.name}", reason, features=space.name, higher_is_better=True)
 
 
-def _in_space(setting: _Setting, space: FeatureSpace, comparison: Comparison, faults: Sequence[FaultySet]) -> Iterator[Metric]:
-    controls = feature_controls(space, comparison, faults, setting.real, (*setting.key, "controls"))
-    groups = min(len(group_index(p.groups)[0]) for p in (setting.real, setting.synthetic))
+def _in_space(setting: _Setting, space: FeatureSpace, comparison: Comparison, tried: _Tried) -> Iterator[Metric]:
+    own = comparison
+    if tried.real is not setting.real:
+        own = Comparison(space.transform(tried.real), tried.relation, tried.splits, comparison.training, (*setting.key, space.name))
+    controls = feature_controls(space, own, tried.faults, tried.real, (*setting.key, "controls"))
+    some = np.linspace(0, len(setting.real) - 1, min(len(setting.real), _SHOWN)).round().astype(np.intp)
     detail = {
         "samples_on_each_side": len(comparison.splits[0].reference),
         "splits": len(comparison.splits),
         "dimensions": comparison.vectors.shape[1],
-        "real_pairs_not_compared": float(comparison.relation.mean()),
+        "real_pairs_not_compared": float(comparison.relation(some, some).mean()),
         "controls": {c.fault: list(c.flagged_by) for c in controls},
     }
     yield from (_control_metric(c, space, setting) for c in controls)
@@ -164,25 +245,36 @@ def _in_space(setting: _Setting, space: FeatureSpace, comparison: Comparison, fa
     candidate = Candidate(space.transform(setting.synthetic), same_group(setting.synthetic), None)
     values = comparison.scores(candidate, [s.synthetic for s in comparison.splits])
     for name in SET_METRICS:
-        own = detail | _own(name, controls, comparison)
-        if reason := _too_few(values[name], comparison.null[name], detail["samples_on_each_side"]):
+        if reason := _missing(setting, name, values[name], comparison):
             yield Metric.undefined(f"{name}_{space.name}", reason, detail=detail, **setting.fields(name, space))
             continue
-        yield _metric(setting, space, name, name, values[name], comparison.null[name], 1.0, groups, own)
+        yield _metric(setting, space, name, name, values[name], comparison, 1.0, detail | _own(name, controls, comparison))
     for name, (base, unit) in DERIVED.items():
-        reason = _too_few(values[base], comparison.null[base], detail["samples_on_each_side"])
+        reason = _missing(setting, base, values[base], comparison)
         divisor = 0.0 if reason else _divisor(name, base, comparison, controls)
         if divisor <= 0:
             reason = reason or f"the {unit} is {divisor:.3g}"
             yield Metric.undefined(f"{name}_{space.name}", reason, unit=unit, detail=detail, **setting.fields(base, space))
             continue
-        yield _metric(setting, space, name, base, values[base], comparison.null[base], divisor, groups, {"divisor": divisor}, unit)
+        yield _metric(setting, space, name, base, values[base], comparison, divisor, {"divisor": divisor}, unit)
 
 
-def _too_few(values: Array, null: Array, size: int) -> str:
-    if np.isfinite([values, null]).all():
+def _missing(setting: _Setting, name: str, values: Array, comparison: Comparison) -> str:
+    """Return why a metric has no value, or ``""``."""
+    if np.isfinite([values, comparison.null[name]]).all():
         return ""
-    return f"{size} samples on each side of a real-versus-real split are too few for {NEAREST} nearest neighbours"
+    if name in NEED_TRAINING and (reason := _training_missing(setting)):
+        return reason
+    few = f"{len(comparison.splits[0].reference)} samples on each side of a real-versus-real split are too few"
+    match name:
+        case "mmd":
+            return "the real images do not differ from one another in this space, so that its kernel has no width"
+        case "fd_infinity":
+            return f"{few} to extrapolate from: {FEWEST_TO_EXTRAPOLATE} are needed"
+        case "ct":
+            return f"{few} for a rank test in any cell of the training set"
+        case _:
+            return f"{few} for {NEAREST} nearest neighbours"
 
 
 def _own(name: str, controls: Sequence[Control], comparison: Comparison) -> dict[str, Any]:
@@ -191,6 +283,10 @@ def _own(name: str, controls: Sequence[Control], comparison: Comparison) -> dict
     if name == "coverage":
         size = len(comparison.splits[0].reference)
         own["ceiling_of_independent_samples"] = coverage_ceiling(size, size)
+    if name == "mmd":
+        own["bandwidth"] = comparison.bandwidth
+    if name in NEED_TRAINING and comparison.training is not None:
+        own["training_images"] = len(comparison.training.vectors)
     return own
 
 
@@ -208,14 +304,14 @@ def _metric(
     name: str,
     base: str,
     values: Array,
-    null: Array,
+    comparison: Comparison,
     divisor: float,
-    groups: int,
     detail: dict[str, Any],
     unit: str | None = None,
 ) -> Metric:
-    kind = SET_METRICS[base]
-    low, high = half_interval(values, groups, lowest=kind.lowest, highest=kind.highest)
+    kind, null = SET_METRICS[base], comparison.null[base]
+    spread = _spread(setting, comparison.splits)
+    low, high = half_interval(values, min(setting.groups), lowest=kind.lowest, highest=kind.highest, spread=spread)
     quantiles = np.quantile(null, [0.025, 0.975]) / divisor
     return Metric(
         name=f"{name}_{space.name}",
@@ -226,6 +322,15 @@ def _metric(
         detail=detail,
         **setting.fields(base, space),
     )
+
+
+def _spread(setting: _Setting, splits: Sequence[HalfSplit]) -> float:
+    """Return how certain the mean over splits is in units of their spread: 1 unless splits take a part of a large set."""
+    if len(splits[0].reference) < MOST:
+        return 1.0
+    real, synthetic = (group_index(p.groups)[1] for p in (setting.real, setting.synthetic))
+    drawn = len(np.unique(real[splits[0].reference])), len(np.unique(synthetic[splits[0].synthetic]))
+    return max(spread_of_mean(n, of, len(splits)) for n, of in zip(drawn, setting.groups, strict=True))
 
 
 def _control_metric(control: Control, space: FeatureSpace, setting: _Setting) -> Metric:

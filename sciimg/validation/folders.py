@@ -1,5 +1,6 @@
 """Any images as a set of one shape: a file, a folder of files, an OME-Zarr image or a collection, whoever made them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from sciimg.io.expand import expand
 from sciimg.io.open import open_image
 from sciimg.store import Collection, Volume
 from sciimg.types import PatchSet, Spacing
+from sciimg.validation.stack import Stack
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class _Read:
 
 def load_patchset(path: Path) -> PatchSet:
     """Read every image of a path; pixel sizes are not needed to compare pixels and are not asked for.
+
+    One image is decoded at a time; many lie in a temporary file (:mod:`sciimg.validation.stack`).
 
     Parameters
     ----------
@@ -43,34 +47,45 @@ def load_patchset(path: Path) -> PatchSet:
         Every file that cannot be read; kind ``mixed-shapes`` when images differ in shape or channels, ``mixed-types`` when they differ in
         dtype; kind ``time-axis``.
     """
-    images = _collection(path) if (path / "collection.json").exists() else _files(path)
-    shapes = {image.pixels.shape for image in images}
+    count, images = _collection(path) if (path / "collection.json").exists() else _files(path)
+    stack, names, groups, first = Stack(count), [], [], None
+    shapes: dict[tuple[int, ...], str] = {}  # with the name of an image that has it
+    dtypes: dict[str, str] = {}
+    for image in images:
+        first = first or image
+        shapes.setdefault(image.pixels.shape, image.name)
+        dtypes.setdefault(str(image.pixels.dtype), image.name)
+        if len(shapes) == len(dtypes) == 1:
+            stack.add(image.pixels)
+        names.append(image.name)
+        groups.append(image.group)
+    if first is None:
+        raise InputError(Problem(str(path), "empty-folder", "At least one image is needed; there is none."))
     if len(shapes) > 1:
-        some = "; ".join(f"{shape} (e.g. {next(i.name for i in images if i.pixels.shape == shape)})" for shape in sorted(shapes)[:4])
+        some = "; ".join(f"{shape} (e.g. {name})" for shape, name in sorted(shapes.items())[:4])
         message = f"Images of one set have one shape (channels, [z,] y, x); there are {some}. Crop them alike, or compare them apart."
         raise InputError(Problem(str(path), "mixed-shapes", message))
-    if len(dtypes := {image.pixels.dtype for image in images}) > 1:
-        some = "; ".join(f"{dtype} (e.g. {next(i.name for i in images if i.pixels.dtype == dtype)})" for dtype in sorted(dtypes, key=str))
+    if len(dtypes) > 1:
+        some = "; ".join(f"{dtype} (e.g. {name})" for dtype, name in sorted(dtypes.items()))
         message = f"Images of one set have one type of pixels, or nothing says that they share a scale; there are {some}. Save them alike."
         raise InputError(Problem(str(path), "mixed-types", message))
-    pixels = np.stack([image.pixels for image in images])
     return PatchSet(
-        pixels,
+        stack.array,
         None,
-        np.array([image.group for image in images]),
-        pd.DataFrame({"name": [image.name for image in images]}),
-        Spacing((1.0,) * (pixels.ndim - 2), "pixel"),
-        images[0].channels,
+        np.array(groups),
+        pd.DataFrame({"name": names}),
+        Spacing((1.0,) * (stack.array.ndim - 2), "pixel"),
+        first.channels,
         None,
-        images[0].acquisition,
+        first.acquisition,
     )
 
 
-def _collection(path: Path) -> list[_Read]:
+def _collection(path: Path) -> tuple[int, Iterator[_Read]]:
     collection = Collection(path)
     table = collection.catalogue
     names = zip(table["id"].astype(str), table["group"].astype(str), strict=True)
-    return [_volume(collection.volume(name), name, group) for name, group in names]
+    return len(table), (_volume(collection.volume(name), name, group) for name, group in names)
 
 
 def _volume(volume: Volume, name: str, group: str) -> _Read:
@@ -79,24 +94,26 @@ def _volume(volume: Volume, name: str, group: str) -> _Read:
     return _Read(name, group, _channels_first(pixels, volume.axes, name), channels, volume.acquisition)
 
 
-def _files(path: Path) -> list[_Read]:
-    images: list[_Read] = []
+def _files(path: Path) -> tuple[int, Iterator[_Read]]:
+    files = expand(path)
+    return len(files), _opened(files)
+
+
+def _opened(files: list[Path]) -> Iterator[_Read]:
+    """Yield what can be read; at the end say what cannot."""
     problems: list[Problem] = []
-    for file in expand(path):
+    for file in files:
         try:
             if file.suffix == ".zarr":
-                images.append(_volume(Volume(file), file.stem, file.stem))
+                yield _volume(Volume(file), file.stem, file.stem)
                 continue
             image = open_image(file, spacing=Spacing((1.0,), "pixel"))
             name = file.name.split(".")[0]
-            images.append(_Read(name, name, _channels_first(image.read(), image.axes, name), image.channel_names, dict(image.acquisition)))
+            yield _Read(name, name, _channels_first(image.read(), image.axes, name), image.channel_names, dict(image.acquisition))
         except InputError as error:
             problems.extend(error.problems)
     if problems:
         raise InputError(problems)
-    if not images:
-        raise InputError(Problem(str(path), "empty-folder", "At least one image is needed; there is none."))
-    return images
 
 
 def _channels_first(pixels: NDArray[Any], axes: str, name: str) -> NDArray[Any]:

@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
@@ -22,6 +21,7 @@ from sciimg.protocol.models import ImageCondition, Study, TissueMaps
 from sciimg.store import Collection
 from sciimg.store.metadata import left_right_axis
 from sciimg.types import SPATIAL, Part, PatchSet, Spacing
+from sciimg.validation.stack import Stack
 
 TRAIN_TILES = 1024  # more are not needed to fit a small segmenter, and memory stays bounded
 
@@ -183,13 +183,18 @@ def synthetic_set(study: Study, path: Path | None) -> PatchSet | None:
         source = PatchSource(collection, whole(collection, "holdout"), "holdout", study.patches.shape)
         cut = source.grid(limit=study.validation.samples, seed_key=(study.digest, "validate", "synthetic"))
         return _made(study, replace(cut, attributes={"classes": class_names(study)}))
-    volumes = [collection.volume(str(i)) for i in table["id"]]
-    first = volumes[0]
-    drawn = [volume.read_labels() for volume in volumes]
-    labels = np.stack([x for x in drawn if x is not None]) if all(x is not None for x in drawn) else None
+    first = collection.volume(str(table["id"][0]))
+    images, masks, labelled = Stack(len(table)), Stack(len(table)), True
+    for name in table["id"]:
+        volume = collection.volume(str(name))
+        images.add(volume.read() if "c" in volume.axes else volume.read()[None])
+        drawn = volume.read_labels() if labelled else None
+        labelled = drawn is not None
+        if drawn is not None:
+            masks.add(drawn)
     whole_set = PatchSet(
-        np.stack([volume.read() if "c" in volume.axes else volume.read()[None] for volume in volumes]),
-        labels,
+        images.array,
+        masks.array if labelled else None,
         table["group"].astype(str).to_numpy(dtype=object),
         table,
         first.spacing or Spacing((1.0,) * len(study.patches.shape), "pixel"),

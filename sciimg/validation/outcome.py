@@ -46,4 +46,4 @@ def mismatch(first: PatchSet, second: PatchSet, names: tuple[str, str]) -> str:
 
 
 def _not_finite(images: NDArray[Any]) -> int:
-    return int(np.sum(~np.isfinite(images.reshape(len(images), -1)).all(axis=1)))
+    return sum(not np.isfinite(image).all() for image in images)

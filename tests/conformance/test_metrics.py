@@ -16,9 +16,9 @@ from sciimg.records import canonical_json
 from sciimg.stages.metrics import compare_sets, pair
 from sciimg.types import PatchSet
 from sciimg.validation.distribution import DERIVED, FAULTS, SET_METRICS, set_metrics
+from sciimg.validation.features.named import FIXED
 from sciimg.validation.features.space import FeatureSpace, fit_space
 from sciimg.validation.features.texture import texture
-from sciimg.validation.features.wavelets import scattering
 from sciimg.validation.pair import PAIR_METRICS, pair_metrics
 
 PAIR_KEYS = {"name", "value", "status", "reason", "n", "data_range", "higher_is_better"}
@@ -94,21 +94,23 @@ def space() -> FeatureSpace:
 
 @pytest.fixture(scope="module")
 def cases(space: FeatureSpace) -> dict[str, dict[str, float]]:
-    real, alike = grains(40, 2), grains(40, 3)
+    real, alike, train = grains(130, 2), grains(130, 3), grains(60, 1)
     blurred = replace(alike, images=ndimage.gaussian_filter(alike.images.astype(float), (0, 0, 1, 1)).astype(np.uint16))
-    few = alike.take(list(range(3)) * 13)
+    few = alike.take((list(range(3)) * 44)[:130])
     few = replace(few, groups=np.array([f"s{i}" for i in range(len(few))]))
-    sets = {"alike": alike, "blurred": blurred, "few": few}
-    judged = {name: set_metrics(real, patches, [space], rounds=40) for name, patches in sets.items()}
+    copied = replace(alike, images=np.concatenate([train.images, train.images, train.images[:10]]))
+    sets = {"alike": alike, "blurred": blurred, "few": few, "copied": copied}
+    judged = {name: set_metrics(real, patches, [space], train=train, rounds=24) for name, patches in sets.items()}
     return {name: {m.name: m for m in metrics} for name, metrics in judged.items()}
 
 
 @pytest.mark.parametrize("name", [*SET_METRICS, *DERIVED])
 def test_a_worse_set_has_a_worse_value(name: str, cases: dict) -> None:
-    fault = "few" if name.startswith("recall") else "blurred"
+    family = name.partition("_")[0]
+    fault = {"recall": "few", "vendi": "few", "authenticity": "copied", "ct": "copied"}.get(family, "blurred")
     alike, worse = (cases[case][f"{name}_texture"] for case in ("alike", fault))
     assert alike.status == "ok" and alike.null is not None and alike.features == "texture"
-    assert alike.n_real == alike.n_synthetic == 40 and alike.source
+    assert alike.n_real == alike.n_synthetic == 130 and alike.source
     sign = 1 if alike.higher_is_better else -1
     assert sign * alike.value > sign * worse.value
     assert alike.null.ci95[0] - 1e-9 <= alike.null.value <= alike.null.ci95[1] + 1e-9
@@ -117,14 +119,15 @@ def test_a_worse_set_has_a_worse_value(name: str, cases: dict) -> None:
 
 def test_the_vocabulary_of_studies_knows_every_metric_of_sets() -> None:
     known = vocabulary([])
-    for space in ("scattering", "texture", "encoder"):
+    for space in (*FIXED, "encoder", "weights"):
         names = [*SET_METRICS, *DERIVED, *(f"control_{fault}" for fault in FAULTS)]
         assert {f"{name}_{space}" for name in names} <= set(known)
     assert {f"paired_{name}" for name in PAIR_METRICS} <= set(known)
 
 
-@pytest.mark.parametrize("compute", [scattering, texture], ids=["scattering", "texture"])
+@pytest.mark.parametrize("compute", FIXED.values(), ids=FIXED)
 def test_sets_of_volumes(compute) -> None:
+    """A space whose distances are defined has told every planted fault from real volumes."""
     real, alike = grains(32, 4, (16, 16, 16)), grains(32, 5, (16, 16, 16))
     found = {m.name: m for m in set_metrics(real, alike, [fit_space("x", compute, grains(32, 6, (16, 16, 16)))], rounds=20)}
     assert found["kid_x"].status == "ok"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sciimg.errors import Problem, StudyError
 from sciimg.protocol import built_in_studies, load_study, parse_study
+from sciimg.protocol.models import WeightsFile
 from sciimg.records import digest_of
 
 ROOT = Path(__file__).parents[2]
@@ -120,6 +121,8 @@ BROKEN: list[tuple[str, str, str, str, str]] = [
         "gates[0].metric",
         "condition_dab-level_slope'?",
     ),
+    ("metric: verification-failures", "metric: kid_spectrum", "metric-not-computed", "gates[0].metric", "validation.features"),
+    ("metric: verification-failures", "metric: mmd_effect_weights_paired", "metric-not-computed", "gates[0].metric", "validation.weights"),
     ("metric: verification-failures", "metric: review-readers", "metric-not-computed", "gates[0].metric", "review.readers"),
     ("metric: verification-failures", "metric: xyzzy", "unknown-metric", "gates[0].metric", "sciimg schema"),
     ("    at_most: 0\n", "", "no-bar", "gates[0]", "at_least or at_most"),
@@ -245,12 +248,20 @@ def test_a_folder_may_be_given(tmp_path: Path) -> None:
     assert load_study(ROOT / "protocols/tissue-demo.yaml", folder=tmp_path).folder == tmp_path
 
 
-@pytest.mark.parametrize(("part", "key", "value"), [("generate", "masks", "recombined"), ("patches", "balance", "group")])
-def test_a_key_of_a_later_version_counts_where_it_is_used(part: str, key: str, value: str) -> None:
+LATER = [
+    ("generate", "masks", "recombined"),
+    ("patches", "balance", "group"),
+    ("validation", "features", ("spectrum",)),
+    ("validation", "weights", WeightsFile(path="n.pt", sha256="0" * 64)),
+]
+
+
+@pytest.mark.parametrize(("part", "key", "value"), LATER)
+def test_a_key_of_a_later_version_counts_where_it_is_used(part: str, key: str, value: object) -> None:
     """What was registered before the key existed keeps its digest; asking for it makes another study."""
     plain = parse_study(TISSUE.encode(), "s").study
     data = plain.model_dump(mode="json")
-    for of, name in (("generate", "masks"), ("patches", "balance")):
+    for of, name, _ in LATER:
         assert data[of].pop(name) is None
     assert plain.digest == digest_of(data)
     own = getattr(plain, part)

@@ -1,5 +1,6 @@
 """Baseline and validation of a small study on real tissue: complete, repeatable, resumable, and never a crash on bad images."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -13,14 +14,14 @@ import tissue
 from sciimg.errors import InputError
 from sciimg.io.image import Image
 from sciimg.patches.split import make_split
-from sciimg.protocol.models import Study
+from sciimg.protocol.models import Study, WeightsFile
 from sciimg.randomness import generator
 from sciimg.records import Metric
 from sciimg.stages import baseline as baseline_stage
 from sciimg.stages import validate as validate_stage
 from sciimg.stages.baseline import baseline
 from sciimg.stages.ledger import folder_digest
-from sciimg.stages.validate import validate
+from sciimg.stages.validate import _checked_weights, validate
 from sciimg.store import Collection, CollectionWriter
 from sciimg.types import PatchSet
 from sciimg.validation.material import real_data
@@ -216,6 +217,21 @@ def test_a_collection_can_be_judged_without_a_split(made: Path, tmp_path: Path) 
     assert by_name["mask-fidelity"].status == "undefined" and "segmenter" in by_name["mask-fidelity"].reason
     assert "training" in by_name["downstream_gain_over_classical"].reason
     assert by_name["noise-law_effect"].value is not None
+
+
+def test_weights_are_those_that_the_study_registers(tmp_path: Path) -> None:
+    (tmp_path / "n.pt").write_bytes(b"weights")
+    right = {"path": "n.pt", "sha256": hashlib.sha256(b"weights").hexdigest()}
+
+    def checked(weights: dict[str, str] | None) -> Path | None:
+        plan = STUDY.validation.model_copy(update={"weights": weights and WeightsFile(**weights)})
+        return _checked_weights(STUDY.model_copy(update={"validation": plan}), tmp_path)
+
+    assert checked(None) is None and checked(right) == tmp_path / "n.pt"
+    for wrong, kind in ((right | {"path": "m.pt"}, "not-found"), (right | {"sha256": "0" * 64}, "other-weights")):
+        with pytest.raises(InputError) as error:
+            checked(wrong)
+        assert [p.kind for p in error.value.problems] == [kind]
 
 
 def test_folders_of_files_are_judged_from_the_command_line(made: Path, tmp_path: Path) -> None:

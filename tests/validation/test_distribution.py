@@ -39,13 +39,16 @@ def good(real, space):
 
 def test_every_name_is_there_once_with_what_a_reader_needs(good, real):
     assert set(good) == {*SET_METRICS, *DERIVED, *(f"control_{f}" for f in FAULTS)}
-    for name in SET_METRICS:
+    missing = {"authenticity": "no training images", "ct": "no training images", "fd_infinity": "64 are needed"}
+    for name, reason in missing.items():
+        assert good[name].status == "undefined" and reason in good[name].reason
+    for name in SET_METRICS.keys() - missing.keys():
         metric = good[name]
         assert metric.status == "ok" and metric.n_real == len(real) and metric.n_synthetic == 24
         assert metric.features == "texture" and metric.higher_is_better is SET_METRICS[name].higher_is_better
         assert metric.ci95[0] <= metric.value <= metric.ci95[1]
         assert metric.null.ci95[0] <= metric.null.value <= metric.null.ci95[1]
-        assert metric.detail["samples_on_each_side"] <= 12 and "arXiv" in metric.source
+        assert metric.detail["samples_on_each_side"] <= 12 and metric.source
 
 
 def test_derived_metrics_are_what_they_say(good):
@@ -58,6 +61,43 @@ def test_planted_faults_are_flagged_and_reported(good):
     assert "kid" in good["control_blurred"].detail["flagged_by"] and "kid" in good["control_noisier"].detail["flagged_by"]
     assert {"recall", "coverage"} & set(good["control_mode-dropped"].detail["flagged_by"])
     assert "recall" in good["control_duplicated"].detail["flagged_by"]
+
+
+def test_every_metric_shows_what_it_says_on_planted_faults(good):
+    seen = {name: good[name].detail["faults"] | {"real": good[name].null.value} for name in ("mmd", "swd", "vendi")}
+    for name in ("mmd", "swd"):
+        assert min(seen[name]["blurred"], seen[name]["noisier"], seen[name]["mode-dropped"]) > 1.5 * seen[name]["real"]
+    assert seen["vendi"]["duplicated"] < seen["vendi"]["real"] and seen["vendi"]["mode-dropped"] < seen["vendi"]["real"]
+    assert good["vendi_ratio"].value == pytest.approx(good["vendi"].value / good["vendi"].null.value)
+    assert good["mmd"].detail["bandwidth"] > 0
+
+
+def test_copies_of_training_images_are_nearer_than_real_ones(real, space):
+    train = patches("train", 32)
+    rng = np.random.default_rng(0)
+    copies = replace(train, images=np.clip(train.images + rng.normal(0, 20, train.images.shape), 0, 65535).astype(train.images.dtype))
+    for synthetic, copied in ((independent(copies), True), (patches("calibration", 16), False)):
+        found = set_metrics(real, synthetic, [space], train=train, rounds=40)
+        metrics = {m.name.removesuffix("_texture"): m for m in found}
+        authentic, ct = metrics["authenticity"], metrics["ct"]
+        assert authentic.detail["training_images"] == len(train)
+        assert (authentic.ci95[1] < authentic.null.ci95[0]) is copied
+        assert (ct.ci95[1] < min(ct.null.ci95[0], -2)) is copied
+    other = replace(train, images=train.images.astype(np.float32))
+    undefined = {m.name: m for m in set_metrics(real, independent(copies), [space], train=other, rounds=10)}
+    assert "training ones" not in undefined["kid_texture"].reason and "float32" in undefined["ct_texture"].reason
+
+
+def test_a_large_set_is_compared_piece_by_piece():
+    """1,200 images: every split takes 512 a side, and faults are planted in 1,024 of them."""
+    small = (1, 10, 10)
+    real, alike = noise(1200, shape=small), images_2d(np.random.default_rng(3).integers(0, 200, (1200, *small)).astype("uint8"))
+    flat = fit_space("flat", lambda images: images.reshape(len(images), -1)[:, :12].astype(np.float64), noise(50, shape=small))
+    found = {m.name: m for m in set_metrics(real, alike, [flat], rounds=8)}
+    assert found["control_blurred_flat"].n_real == 1200
+    assert found["kid_flat"].status == "ok" or "do not tell" in found["kid_flat"].reason
+    detail = found["kid_flat"].detail
+    assert detail["samples_on_each_side"] == 512 and detail["real_pairs_not_compared"] == pytest.approx(1 / 1200)
 
 
 def test_worse_images_are_worse(good, real, space):
@@ -117,15 +157,19 @@ def test_groups_decide_what_is_independent():
 
 def test_relations_of_patches():
     samples = patches("holdout", 32)
-    shared = overlapping(samples)
+    rows = np.arange(len(samples))
+    shared = overlapping(samples)(rows, rows)
     origins = np.array([eval(o) for o in samples.table["origin"]])
     for i, j in [(0, 1), (0, 5), (10, 40)]:
         boxes = [np.zeros((512, 512), bool) for _ in range(2)]
         for box, (y, x) in zip(boxes, origins[[i, j]], strict=True):
             box[y : y + 64, x : x + 64] = True
         assert shared[i, j] == (boxes[0] & boxes[1]).any()
-    assert (related(samples) == (shared | same_group(samples))).all()
-    assert (overlapping(noise(5)) == np.eye(5, dtype=bool)).all()
+    everything = related(samples)
+    assert (everything(rows, rows) == (shared | same_group(samples)(rows, rows))).all()
+    assert (everything(rows[3:20], rows[::2]) == everything(rows, rows)[3:20, ::2]).all()
+    assert (everything.take(rows[::3])(np.arange(5), np.arange(5)) == everything(rows[:15:3], rows[:15:3])).all()
+    assert (overlapping(noise(5))(np.arange(5), np.arange(5)) == np.eye(5, dtype=bool)).all()
 
 
 def test_few_images_still_have_a_kernel_distance():

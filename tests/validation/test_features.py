@@ -8,9 +8,11 @@ from scipy import ndimage
 from tissue import patches
 
 from sciimg.validation.distribution import set_metrics
-from sciimg.validation.features import wavelets
+from sciimg.validation.features import cooccurrence, wavelets
 from sciimg.validation.features.encoder import TrainedEncoder, contrastive_loss, train_encoder
+from sciimg.validation.features.named import FIXED
 from sciimg.validation.features.space import Scale, fit_space
+from sciimg.validation.features.spectrum import spectrum
 from sciimg.validation.features.texture import texture
 from sciimg.validation.features.wavelets import bank, directions, scale_count, scattering
 from sciimg.validation.outcome import UndefinedError
@@ -82,7 +84,7 @@ def test_coherence_tells_channels_that_go_together():
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (33, 70), (16, 16), (5, 5), (24, 20, 28), (3, 40, 40)])
-@pytest.mark.parametrize("compute", [scattering, texture])
+@pytest.mark.parametrize("compute", FIXED.values(), ids=FIXED)
 def test_any_size_gives_finite_features_that_do_not_depend_on_the_batch(compute, shape):
     images = np.random.default_rng(0).standard_normal((5, 2, *shape)).astype(np.float32)
     images[0] = 0
@@ -92,6 +94,45 @@ def test_any_size_gives_finite_features_that_do_not_depend_on_the_batch(compute,
     assert scale_count(shape) >= 1
 
 
+def test_white_noise_has_one_power_in_every_ring_and_a_wave_in_one():
+    rng = np.random.default_rng(0)
+    for shape in ((64, 64), (40, 64), (16, 16, 16)):
+        flat = spectrum(rng.standard_normal((60, 1, *shape)).astype(np.float32))[:, 1:]
+        assert np.log(np.exp(flat).mean(axis=0)) == pytest.approx(np.zeros(flat.shape[1]), abs=0.25)
+    wavelike = spectrum(3 + wave((64, 64), 8))[0]
+    assert wavelike[0] == pytest.approx(3, abs=0.05) and wavelike[1:].argmax() == 3  # 1/8 of a cycle lies in the ring from 3/32 to 4/32
+    assert np.delete(wavelike[1:], [2, 3, 4]).max() < wavelike[4] - 4
+
+
+def test_co_occurrence_equals_scikit_image():
+    from skimage.feature import graycomatrix, graycoprops
+
+    levels = cooccurrence.grey_levels(np.random.default_rng(0).standard_normal((2, 20, 24)))
+    ours = dict(zip(cooccurrence.TEXTURES, cooccurrence.textures(cooccurrence.matrices(levels))[1], strict=True))
+    counts = graycomatrix(levels[1].astype(np.uint8), [1], np.arange(4) * np.pi / 4, cooccurrence.LEVELS, symmetric=True)
+    shares = counts.sum(axis=3, keepdims=True) / counts.sum()
+    assert cooccurrence.matrices(levels)[1] == pytest.approx(shares[:, :, 0, 0])
+    names = {"contrast": "contrast", "inverse-difference-moment": "homogeneity", "angular-second-moment": "ASM"}
+    names |= {"correlation": "correlation", "difference-average": "dissimilarity"}
+    for name, theirs in names.items():
+        assert ours[name] == pytest.approx(graycoprops(shares, theirs).item()), name
+
+
+def test_co_occurrence_in_space_counts_every_pair_of_neighbours():
+    levels = np.random.default_rng(0).integers(0, 4, (1, 3, 4, 5))
+    counts = np.zeros((cooccurrence.LEVELS,) * 2)
+    for a in np.ndindex(3, 4, 5):
+        for b in np.ndindex(3, 4, 5):
+            if a != b and max(abs(i - j) for i, j in zip(a, b, strict=True)) == 1:
+                counts[levels[0][a], levels[0][b]] += 1
+    assert cooccurrence.matrices(levels)[0] == pytest.approx(counts / counts.sum())
+    assert len(cooccurrence.neighbours(3)) == 13
+    flat = cooccurrence.textures(cooccurrence.matrices(np.full((1, 8, 8), 5)))[0]
+    expected = dict.fromkeys(cooccurrence.TEXTURES, 0.0) | {"joint-average": 6.0}  # levels count from 1
+    expected |= dict.fromkeys(("joint-maximum", "angular-second-moment", "inverse-difference-moment", "correlation"), 1.0)
+    assert flat == pytest.approx(list(expected.values()))
+
+
 def test_seven_directions_in_space_and_no_two_opposite():
     vectors = directions(3)
     assert len(vectors) == 7
@@ -99,7 +140,7 @@ def test_seven_directions_in_space_and_no_two_opposite():
     assert cosines.max() < 0.99
 
 
-@pytest.mark.parametrize("compute", [scattering, texture])
+@pytest.mark.parametrize("compute", FIXED.values(), ids=FIXED)
 def test_a_space_is_fixed_on_the_reference_and_sees_blur_and_noise(compute, tissue):
     space = fit_space("x", compute, tissue)
     rng = np.random.default_rng(0)
@@ -110,6 +151,14 @@ def test_a_space_is_fixed_on_the_reference_and_sees_blur_and_noise(compute, tiss
         moved = np.linalg.norm(space.transform(plant(tissue, rng)) - real, axis=1).mean()
         assert moved > spread
     assert space.transform(tissue.take([3])) == pytest.approx(real[3:4], abs=1e-3)
+
+
+def test_vectors_do_not_depend_on_how_many_are_computed_at_once(tissue, monkeypatch):
+    space = fit_space("x", texture, tissue)
+    together = space.transform(tissue)
+    monkeypatch.setattr("sciimg.validation.features.space._BATCH_VOXELS", 5 * tissue.images[0].size)
+    assert space.transform(tissue) == pytest.approx(together, abs=1e-4)
+    assert space.transform(tissue.take([])).shape == (0, together.shape[1])
 
 
 def test_units_of_the_images_do_not_matter(tissue):

@@ -72,6 +72,17 @@ def test_every_bad_file_is_named(tmp_path: Path) -> None:
     assert {Path(p.where).name for p in error.value.problems} == {"empty.tif", "nan.tif"}
 
 
+def test_many_images_lie_in_a_file_that_vanishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(5):
+        tifffile.imwrite(tmp_path / f"{i}.tif", image(i))
+    here = load_patchset(tmp_path)
+    monkeypatch.setattr("sciimg.validation.stack.IN_MEMORY", 1000)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    there = load_patchset(tmp_path)
+    assert isinstance(there.images, np.memmap) and not isinstance(here.images, np.memmap)
+    assert np.array_equal(here.images, there.images) and len(list(tmp_path.iterdir())) == 5
+
+
 def test_nothing_there(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing"):
         with pytest.raises(InputError):

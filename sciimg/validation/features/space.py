@@ -5,6 +5,7 @@ their principal axes on the reference, and brought to equal spread, except for a
 step one coefficient would decide, without the damping noise would.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,8 @@ Embed = Callable[[Single], Array]
 REFERENCE = 256  # images; more would cost time and change little
 AXES_KEPT = 64  # and at most half as many as there are reference images: more would fit the reference itself
 DAMPING = 0.1  # in variances of one standardised statistic
+SCALED_ON = 2048  # images
+_BATCH_VOXELS = 2**23  # that are normalised at once
 _LIMIT = 8.0  # in standard deviations of the reference: an all-zero image is far away, not infinitely far
 _RADIUS = 3.0  # times the root of the number of axes; a reference image has about 1: one wild image must not decide a cubic kernel
 
@@ -35,9 +38,12 @@ class Scale:
 
     @classmethod
     def of(cls, reference: PatchSet) -> "Scale":
-        axes = (0, *range(2, reference.images.ndim))
-        mean = reference.images.mean(axis=axes, dtype=np.float64)
-        spread = reference.images.std(axis=axes, dtype=np.float64)
+        images = reference.images
+        if len(images) > SCALED_ON:
+            images = images[np.linspace(0, len(images) - 1, SCALED_ON).round().astype(np.intp)]
+        axes = (0, *range(2, images.ndim))
+        mean = images.mean(axis=axes, dtype=np.float64)
+        spread = images.std(axis=axes, dtype=np.float64)
         return cls(mean.astype(np.float32), np.where(spread > 0, spread, 1.0).astype(np.float32))
 
     def apply(self, images: NDArray[Any]) -> Single:
@@ -72,8 +78,13 @@ class FeatureSpace:
     axes: Array
 
     def transform(self, patches: PatchSet) -> Array:
-        """Return the feature vectors, shape (N, d)."""
-        raw = self.embed(self.scale.apply(patches.images))
+        """Return the feature vectors, shape (N, d); images are read, normalised and embedded in batches."""
+        size = max(1, _BATCH_VOXELS // max(1, math.prod(patches.images.shape[1:])))
+        parts = [self._of(patches.images[i : i + size]) for i in range(0, len(patches), size)]
+        return np.concatenate([np.empty((0, self.axes.shape[1])), *parts])
+
+    def _of(self, images: NDArray[Any]) -> Array:
+        raw = self.embed(self.scale.apply(images))
         vectors = np.clip((raw - self.centre) / self.spread, -_LIMIT, _LIMIT) @ self.axes
         length = np.linalg.norm(vectors, axis=1, keepdims=True) / np.sqrt(vectors.shape[1])
         return np.asarray(vectors / np.maximum(length / _RADIUS, 1.0))

@@ -15,6 +15,7 @@ from sciimg.augmenters.processes.adversarial import AdversarialProcess
 from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.system import Noise, autocast
 from sciimg.types import PatchSet
+from sciimg.validation.distance import squared_mmd
 
 from .common import features, mask_obedience, scalar_obedience
 from .siblings import sibling
@@ -197,11 +198,7 @@ def _mmd(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
         squared = cdist(x, y, "sqeuclidean") / x.shape[1]
         return np.asarray(np.mean([(1 + squared / (2 * alpha)) ** -alpha for alpha in (0.2, 0.5, 1.0, 2.0, 5.0)], axis=0))
 
-    def within(x: NDArray[np.float64]) -> float:
-        k = kernel(x, x)
-        return float((k.sum() - np.trace(k)) / (len(x) * (len(x) - 1)))
-
-    return within(a) + within(b) - 2 * float(kernel(a, b).mean())
+    return squared_mmd(kernel(a, a), kernel(b, b), kernel(a, b))
 
 
 class _Probe:

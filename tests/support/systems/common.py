@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from sciimg.validation.distance import kid as squared_mmd
+
 from .subject import Answerer, Measure, Subject, asked
 
 
@@ -66,16 +68,7 @@ def features(images: NDArray[Any]) -> NDArray[np.float64]:
 
 def _mmd(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     centre = a.mean(0)
-    a, b = a - centre, b - centre
-
-    def kernel(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray((x @ y.T / x.shape[1] + 1.0) ** 3)
-
-    def within(x: NDArray[np.float64]) -> float:
-        k = kernel(x, x)
-        return float((k.sum() - np.trace(k)) / (len(x) * (len(x) - 1)))
-
-    return within(a) + within(b) - 2 * float(kernel(a, b).mean())
+    return squared_mmd(a - centre, b - centre)
 
 
 def _read_back(images: NDArray[Any], labels: NDArray[np.int32], kind: str | None) -> float:

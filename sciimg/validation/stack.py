@@ -1,0 +1,41 @@
+"""Many images of one shape as one array that need not fit in memory."""
+
+import tempfile
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+IN_MEMORY = 2**28  # bytes; more lies in a temporary file, from which the system reads what is looked at
+
+
+class Stack:
+    """An array (count, ...) that is filled image by image.
+
+    More than 256 MiB go to a file in the folder for temporary files (TMPDIR), which vanishes with the process however that ends.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._room: NDArray[Any] | None = None
+        self._filled = 0
+
+    def add(self, image: NDArray[Any]) -> None:
+        """Put an image, of the shape and dtype of the first, behind those that are there."""
+        if self._room is None:
+            self._room = _room((self._count, *image.shape), image.dtype)
+        self._room[self._filled] = image
+        self._filled += 1
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """The images so far; at least one."""
+        assert self._room is not None
+        return self._room[: self._filled]
+
+
+def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    if int(np.prod(shape, dtype=np.int64)) * dtype.itemsize <= IN_MEMORY:
+        return np.empty(shape, dtype)
+    with tempfile.TemporaryFile() as file:  # the array keeps what it maps
+        return np.memmap(file, dtype, "w+", shape=shape)
