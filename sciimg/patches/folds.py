@@ -110,7 +110,8 @@ def _by_column(collection: Collection, split: SplitByColumn, folds: int | None) 
     strata = strata_of(groups, table[split.stratify].astype(str)) if split.stratify else None
     shares = shares_of_groups(names, count, strata, key=split.column)
     images = [
-        (id, group, extent_of(axes, shape)) for id, group, axes, shape in zip(table["id"], groups, table["axes"], table["shape"], strict=True)
+        (id, group, extent_of(axes, shape))
+        for id, group, axes, shape in zip(table["id"], groups, table["axes"], table["shape"], strict=True)
     ]
     return [
         [Region(id, part_of(shares[group], fold, count), group, (0,) * len(extent), extent) for id, group, extent in images]

@@ -1,11 +1,12 @@
 """Folds share no group: each is held out once, calibrates once, and is never on two sides of one fold."""
 
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_split import by_column, listed
 
@@ -23,6 +24,7 @@ def by_blocks(**options: Any) -> SplitByBlocks:
     return SplitByBlocks(by="blocks", axis="y", cell=(10, None), **options)
 
 
+@settings(max_examples=25, deadline=None)
 @given(NAMES, st.integers(3, 9), st.integers(1, 3))
 def test_folds_never_share_a_group_and_hold_each_out_once(names: list[str], folds: int, images: int) -> None:
     folds = min(folds, len(names))
@@ -38,6 +40,7 @@ def test_folds_never_share_a_group_and_hold_each_out_once(names: list[str], fold
     assert held == Counter(dict.fromkeys(names, 1))
 
 
+@settings(max_examples=40, deadline=None)
 @given(NAMES, st.integers(3, 9), st.data())
 def test_shares_are_even_overall_and_inside_every_stratum(names: list[str], folds: int, data: st.DataObject) -> None:
     strata = {name: data.draw(st.sampled_from("xyz")) for name in names}
@@ -70,18 +73,20 @@ def test_strata_come_from_the_study() -> None:
         assert len(held & set(groups[:3])) == 1
 
 
+@settings(deadline=None)
 @given(st.integers(60, 400), st.integers(3, 6), st.integers(0, 8))
 def test_strips_keep_their_guard_and_leave_nothing_else_out(length: int, folds: int, guard: int) -> None:
     found = fold_strips(length, folds, guard)
     assert found[0][0] == 0 and found[-1][1] == length
-    assert all(b[0] - a[1] == guard for a, b in zip(found, found[1:], strict=False))
+    assert all(b[0] - a[1] == guard for a, b in pairwise(found))
     sizes = [b - a for a, b in found]
     assert max(sizes) - min(sizes) <= 1 and min(sizes) > 0
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.integers(3, 6), st.integers(0, 5))
 def test_strips_of_one_image_are_held_out_once_each_and_name_their_cells_apart(folds: int, guard: int) -> None:
-    tables = make_folds(listed(["only"]) , by_blocks(guard_px=guard), (2, 2), folds) if guard * folds < 20 else []
+    tables = make_folds(listed(["only"]), by_blocks(guard_px=guard), (2, 2), folds) if guard * folds < 20 else []
     held = []
     for table in tables:
         regions = from_table(table)
