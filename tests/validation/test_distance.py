@@ -5,10 +5,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
+from scipy.stats import hypergeom
 from sklearn.metrics.pairwise import polynomial_kernel as sklearn_kernel
 
 from sciimg.validation.comparison import Candidate, Comparison, upper_null
-from sciimg.validation.distance import coverage_ceiling, distances, frechet, kid, prdc
+from sciimg.validation.distance import (
+    Related,
+    coverage_ceiling,
+    distances,
+    frechet,
+    kid,
+    kid_of_kernels,
+    polynomial_kernel,
+    prdc,
+    prdc_of_distances,
+)
 from sciimg.validation.resampling import half_interval, half_splits
 
 
@@ -150,3 +161,66 @@ def test_an_ideal_generator_stays_below_twice_the_null_quantile():
         upper = half_interval(comparison.scores(Candidate(y), [s.synthetic for s in splits])["kid"], 40)[1]
         accepted += upper <= 2 * upper_null(comparison.null["kid"])
     assert accepted >= 35
+
+
+# ---------------------------------------------------------------- by hand
+
+
+def test_related_pairs_do_not_count_in_kid():
+    xx, yy, xy = np.arange(9.0).reshape(3, 3), np.arange(4.0).reshape(2, 2), np.arange(6.0).reshape(3, 2)
+    assert kid_of_kernels(xx, yy, xy) == pytest.approx((1 + 2 + 3 + 5 + 6 + 7) / 6 + (1 + 2) / 2 - 2 * 2.5)
+    related = Related(np.eye(3, dtype=bool) | (np.arange(3) == 2), np.eye(2, dtype=bool), np.array([[1, 0], [0, 0], [0, 1]], bool))
+    assert kid_of_kernels(xx, yy, xy, related) == pytest.approx((1 + 3 + 6 + 7) / 4 + 1.5 - 2 * (1 + 2 + 3 + 4) / 4)
+    everything = Related(np.ones((3, 3), bool), np.eye(2, dtype=bool), np.zeros((3, 2), bool))
+    assert math.isnan(kid_of_kernels(xx, yy, xy, everything))
+
+
+def test_the_kernel_by_hand():
+    x, y = np.array([[1.0, 2.0]]), np.array([[3.0, -1.0], [0.0, 2.0]])
+    assert polynomial_kernel(x, y).tolist() == [[1.5**3, 3.0**3]]
+
+
+def test_distances_by_hand():
+    assert distances(np.array([[0.0, 0.0], [3.0, 0.0]]), np.array([[0.0, 4.0]])).tolist() == [[4.0], [5.0]]
+
+
+def test_frechet_of_one_dimension():
+    x = np.array([[0.0], [2.0], [4.0]])
+    assert frechet(x, 3 * x + 1) == pytest.approx((2 - 7) ** 2 + (2 - 6) ** 2)  # standard deviations 2 and 6
+
+
+@pytest.mark.parametrize(("n", "m", "k"), [(40, 25, 5), (10, 90, 1), (7, 7, 3)])
+def test_coverage_ceiling_equals_the_chance_that_no_neighbour_is_synthetic(n, m, k):
+    """Of a real sample's k nearest among n - 1 real and m synthetic others, all orders being alike."""
+    assert coverage_ceiling(n, m, k) == pytest.approx(1 - hypergeom.pmf(0, n - 1 + m, m, k))
+
+
+def test_neighbourhoods_by_hand():
+    line = lambda *values: np.array(values)[:, None]  # noqa: E731
+    found = prdc(line(0.0, 1.0, 3.0), line(0.5, 10.0), nearest=1)  # radii 1, 1, 2 and 9.5, 9.5
+    assert (found.precision, found.recall, found.density, found.coverage) == pytest.approx((1 / 2, 1, 1, 2 / 3))
+    found = prdc(line(0.0, 1.0, 3.0), line(1.0, 2.0, 20.0), nearest=2)  # radii 3, 2, 3 and 19, 18, 19
+    assert (found.precision, found.density, found.coverage) == pytest.approx((2 / 3, 6 / 2 / 3, 1))
+    touching = prdc(line(0.0, 1.0), line(2.0, 7.0), nearest=1)  # at the radius is not inside it
+    assert touching.precision == 0 and touching.coverage == 0
+    assert prdc(line(0.0, 1.0), line(1.5, 2.25), nearest=1).recall == 0.5  # synthetic radii 0.75: 1 lies inside, 0 does not
+
+
+def test_samples_without_a_neighbourhood_are_left_out():
+    xx = distances(np.arange(4.0)[:, None], np.arange(4.0)[:, None])
+    yy = distances(np.array([[0.2], [1.2], [9.0]]), np.array([[0.2], [1.2], [9.0]]))
+    xy = distances(np.arange(4.0)[:, None], np.array([[0.2], [1.2], [9.0]]))
+    first = np.eye(4, dtype=bool)
+    first[3] = True  # nothing to compare the last real sample with: three have radius 1
+    found = prdc_of_distances(xx, yy, xy, Related(first, np.eye(3, dtype=bool), np.zeros((4, 3), bool)), nearest=1)
+    # inside a radius of 1: (0, 0.2), (1, 0.2), (1, 1.2), (2, 1.2)
+    assert (found.precision, found.coverage) == pytest.approx((2 / 3, 1.0))
+    assert found.density == pytest.approx(4 / 3 * 4 / 3)  # as if all four had a neighbourhood
+    apart = np.zeros((4, 3), bool)
+    apart[:2, 0] = True
+    found = prdc_of_distances(xx, yy, xy, Related(first, np.eye(3, dtype=bool), apart), nearest=1)
+    assert (found.precision, found.coverage) == pytest.approx((1 / 3, 2 / 3))
+    for lost in ((np.ones((4, 4), bool), np.eye(3, dtype=bool)), (first, np.ones((3, 3), bool))):
+        assert math.isnan(prdc_of_distances(xx, yy, xy, Related(*lost, np.zeros((4, 3), bool)), nearest=1).precision)
+    assert math.isnan(prdc(np.zeros((3, 1)), np.arange(9.0)[:, None], nearest=4).density)
+    assert not math.isnan(prdc(np.arange(5.0)[:, None], np.arange(9.0)[:, None], nearest=4).density)

@@ -109,7 +109,8 @@ def _path_faults() -> Iterator[Fault]:
         yield Fault(f"{name} sigma", cls, "sigma", bent(cls, "sigma"), noticed, every)
         yield Fault(f"{name} time", cls, "time_of", lambda self, level: 0.9 * level, (f"path-{name}-time-of-level",), every)
         yield Fault(f"{name} falls", cls, "sigma", lambda self, t: 1.0 - t, (f"path-{name}-noise-grows",), every)
-        yield Fault(f"{name} ends early", cls, "end", 0.5, (f"prior-kl-{name}",), paths._priors)
+    wide = alters(paths.Path, "spread", lambda spread: 1.1 * spread)
+    yield Fault("prior", paths.Path, "spread", wide, ("prior-kl-*",), paths._priors)
     for cls, noticed in ((paths.VariancePreservingPath, "path-vp-drift"), (paths.VarianceExplodingPath, "path-ve-diffusion")):
         yield Fault("drift", cls, "slopes", bent(cls, "slopes"), (noticed,), every)
     for kind, cls in (("velocity", paths.Velocity), ("epsilon", paths.Epsilon), ("v", paths.V), ("preconditioned", paths.Preconditioned)):
