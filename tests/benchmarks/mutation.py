@@ -1,6 +1,6 @@
 """Mutation testing: are the tests of the metrics and samplers sharp enough to notice one changed operator, constant or result?
 
-    python tests/benchmarks/mutation.py [--sample 40] [--modules similarity solvers] [--out reports/benchmarks/mutation.json]
+    python tests/benchmarks/mutation.py [--sample 40] [--modules similarity solvers] [--again] [--out reports/benchmarks/mutation.json]
 
 Every mutant changes one place of one module: an arithmetic operator, a comparison, a Boolean, a number, a sign, a returned value. It is
 loaded in place of the module in a forked process, which runs the module's own tests and stops at the first that fails. A mutant is killed
@@ -14,6 +14,7 @@ The choice of mutants is seeded by the module's name, so that two runs judge the
 import argparse
 import ast
 import copy
+import gc
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -23,8 +24,9 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -63,14 +65,16 @@ PRELOADED = (
 )
 EQUIVALENT: dict[tuple[str, str, str], str] = {}
 _FAST = "not unit_of_the_bootstrap and not ideal_generator and not interval_of_kid and not patches_of_one_group and not unbiased"
+_QUIET = "ignore::pytest.PytestAssertRewriteWarning"  # hypothesis is there before pytest could rewrite it
 _PATIENCE = 10  # times the processor time of the sound module
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One changed place: its line, what stood there and what stands there now."""
+    """One changed place: its line and column, what stood there and what stands there now."""
 
     line: int
+    column: int
     was: str
     now: str
     source: str
@@ -99,7 +103,7 @@ def mutants_of(source: str) -> list[Mutant]:
             was = ast.unparse(before)
             after = change(before)
             _put(mutated, path, after)
-            found.append(Mutant(getattr(before, "lineno", 0), was, ast.unparse(after), ast.unparse(ast.fix_missing_locations(mutated))))
+            found.append(Mutant(before.lineno, before.col_offset, was, ast.unparse(after), ast.unparse(ast.fix_missing_locations(mutated))))
     return found
 
 
@@ -183,7 +187,7 @@ class _InPlaceOf(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        exec(compile(self._source, f"<{self._module}, mutated>", "exec"), module.__dict__)  # noqa: S102
+        exec(compile(self._source, f"<{self._module}, mutated>", "exec"), module.__dict__)
 
 
 def attempt(module: str, source: str, tests: Sequence[str], seconds: float | None) -> tuple[int, float]:
@@ -201,54 +205,89 @@ def attempt(module: str, source: str, tests: Sequence[str], seconds: float | Non
             sys.meta_path.insert(0, _InPlaceOf(module, source))
             import pytest
 
-            code = int(pytest.main([*tests, "-x", "-q", "-k", _FAST, "-p", "no:cacheprovider", "-p", "no:xdist"]))
+            code = int(
+                pytest.main(
+                    [
+                        *tests,
+                        "-x",
+                        "-q",
+                        "-k",
+                        _FAST,
+                        "-p",
+                        "no:cacheprovider",
+                        "-p",
+                        "pytest_timeout",
+                        "-p",
+                        "_hypothesis_pytestplugin",
+                        "-W",
+                        _QUIET,
+                    ]
+                )
+            )
+        except BaseException:
+            traceback.print_exc()
         finally:
+            sys.stderr.flush()
             os._exit(code)
     _, status, used = os.wait4(child, 0)
     return os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
 
 
-def judge(module: str, tests: Sequence[str], sample: int) -> dict[str, Any]:
-    """Return the tally of one module."""
+def judge(module: str, tests: Sequence[str], sample: int, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the tally of one module; with the tally of an earlier run, only its survivors are attempted again."""
     source = (ROOT / f"{module.replace('.', '/')}.py").read_text()
     code, spent = attempt(module, ast.unparse(ast.parse(source)), tests, None)
     if code != 0:
         raise SystemExit(f"The tests of {module} must pass before it is mutated; pytest ended with {code}: {' '.join(tests)}")
     every = mutants_of(source)
     order = np.random.default_rng(list(module.encode())).permutation(len(every))
-    chosen = sorted((every[i] for i in order[:sample]), key=lambda m: m.line)
-    patience = _PATIENCE * spent + 5
-    survivors, equivalent, killed = [], [], 0
-    for mutant in chosen:
-        code, _ = attempt(module, mutant.source, tests, patience)
-        if code in (1, 2) or code == -signal.SIGXCPU:  # a test failed; the module could not be collected; it did not end
-            killed += 1
-        elif code == 0:
-            about = {k: v for k, v in asdict(mutant).items() if k != "source"}
-            reason = EQUIVALENT.get((module.rsplit(".", 1)[-1], mutant.was, mutant.now))
-            (survivors if reason is None else equivalent).append(about if reason is None else about | {"reason": reason})
-        else:
-            raise SystemExit(f"pytest ended with {code} on line {mutant.line} of {module}: {mutant.was} -> {mutant.now}")
-    counted = len(chosen) - len(equivalent)
+    chosen = sorted((every[i] for i in order[: before["sampled"] if before else sample]), key=lambda m: m.line)
+    survived = [about(m) for m in chosen] if before is None else [*before["survivors"], *map(without_reason, before["equivalent"])]
+    attempted = [m for m in chosen if about(m) in survived]
+    if len(attempted) != len(survived):
+        raise SystemExit(f"{module} has changed since the report was written; mutate it anew, without --again")
+    alive = [about(m) for m in attempted if _survives(module, m, tests, _PATIENCE * spent + 5)]
+    reasons = [EQUIVALENT.get((module.rsplit(".", 1)[-1], str(m["was"]), str(m["now"]))) for m in alive]
+    equivalent = [m | {"reason": reason} for m, reason in zip(alive, reasons, strict=True) if reason]
+    counted, killed = len(chosen) - len(equivalent), len(chosen) - len(alive)
     return {
         "mutants": len(every),
         "sampled": len(chosen),
         "killed": killed,
         "share": round(killed / counted, 4) if counted else None,
-        "survivors": survivors,
+        "survivors": [m for m, reason in zip(alive, reasons, strict=True) if not reason],
         "equivalent": equivalent,
         "tests": list(tests),
     }
+
+
+def about(mutant: Mutant) -> dict[str, int | str]:
+    """Return what the report says of a mutant."""
+    return {"line": mutant.line, "column": mutant.column, "was": mutant.was, "now": mutant.now}
+
+
+def without_reason(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in entry.items() if k != "reason"}
+
+
+def _survives(module: str, mutant: Mutant, tests: Sequence[str], patience: float) -> bool:
+    code, _ = attempt(module, mutant.source, tests, patience)
+    if code in (1, 2) or code == -signal.SIGXCPU:  # a test failed; the module could not be collected; it did not end
+        return False
+    if code == 0:
+        return True
+    raise SystemExit(f"pytest ended with {code} on line {mutant.line} of {module}: {mutant.was} -> {mutant.now}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sample", type=int, default=40, help="Mutants of each module; 0 takes all.")
     parser.add_argument("--modules", nargs="*", help="Last parts of module names; all where left out.")
+    parser.add_argument("--again", action="store_true", help="Attempt only the survivors in the report once more.")
     parser.add_argument("--out", type=Path, default=ROOT / "reports/benchmarks/mutation.json")
     asked = parser.parse_args()
     os.chdir(ROOT)
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ |= {"OMP_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     for name in PRELOADED:
         importlib.import_module(name)
     import hypothesis
@@ -257,18 +296,20 @@ def main() -> None:
     torch.set_num_threads(1)
     hypothesis.settings.register_profile("mutation", database=None, deadline=None, derandomize=True, max_examples=20)
     hypothesis.settings.load_profile("mutation")
-    if loaded := [name for name in sys.modules if name.startswith("sciimg.")]:
+    if loaded := sorted(set(MODULES) & set(sys.modules)):
         raise SystemExit(f"Mutants must be imported fresh; loaded already: {', '.join(loaded)}")
+    gc.freeze()
     report = json.loads(asked.out.read_text()) if asked.out.exists() else {"modules": {}}
     for module, tests in MODULES.items():
         if asked.modules and module.rsplit(".", 1)[-1] not in asked.modules:
             continue
         started = time.monotonic()
-        report["modules"][module] = found = judge(module, tests, asked.sample or 10**9)
-        left = [f"line {m['line']}: {m['was']} -> {m['now']}" for m in found["survivors"]]
-        print(
-            f"{module}: {found['killed']} of {found['sampled']} killed, {len(found['equivalent'])} equivalent, {time.monotonic() - started:.0f} s"
+        report["modules"][module] = found = judge(
+            module, tests, asked.sample or 10**9, report["modules"].get(module) if asked.again else None
         )
+        left = [f"line {m['line']}: {m['was']} -> {m['now']}" for m in found["survivors"]]
+        tally = f"{found['killed']} of {found['sampled']} killed, {len(found['equivalent'])} equivalent"
+        print(f"{module}: {tally}, {time.monotonic() - started:.0f} s")
         print("".join(f"    {line}\n" for line in left), end="", flush=True)
         modules = [own for name, own in report["modules"].items() if name in MODULES]
         counted = sum(own["sampled"] - len(own["equivalent"]) for own in modules)
