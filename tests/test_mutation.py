@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
-from mutation import EQUIVALENT, MODULES, mutants_of  # noqa: E402
+from mutation import EQUIVALENT, MODULES, mutants_of, mutated  # noqa: E402
 
 SOURCE = '''
 """Words 1 + 1."""
@@ -46,13 +46,14 @@ def test_each_place_is_changed_once() -> None:
 def test_a_mutant_is_the_module_with_one_other_line() -> None:
     sound = ast.unparse(ast.parse(SOURCE)).splitlines()
     for mutant in mutants_of(SOURCE):
-        lines = mutant.source.splitlines()
+        lines = mutated(SOURCE, mutant).splitlines()
         assert len(lines) == len(sound) and sum(a != b for a, b in zip(lines, sound, strict=True)) == 1, mutant
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_modules_and_their_tests_are_there_and_equivalents_are_still_mutants(module: str) -> None:
-    found = mutants_of((ROOT / f"{module.replace('.', '/')}.py").read_text())
+    source = (ROOT / f"{module.replace('.', '/')}.py").read_text()
+    found, lines = mutants_of(source), source.splitlines()
     assert found and all((ROOT / test).is_file() for test in MODULES[module])
-    named = {(was, now) for name, was, now in EQUIVALENT if name == module.rsplit(".", 1)[-1]}
-    assert named <= {(m.was, m.now) for m in found}
+    named = {key[1:] for key in EQUIVALENT if key[0] == module.rsplit(".", 1)[-1]}
+    assert named <= {(lines[m.line - 1].strip(), m.was, m.now) for m in found}

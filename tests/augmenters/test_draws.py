@@ -22,6 +22,7 @@ def drawn(numbers: list[float], **how: float | int) -> list[int]:
 
 def test_a_code_is_where_the_distribution_function_passes_the_number() -> None:
     assert drawn([0.0, 0.09, 0.11, 0.49, 0.51, 0.69, 0.71, 0.999]) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert draw(torch.zeros(1, 1, 4), torch.tensor([[0.25]], dtype=torch.float64)).item() == 1  # on the edge begins the next
     assert drawn([1.0]) == [3]  # what rounding leaves over belongs to the last
 
 

@@ -203,6 +203,10 @@ def test_neighbourhoods_by_hand():
     assert (found.precision, found.density, found.coverage) == pytest.approx((2 / 3, 6 / 2 / 3, 1))
     touching = prdc(line(0.0, 1.0), line(2.0, 7.0), nearest=1)  # at the radius is not inside it
     assert touching.precision == 0 and touching.coverage == 0
+    assert prdc(line(0.0, 50.0), line(1.0, 2.0), nearest=1).recall == 0  # 0 lies at the radius about 1
+    own = distances(line(0.0, 3.0), line(0.0, 3.0))  # a sample that counts as its own neighbour: two neighbours in a set of two
+    alone = Related(*(np.zeros((2, 2), bool) for _ in range(3)))
+    assert prdc_of_distances(own, own, own, alone, nearest=2).precision == 1
     assert prdc(line(0.0, 1.0), line(1.5, 2.25), nearest=1).recall == 0.5  # synthetic radii 0.75: 1 lies inside, 0 does not
 
 

@@ -34,6 +34,8 @@ def test_objects_match_above_half_an_overlap() -> None:
     assert object_counts(found, truth, threshold=0.49).tolist() == [[[2, 1, 1]]]
     assert object_counts(found, truth, threshold=2 / 3).tolist() == [[[0, 3, 3]]]
     assert object_counts(truth, truth).tolist() == [[[3, 0, 0]]]
+    with pytest.raises(ValueError, match="shorter"):
+        object_counts(np.concatenate([found, found]), truth)
     assert object_counts(np.concatenate([found, truth]), np.concatenate([truth, truth])).shape == (2, 1, 3)
 
 

@@ -45,6 +45,8 @@ def test_a_constant_image_differs_by_luminance_alone() -> None:
     for window in ("gaussian", "uniform"):
         assert ssim(a, b, data_range=10.0, window=window) == pytest.approx(expected)  # type: ignore[arg-type]
     assert ms_ssim(a, b, data_range=10.0) == pytest.approx(expected)  # one scale
-    wide_a, wide_b = np.full((24, 24), 3.0), np.full((24, 24), 5.0)
-    weight = 0.2856 / (0.0448 + 0.2856)  # luminance counts at the last of two scales
-    assert ms_ssim(wide_a, wide_b, data_range=10.0) == pytest.approx(expected**weight)
+    weights = [0.0448, 0.2856, 0.3001, 0.2363, 0.1333]  # Wang 2003, section 3.2; luminance counts at the last scale alone
+    for scales, side in ((2, 24), (3, 44), (4, 88), (5, 176)):
+        wide_a, wide_b = np.full((side, side), 3.0), np.full((side, side), 5.0)
+        share = weights[scales - 1] / sum(weights[:scales])
+        assert ms_ssim(wide_a, wide_b, data_range=10.0) == pytest.approx(expected**share)
