@@ -60,11 +60,12 @@ def test_between_orthogonal_noises_lies_a_quarter_circle() -> None:
 
 
 def test_noises_at_any_angle_keep_their_length_and_share_the_angle() -> None:
-    angle = 2.0
-    a = torch.tensor([[3.0, 0.0]], dtype=torch.float64)
-    b = 3 * torch.tensor([[math.cos(angle), math.sin(angle)]], dtype=torch.float64)
-    got = slerp(a, b, torch.tensor([0.25]))[0]
-    assert got.tolist() == pytest.approx([3 * math.cos(0.5), 3 * math.sin(0.5)])
+    lengths, angles, shares = (3.0, 1.0), (2.0, 0.9), (0.25, 0.6)
+    a = torch.tensor([[length, 0.0] for length in lengths], dtype=torch.float64)
+    b = torch.tensor([[n * math.cos(t), n * math.sin(t)] for n, t in zip(lengths, angles, strict=True)], dtype=torch.float64)
+    got = slerp(a, b, torch.tensor(shares, dtype=torch.float64))
+    for row, length, angle, share in zip(got, lengths, angles, shares, strict=True):
+        assert row.tolist() == pytest.approx([length * math.cos(share * angle), length * math.sin(share * angle)])
 
 
 def test_noises_in_one_direction_are_joined_by_a_line_and_nothing_stays_nothing() -> None:

@@ -12,7 +12,7 @@ import torch
 
 from sciimg.augmenters.samplers.solvers import ddim_inversion
 from sciimg.records import Check
-from sciimg.verification import adversarial, agreement, checks, determinism, folds, latents, metrics, paths, samplers, store
+from sciimg.verification import adversarial, agreement, checks, determinism, folds, latents, metrics, paths, samplers, store, suite
 from sciimg.verification.suite import THEMES, run
 
 Theme = Callable[[], Iterator[Check]]
@@ -22,11 +22,25 @@ def failed(theme: Theme) -> set[str]:
     return {c.name for c in theme() if not c.passed}
 
 
-def test_sound_machinery_passes_and_every_check_names_its_source_once() -> None:
-    found = run()
+@pytest.fixture(scope="module")
+def sound() -> dict[Theme, list[Check]]:
+    """Return every theme's checks of the machinery as it is; the suite is run once for all tests."""
+    return {theme: list(theme()) for theme in THEMES}
+
+
+def test_sound_machinery_passes_and_every_check_names_its_source_once(sound: dict[Theme, list[Check]]) -> None:
+    found = [check for theme in THEMES for check in sound[theme]]
     assert [c.name for c in found if not c.passed] == []
     assert len({c.name for c in found}) == len(found) > 150
     assert all(len(c.source) > 10 for c in found)
+
+
+def test_a_run_goes_through_every_theme_and_says_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    themes = (lambda: iter([checks.check("a", 1, 1, 0, "-")]), lambda: iter([checks.check("b", 1, 2, 0.5, "-")]))
+    monkeypatch.setattr(suite, "THEMES", themes)
+    said: list[str] = []
+    assert [(c.name, c.passed) for c in run(said.append)] == [("a", True), ("b", False)]
+    assert said == ["a: ok", "b: FAILED"]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -311,8 +325,10 @@ def matching(names: set[str], pattern: str) -> set[str]:
 
 
 @pytest.mark.parametrize("module", FAULTS, ids=lambda m: m.__name__.rsplit(".", 1)[-1])
-def test_every_check_fails_when_what_it_checks_is_broken(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = {c.name for c in module.checks()}
+def test_every_check_fails_when_what_it_checks_is_broken(
+    module: ModuleType, sound: dict[Theme, list[Check]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {c.name for c in sound[module.checks]}
     seen: set[str] = set()
     for fault in FAULTS[module]():
         with monkeypatch.context() as broken:
