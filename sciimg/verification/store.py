@@ -66,7 +66,7 @@ def _catalogue() -> Iterator[Check]:
         rows = list(table[["id", "group", "spacing", "age", "site"]].itertuples(index=False, name=None))
         yield check("catalogue-rows-changed", 0, sum(a != b for a, b in zip_longest(wanted, rows)), 0, source)
         changed = sum(np.count_nonzero(written.volume(f"image-{i}").read() != pixels[i]) for i in range(3))
-        yield check("catalogue-pixels-changed", 0, changed, 0, "an id leads to the image that was added under it")
+        yield check("catalogue-pixels-changed", 0, float(changed), 0, "an id leads to the image that was added under it")
         yield check("catalogue-faults", 0, len(written.verify()), 0, "every digest is that of the pixels on disk")
         digest = written.digest
         (path / "catalogue.parquet").unlink()
