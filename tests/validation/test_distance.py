@@ -210,6 +210,12 @@ def test_neighbourhoods_by_hand():
     assert prdc(line(0.0, 1.0), line(1.5, 2.25), nearest=1).recall == 0.5  # synthetic radii 0.75: 1 lies inside, 0 does not
 
 
+def test_five_neighbours_unless_said_otherwise():
+    x, y = gaussians(30, 25, 3)
+    assert prdc(x, y) == prdc(x, y, nearest=5) != prdc(x, y, nearest=6)
+    assert coverage_ceiling(30, 25) == coverage_ceiling(30, 25, 5)
+
+
 def test_samples_without_a_neighbourhood_are_left_out():
     xx = distances(np.arange(4.0)[:, None], np.arange(4.0)[:, None])
     yy = distances(np.array([[0.2], [1.2], [9.0]]), np.array([[0.2], [1.2], [9.0]]))
