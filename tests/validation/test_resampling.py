@@ -133,6 +133,11 @@ def test_groups_of_different_size_weigh_by_their_samples():
     values, groups = np.array([0.0] * 9 + [10.0]), np.array(["a"] * 9 + ["b"])
     low, high = mean_interval(values, groups, np.random.default_rng(0), rounds=400)
     assert (low, high) == (0.0, 10.0)  # both groups a, or both b
+    uneven, names = np.array([1.0, 2.0, 4.0, 9.0, 3.0, 3.0]), np.array(["a", "b", "b", "c", "c", "c"])
+    sums, counts = np.array([1.0, 6.0, 15.0]), np.array([1.0, 2.0, 3.0])
+    drawn = np.random.default_rng(5).multinomial(3, np.full(3, 1 / 3), size=999)
+    expected = bca_interval(22 / 6, drawn @ sums / (drawn @ counts), np.array([21 / 5, 16 / 4, 7 / 3]))
+    assert mean_interval(uneven, names, np.random.default_rng(5), rounds=999) == pytest.approx(expected)
     three = np.array([1.0, 2.0, 6.0])
     own = mean_interval(three, np.array(["a", "b", "c"]), np.random.default_rng(3), rounds=999, level=0.8)
     weights = np.random.default_rng(3).multinomial(3, np.full(3, 1 / 3), size=999)
