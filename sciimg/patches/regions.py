@@ -19,7 +19,7 @@ class Region:
     image : str
     part : {"train", "calibration", "holdout"}
     group : str
-        The independent unit; empty where ``cell`` makes the groups.
+        The independent unit. Where ``cell`` makes the groups: what tells this box from others of the same image and part, or empty.
     start, stop : tuple of int
         Along the spatial axes, in pixels.
     cell : tuple of int or None
@@ -49,7 +49,8 @@ class Region:
             min(int((c - s) // n), max(1, e // n) - 1)
             for c, s, n, e in zip(location.centre, self.start, self.cell, self.extent, strict=True)
         ]
-        return f"{self.image}/{self.part}/" + ".".join(str(max(0, i)) for i in index)
+        where = f"{self.group}/" if self.group else ""
+        return f"{self.image}/{self.part}/{where}" + ".".join(str(max(0, i)) for i in index)
 
 
 def to_table(regions: Iterable[Region]) -> pd.DataFrame:

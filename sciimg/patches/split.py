@@ -56,7 +56,7 @@ def group_of(region: Region, location: PatchLocation) -> str:
 
 def _by_column(collection: Collection, split: SplitByColumn) -> list[Region]:
     table = collection.catalogue
-    _check_columns(collection, split)
+    check_columns(collection, split)
     groups = table[split.column].astype(str)
     parts = _parts_of_groups(groups, table[split.stratify].astype(str) if split.stratify else None, split)
     if missing := [part for part in PARTS if part not in parts.values()]:
@@ -65,13 +65,14 @@ def _by_column(collection: Collection, split: SplitByColumn) -> list[Region]:
             f"for {', '.join(missing)}. Add images, or split by blocks."
         )
         raise InputError(Problem(str(collection.path), "too-few-groups", message))
-    extents = [_extent(axes, shape) for axes, shape in zip(table["axes"], table["shape"], strict=True)]
+    extents = [extent_of(axes, shape) for axes, shape in zip(table["axes"], table["shape"], strict=True)]
     return [
         Region(id, parts[group], group, (0,) * len(extent), extent) for id, group, extent in zip(table["id"], groups, extents, strict=True)
     ]
 
 
-def _check_columns(collection: Collection, split: SplitByColumn) -> None:
+def check_columns(collection: Collection, split: SplitByColumn) -> None:
+    """Refuse a catalogue that lacks a column which the split reads, or has images without a value there."""
     table = collection.catalogue
     problems = []
     for name in (split.column, split.stratify):
@@ -92,11 +93,16 @@ def _parts_of_groups(groups: "pd.Series[str]", strata: "pd.Series[str] | None", 
     """Return the part of every group; inside each stratum (that of most of a group's images) the fractions are kept."""
     if strata is None:
         return _assign(sorted(groups.unique()), split, "")
-    usual = {str(group): sorted(same.mode())[0] for group, same in strata.groupby(groups)}
+    usual = strata_of(groups, strata)
     parts: dict[str, Part] = {}
     for stratum in sorted(set(usual.values())):
         parts |= _assign(sorted(g for g, s in usual.items() if s == stratum), split, stratum)
     return parts
+
+
+def strata_of(groups: "pd.Series[str]", strata: "pd.Series[str]") -> dict[str, str]:
+    """Return the stratum of every group: that of most of its images, the first by name where two are as frequent."""
+    return {str(group): sorted(same.mode())[0] for group, same in strata.groupby(groups)}
 
 
 def _assign(groups: Sequence[str], split: SplitByColumn, stratum: str) -> dict[str, Part]:
@@ -121,8 +127,8 @@ def _by_blocks(collection: Collection, split: SplitByBlocks, patch_shape: tuple[
             message = f"A split along {split.axis!r} with {len(split.cell)} edges of a cell needs such axes; the image has {spatial}."
             problems.append(Problem(id, "axes", message))
             continue
-        found = _image_strips(id, _extent(axes, shape), spatial.index(split.axis), split)
-        problems += _too_small(found, patch_shape)
+        found = _image_strips(id, extent_of(axes, shape), spatial.index(split.axis), split)
+        problems += too_small(found, patch_shape)
         regions += found
     if problems:
         raise InputError(problems)
@@ -148,7 +154,8 @@ def strips(length: int, split: SplitByBlocks) -> dict[Part, tuple[int, int]]:
     return {"train": (0, train), "calibration": (first, first + calibration), "holdout": (length - holdout, length)}
 
 
-def _too_small(regions: Sequence[Region], patch_shape: tuple[int, ...]) -> list[Problem]:
+def too_small(regions: Sequence[Region], patch_shape: tuple[int, ...]) -> list[Problem]:
+    """Return the strips in which no patch fits."""
     problems = []
     for region in regions:
         if not all(e >= p for e, p in zip(region.extent[-len(patch_shape) :], patch_shape, strict=True)):
@@ -160,5 +167,6 @@ def _too_small(regions: Sequence[Region], patch_shape: tuple[int, ...]) -> list[
     return problems
 
 
-def _extent(axes: str, shape: str) -> tuple[int, ...]:
+def extent_of(axes: str, shape: str) -> tuple[int, ...]:
+    """Return the spatial shape of an image from its row of the catalogue."""
     return tuple(int(n) for a, n in zip(axes, json.loads(shape), strict=True) if a in SPATIAL)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from sciimg.augmenters.intensity import learn_scale
@@ -23,25 +24,44 @@ def checks() -> Iterator[Check]:
     back = scale.inverse(scale.forward(levels))
     error = float(np.abs(back.astype(np.int64) - levels).max())
     yield check("intensity-round-trip", 0, error, 1, "grey levels; float32 has 24 bits")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        settings = KLSpace(latent_channels=3, widths=(8,), residual=False, training=Schedule(steps=1, precision="fp32"))
-        space = KLAutoencoder(settings, (2, 16, 16), ((2, 2),))
-        batch = _batch()
-        (phase,) = space.phases()
-        phase.prepare(batch)
-        phase.finish(batch)
+    batch, space = _batch(), _calibrated(KLAutoencoder)
     latent = space.encode(batch.images).detach()
     axes = (0, 2, 3)
     yield check("latent-mean", 0, float(latent.mean(axes).abs().max()), 1e-4, "standardised per channel over the calibration batch")
     yield check("latent-std", 1, float(latent.std(axes).mean()), 1e-3, "standardised per channel over the calibration batch")
+    source = "standardising takes every scale and offset off; Rombach et al. 2022, arXiv:2112.10752, app. G"
+    apart = float((_calibrated(_Elsewhere).encode(batch.images).detach() - latent).abs().max())
+    yield check("latent-scale-invariance", 0, apart, 1e-4, source)
     with torch.no_grad():
         mean, log_variance = space.posterior(batch.images)
+        plain = space.decoder(mean, batch.condition)[0]
+        apart = float((space.decode(latent) - plain).abs().max() / plain.abs().max())
         theory = kl_divergence(Normal(mean, (0.5 * log_variance).exp()), Normal(0.0, 1.0)).mean()
-        got = phase.loss("autoencoder", batch)["kl"]
+        got = space.phases()[0].loss("autoencoder", batch)["kl"]
+    yield check("latent-scale-undone", 0, apart, 1e-4, "the decoder is given what the encoder gave: decode(encode(x)) = D(E(x))")
     yield check(
         "gaussian-kl", float(theory), float(got), 1e-4 * float(theory.abs()) + 1e-6, "Kingma & Welling 2014, arXiv:1312.6114, app. B"
     )
+
+
+class _Elsewhere(KLAutoencoder):
+    """The same autoencoder with its latents on another scale, about another origin."""
+
+    def posterior(self, images: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+        mean, log_variance = super().posterior(images, condition)
+        return 7 * mean - 30, log_variance
+
+
+def _calibrated(kind: type[KLAutoencoder]) -> KLAutoencoder:
+    """Return an autoencoder with seeded weights, after what training does before its first step and after its last."""
+    settings = KLSpace(latent_channels=3, widths=(8,), residual=False, training=Schedule(steps=1, precision="fp32"))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        space = kind(settings, (2, 16, 16), ((2, 2),))
+        (phase,) = space.phases()
+        phase.prepare(_batch())
+        phase.finish(_batch())
+    return space
 
 
 def _batch() -> Batch:

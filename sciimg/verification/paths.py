@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, product
 
 import torch
 from torch import Tensor
+from torch.distributions import Normal, kl_divergence
 
 from sciimg.augmenters.backbones.settings import UNetBackbone
 from sciimg.augmenters.backbones.unet import UNet
@@ -18,6 +19,7 @@ from sciimg.augmenters.spaces.pixel import Pixels
 from sciimg.augmenters.system import Condition, FieldSizes
 from sciimg.records import Check
 from sciimg.verification.checks import check
+from sciimg.verification.gaussian import GaussianData
 
 _TIMES = tuple((i + 0.5) / 16 for i in range(16))
 _FLOW, _COSINE = "Liu et al. 2022, arXiv:2209.03003, eq. 1", "Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 17"
@@ -39,7 +41,16 @@ _TARGETS: tuple[tuple[str, Parameterisation], ...] = (
 
 
 def checks() -> Iterator[Check]:
-    """Marginals, slopes, the identities between x_0, noise and every target, EDM's coefficients, and the losses of a silent network."""
+    """Marginals, slopes, the identities between x_0, noise and every target, what the end forgets, EDM's coefficients,
+    and the losses of a silent network.
+    """
+    yield from _schedules()
+    yield from _identities()
+    yield from _priors()
+    yield from _losses()
+
+
+def _schedules() -> Iterator[Check]:
     flow, cosine, vp, ve = LinearPath(), CosinePath(), VariancePreservingPath(), VarianceExplodingPath()
     yield check("path-linear-sum", 0, max(abs(flow.alpha(t) + flow.sigma(t) - 1) for t in _TIMES), 1e-15, _FLOW)
     yield check("path-cosine-variance", 0, max(abs(cosine.alpha(t) ** 2 + cosine.sigma(t) ** 2 - 1) for t in _TIMES), 1e-15, _COSINE)
@@ -54,14 +65,25 @@ def checks() -> Iterator[Check]:
         yield check(f"path-{name}-slopes", 0, max(_slope_error(path, t) for t in _TIMES), 1e-7, "central difference of alpha and sigma")
         inverse = max(abs(path.time_of(path.level(t)) - t) for t in _TIMES)
         yield check(f"path-{name}-time-of-level", 0, inverse, 1e-12, "time_of undoes sigma / alpha")
-        for kind, target in _TARGETS:
-            if (name, kind) != ("ve", "v") and (name, kind) != ("edm", "v"):  # v is for paths that keep the variance, or the sum
-                source = "Salimans & Ho 2022, arXiv:2202.00512, app. D"
-                yield check(f"path-{name}-{kind}-identity", 0, _identity_error(path, target), 1e-11, source)
         falling = all(path.level(a) < path.level(b) for a, b in pairwise(_TIMES))
         yield check(f"path-{name}-noise-grows", 1, float(falling), 0, "signal-to-noise falls with t (Kingma 2021, arXiv:2107.00630)")
+
+
+def _identities() -> Iterator[Check]:
+    source = "two equations for two unknowns; Salimans & Ho 2022, arXiv:2202.00512, app. D"
+    for (name, path), (kind, target) in product(_PATHS, _TARGETS):
+        if kind != "v" or name not in ("ve", "edm"):  # v is for paths that keep the variance, or the sum
+            yield check(f"path-{name}-{kind}-identity", 0, _identity_error(path, target), 1e-11, source)
     yield check("edm-preconditioning", 0, max(_edm_error(sigma, 0.5) for sigma in (0.01, 0.3, 1.0, 20.0)), 1e-12, _EDM)
-    yield from _losses()
+
+
+def _priors() -> Iterator[Check]:
+    """At its end a path has forgotten the data: the divergence of x_T from the noise that sampling begins with, for unit data."""
+    source = "KL(q(x_T) | p(x_T)), the L_T of Ho et al. 2020, arXiv:2006.11239, eq. 5; theirs is 4e-5 bits a value"
+    data = GaussianData(mean=0.6, std=0.8)  # second moment 1
+    for name, path in (*_PATHS[:4], ("edm", NoiseLevelPath())):
+        own = Normal(path.alpha(path.end) * data.mean, data.spread(path, path.end))
+        yield check(f"prior-kl-{name}", 0, float(kl_divergence(own, Normal(0.0, path.spread(path.end)))), 1e-4, source)
 
 
 def _edm_error(sigma: float, data: float) -> float:

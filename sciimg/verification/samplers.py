@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 
 import torch
 from torch import Tensor
 
 from sciimg.augmenters.processes.paths import CosinePath, LinearPath, NoiseLevelPath, Path, VarianceExplodingPath, VariancePreservingPath
+from sciimg.augmenters.samplers.inversion import invert
 from sciimg.augmenters.samplers.likelihood import log_likelihood
 from sciimg.augmenters.samplers.solvers import SAMPLERS, ddim_inversion
 from sciimg.augmenters.samplers.times import time_grid, times_of
@@ -27,17 +29,19 @@ Times = Callable[[Path, int], Sequence[float]]
 
 
 def checks() -> Iterator[Check]:
-    """Order of each solver, moments of stochastic steps, DDIM against Euler and against its inversion, likelihood of the ODE."""
+    """Order of each solver, stochastic steps and their moments, the probability-flow map, its inverse and its likelihood."""
+    yield from _orders()
+    yield from _ancestral()
+    yield from _moments()
+    yield from _flow()
+    yield from _inversion()
+    yield from _likelihood()
+
+
+def _orders() -> Iterator[Check]:
     for name, (order, source) in _ORDERS.items():
         for label, path in _PATHS:
             yield check(f"order-{name}-{label}", order, measured_order(name, path), 0.1, source)
-    x, data, path = grid(), GaussianData(), LinearPath()
-    pair = [SAMPLERS[s](data.predict(path), path, x, time_grid(9), _no_noise) for s in ("euler", "ddim")]
-    yield check("ddim-is-euler-on-straight-paths", 0, float((pair[0] - pair[1]).abs().max()), 1e-12, "alpha and sigma are linear in t")
-    yield from _ancestral()
-    yield from _langevin()
-    yield from _inversion()
-    yield from _likelihood()
 
 
 def measured_order(name: str, path: Path, steps: Sequence[int] = (80, 160, 320)) -> float:
@@ -68,8 +72,8 @@ def _in_log_snr(path: Path, n: int) -> list[float]:
 
 
 def _ancestral() -> Iterator[Check]:
-    """A step from t to s with the true x_0 must land on the marginal at s: mean alpha_s x_0, variance sigma_s²."""
-    source = "Ho et al. 2020, arXiv:2006.11239, eqs. 6 and 7"
+    """A step from t to s with the true x_0: it is Bayes' posterior, and it lands on the marginal at s, N(alpha_s x_0, sigma_s²)."""
+    source, bayes = "Ho et al. 2020, arXiv:2006.11239, eqs. 6 and 7", "precisions add: q(x_s | x_0) q(x_t | x_s); Ho et al. 2020, eq. 7"
     for label, path in (*_PATHS, ("vp", VariancePreservingPath()), ("ve", VarianceExplodingPath())):
         t, s, truth = 0.8, 0.55, 0.6
         a, sigma = path.alpha(t), path.sigma(t)
@@ -88,13 +92,22 @@ def _ancestral() -> Iterator[Check]:
         from_x, from_noise = step(mean_in + sigma, 0.0) - mean, step(mean_in, 1.0) - mean
         yield check(f"ancestral-mean-{label}", path.alpha(s) * truth, mean, 1e-12, source)
         yield check(f"ancestral-variance-{label}", path.sigma(s) ** 2, from_x**2 + from_noise**2, 1e-12, source)
+        kept = a / path.alpha(s)  # x_t given x_s is N(kept x_s, added)
+        added = sigma**2 - (kept * path.sigma(s)) ** 2
+        variance = 1 / (1 / path.sigma(s) ** 2 + kept**2 / added)
+        yield check(f"posterior-variance-{label}", variance, from_noise**2, 1e-12, bayes)
+        yield check(f"posterior-weight-{label}", variance * kept / added, from_x / sigma, 1e-12, bayes)
 
 
-def _langevin() -> Iterator[Check]:
-    """Many predictor-corrector steps end in the data distribution: both moments, exactly, because each step is affine in its noise."""
+def _moments() -> Iterator[Check]:
+    """Many stochastic steps with the exact score end in the distribution of the data: both moments, as steps are affine in their noise."""
     data, steps = GaussianData(), 300
     rows = 2 * steps + 1  # row 0: no noise; row 1: the start; each further row: one draw
-    for label, path in (*_PATHS, ("vp", VariancePreservingPath())):
+    sources = {
+        "ancestral": "the exact score reverses the diffusion; Ho et al. 2020, arXiv:2006.11239, eq. 11",
+        "predictor-corrector": "Langevin steps keep the marginal; Song et al. 2021, arXiv:2011.13456, section 4.2",
+    }
+    for name, (label, path) in product(sources, (*_PATHS, ("vp", VariancePreservingPath()))):
         x = torch.zeros(rows, 1, dtype=torch.float64)
         x[1] = 1.0
         draws = iter(range(2, rows + 1))
@@ -104,10 +117,25 @@ def _langevin() -> Iterator[Check]:
             out[next(draws)] = 1.0
             return out
 
-        got = SAMPLERS["predictor-corrector"](data.predict(path), path, x, time_grid(steps), unit).flatten()
-        source = "Langevin steps keep the marginal; Song et al. 2021, arXiv:2011.13456, section 4.2"
-        yield check(f"predictor-corrector-mean-{label}", data.mean, float(got[0]), 0.01, source)
-        yield check(f"predictor-corrector-variance-{label}", 1, float((got[1:] - got[0]).square().sum()) / data.std**2, 0.06, source)
+        got = SAMPLERS[name](data.predict(path), path, x, time_grid(steps), unit).flatten()
+        yield check(f"{name}-moments-mean-{label}", data.mean, float(got[0]), 0.01, sources[name])
+        variance = float((got[1:] - got[0]).square().sum())
+        yield check(f"{name}-moments-variance-{label}", 1, variance / data.std**2, 0.06, sources[name])
+
+
+def _flow() -> Iterator[Check]:
+    """Solvers reach the exact probability-flow map, from noise to data and back; on straight paths DDIM is Euler."""
+    data, source = GaussianData(), "the flow keeps standardised values; Song et al. 2021, arXiv:2011.13456, section 4.3"
+    for label, path in _PATHS:
+        ends = time_grid(200)
+        got = SAMPLERS["heun"](data.predict(path), path, grid(), ends, _no_noise)
+        yield check(f"flow-map-{label}", 0, float((got - data.flow(path, grid(), 1.0, 0.0)).abs().max()), 1e-3, source)
+        back = invert(data.predict(path), path, grid(), ends)
+        exact = data.flow(path, grid(), 0.0, 1.0)
+        yield check(f"flow-map-inverted-{label}", 0, float((back - exact).abs().max() / exact.abs().max()), 1e-3, source)
+    path = LinearPath()
+    pair = [SAMPLERS[s](data.predict(path), path, grid(), time_grid(9), _no_noise) for s in ("euler", "ddim")]
+    yield check("ddim-is-euler-on-straight-paths", 0, float((pair[0] - pair[1]).abs().max()), 1e-12, "alpha and sigma are linear in t")
 
 
 def _inversion() -> Iterator[Check]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from sciimg.records import Check
-from sciimg.verification import adversarial, determinism, latents, metrics, paths, samplers, store
+from sciimg.verification import adversarial, agreement, determinism, folds, latents, metrics, paths, samplers, store
 
 THEMES: tuple[Callable[[], Iterator[Check]], ...] = (
     paths.checks,
@@ -14,6 +14,8 @@ THEMES: tuple[Callable[[], Iterator[Check]], ...] = (
     adversarial.checks,
     store.checks,
     metrics.checks,
+    agreement.checks,
+    folds.checks,
     determinism.checks,
 )
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import pdist
+from scipy.stats import hypergeom
 from sklearn.metrics.pairwise import polynomial_kernel as sklearn_kernel
 from sklearn.metrics.pairwise import rbf_kernel
 
@@ -18,10 +19,15 @@ from sciimg.validation.distance import (
     frechet,
     frechet_infinity,
     kid,
+    manifold,
     median_distance,
     mmd,
+    polynomial_kernel,
     prdc,
+    radii,
     sliced_wasserstein,
+    squared_mmd,
+    unrelated_mean,
     vendi,
 )
 from sciimg.validation.relations import Relation
@@ -252,3 +258,78 @@ def test_an_ideal_generator_stays_below_twice_the_null_quantile():
         upper = half_interval(comparison.scores(Candidate(y), [s.synthetic for s in splits])["kid"], 40)[1]
         accepted += upper <= 2 * upper_null(comparison.null["kid"])
     assert accepted >= 26
+
+
+# ---------------------------------------------------------------- by hand
+
+
+def test_related_pairs_do_not_count():
+    xx, yy, xy = np.arange(9.0).reshape(3, 3), np.arange(4.0).reshape(2, 2), np.arange(6.0).reshape(3, 2)
+    assert squared_mmd(xx, yy, xy) == pytest.approx((1 + 2 + 3 + 5 + 6 + 7) / 6 + (1 + 2) / 2 - 2 * 2.5)
+    assert unrelated_mean(xx, np.eye(3, dtype=bool) | (np.arange(3) == 2)) == pytest.approx((1 + 3 + 6 + 7) / 4)
+    assert unrelated_mean(xy, np.array([[1, 0], [0, 0], [0, 1]], bool)) == pytest.approx((1 + 2 + 3 + 4) / 4)
+    assert math.isnan(unrelated_mean(xx, np.ones((3, 3), bool)))
+
+
+def test_the_kernel_by_hand():
+    x, y = np.array([[1.0, 2.0]]), np.array([[3.0, -1.0], [0.0, 2.0]])
+    assert polynomial_kernel(x, y).tolist() == [[1.5**3, 3.0**3]]
+
+
+def test_distances_by_hand():
+    assert distances(np.array([[0.0, 0.0], [3.0, 0.0]]), np.array([[0.0, 4.0]])).tolist() == [[4.0], [5.0]]
+
+
+def test_frechet_of_one_dimension():
+    x = np.array([[0.0], [2.0], [4.0]])
+    assert frechet(x, 3 * x + 1) == pytest.approx((2 - 7) ** 2 + (2 - 6) ** 2)  # standard deviations 2 and 6
+
+
+@pytest.mark.parametrize(("n", "m", "k"), [(40, 25, 5), (10, 90, 1), (7, 7, 3)])
+def test_coverage_ceiling_equals_the_chance_that_no_neighbour_is_synthetic(n, m, k):
+    """Of a real sample's k nearest among n - 1 real and m synthetic others, all orders being alike."""
+    assert coverage_ceiling(n, m, k) == pytest.approx(1 - hypergeom.pmf(0, n - 1 + m, m, k))
+
+
+def test_neighbourhoods_by_hand():
+    line = lambda *values: np.array(values)[:, None]  # noqa: E731
+    found = prdc(line(0.0, 1.0, 3.0), line(0.5, 10.0), nearest=1)  # radii 1, 1, 2 and 9.5, 9.5
+    assert (found.precision, found.recall, found.density, found.coverage) == pytest.approx((1 / 2, 1, 1, 2 / 3))
+    found = prdc(line(0.0, 1.0, 3.0), line(1.0, 2.0, 20.0), nearest=2)  # radii 3, 2, 3 and 19, 18, 19
+    assert (found.precision, found.density, found.coverage) == pytest.approx((2 / 3, 6 / 2 / 3, 1))
+    touching = prdc(line(0.0, 1.0), line(2.0, 7.0), nearest=1)  # at the radius is not inside it
+    assert touching.precision == 0 and touching.coverage == 0
+    assert prdc(line(0.0, 50.0), line(1.0, 2.0), nearest=1).recall == 0  # 0 lies at the radius about 1
+    own = distances(line(0.0, 3.0), line(0.0, 3.0))  # a sample that counts as its own neighbour: two neighbours in a set of two
+    around = radii(own, np.zeros((2, 2), bool), nearest=2)
+    assert manifold(around, around, own, nearest=2).precision == 1
+    assert prdc(line(0.0, 1.0), line(1.5, 2.25), nearest=1).recall == 0.5  # synthetic radii 0.75: 1 lies inside, 0 does not
+
+
+def test_five_neighbours_unless_said_otherwise():
+    x, y = gaussians(30, 25, 3)
+    assert prdc(x, y) == prdc(x, y, nearest=5) != prdc(x, y, nearest=6)
+    assert coverage_ceiling(30, 25) == coverage_ceiling(30, 25, 5)
+
+
+def test_samples_without_a_neighbourhood_are_left_out():
+    xx = distances(np.arange(4.0)[:, None], np.arange(4.0)[:, None])
+    yy = distances(np.array([[0.2], [1.2], [9.0]]), np.array([[0.2], [1.2], [9.0]]))
+    xy = distances(np.arange(4.0)[:, None], np.array([[0.2], [1.2], [9.0]]))
+    first = np.eye(4, dtype=bool)
+    first[3] = True  # nothing to compare the last real sample with: three have radius 1
+    of_real, of_synthetic = radii(xx, first, 1), radii(yy, np.eye(3, dtype=bool), 1)
+    assert of_real[:3].tolist() == [1, 1, 1] and math.isnan(of_real[3])
+    found = manifold(of_real, of_synthetic, xy, nearest=1)
+    # inside a radius of 1: (0, 0.2), (1, 0.2), (1, 1.2), (2, 1.2)
+    assert (found.precision, found.coverage) == pytest.approx((2 / 3, 1.0))
+    assert found.density == pytest.approx(4 / 3 * 4 / 3)  # as if all four had a neighbourhood
+    apart = np.zeros((4, 3), bool)
+    apart[:2, 0] = True
+    found = manifold(of_real, of_synthetic, np.where(apart, np.inf, xy), nearest=1)
+    assert (found.precision, found.coverage) == pytest.approx((1 / 3, 2 / 3))
+    none = radii(xx, np.ones((4, 4), bool), 1), radii(yy, np.ones((3, 3), bool), 1)
+    assert math.isnan(manifold(none[0], of_synthetic, xy, nearest=1).precision)
+    assert math.isnan(manifold(of_real, none[1], xy, nearest=1).precision)
+    assert math.isnan(prdc(np.zeros((3, 1)), np.arange(9.0)[:, None], nearest=4).density)
+    assert not math.isnan(prdc(np.arange(5.0)[:, None], np.arange(9.0)[:, None], nearest=4).density)

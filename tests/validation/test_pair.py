@@ -188,3 +188,83 @@ def test_labels_are_used_for_dice_where_there_are_any():
     base = patches(array)
     masked = PatchSet(array, labels, base.groups, base.table, base.spacing, base.channels, "instances")
     assert pair_metrics(masked, masked, metrics=["dice"])[0].value == 1
+
+
+# ---------------------------------------------------------------- by hand
+
+
+def test_formulas_on_two_pixels():
+    a, b = np.array([[3.0, 4.0]]), np.array([[3.0, 7.0]])
+    assert psnr(a, b, data_range=30.0) == pytest.approx(10 * np.log10(900 / 4.5))
+    assert nrmse(a, b) == pytest.approx(np.sqrt(4.5 / 12.5))
+    assert ncc(np.array([[1.0, 2.0, 3.0]]), np.array([[1.0, 3.0, 2.0]])) == pytest.approx(0.5)
+    assert ncc(a, -b) == pytest.approx(-1)
+    quarters = np.array([[0.0, 0.0, 1.0, 1.0]]), np.array([[0.0, 1.0, 0.0, 1.0]])
+    assert mutual_information(*quarters) == pytest.approx(0)
+    assert mutual_information(quarters[0], 1 - quarters[0]) == pytest.approx(np.log(2))
+    assert mutual_information(np.arange(4.0), np.arange(4.0), bins=2) == pytest.approx(np.log(2))
+    assert mutual_information(np.arange(128.0), np.arange(128.0)) == pytest.approx(np.log(64))
+
+
+@pytest.mark.parametrize(
+    ("compute", "said"),
+    [
+        (lambda: nrmse(np.zeros((2, 2)), np.ones((2, 2))), "zero everywhere"),
+        (lambda: ncc(np.ones((2, 2)), np.eye(2)), "constant"),
+        (lambda: ncc(np.eye(2), np.ones((2, 2))), "constant"),
+        (lambda: mutual_information(np.ones((2, 2)), np.eye(2)), "constant"),
+        (lambda: mutual_information(np.eye(2), np.ones((2, 2))), "constant"),
+        (lambda: dice(np.eye(2) * 0.5, np.eye(2)), "whole numbers"),
+        (lambda: dice(np.eye(2), np.arange(33.0)), "at most 32"),
+        (lambda: dice(np.arange(33), np.eye(2)), "at most 32"),
+    ],
+)
+def test_what_has_no_value_says_why(compute, said):
+    with pytest.raises(UndefinedError, match=said):
+        compute()
+
+
+def test_masks_of_many_kinds():
+    assert dice(np.arange(32), np.arange(32)) == 1
+    assert dice(np.eye(3), np.eye(3) * 7.0) == 1  # whole numbers as floats; any one foreground value
+    three = np.array([0, 1, 2, 2])
+    assert dice(three, np.array([0, 2, 2, 1])) == pytest.approx((0 + 2 * 1 / 4) / 2)  # classes are not renamed where there are several
+    assert dice(np.array([0, 3, 3]), np.array([0, 3, 1])) == pytest.approx(2 * 1 / 3)
+
+
+def test_what_is_known_of_each_metric():
+    better = {name: metric.higher_is_better for name, metric in PAIR_METRICS.items()}
+    assert [name for name, up in better.items() if not up] == ["nrmse"]
+    needs = {name for name, metric in PAIR_METRICS.items() if metric.needs_range}
+    assert needs == {"ssim", "ssim_uniform", "ms_ssim", "psnr"}
+    reference, test = images((2, 1, 48, 48))
+    found = {m.name: m for m in pair_metrics(patches(reference), patches(test), 4095.0, metrics=list(PAIR_METRICS), rounds=50)}
+    assert found["ms_ssim"].detail["scales"] == 3 and "scales" not in found["ssim"].detail
+    assert found["ssim"].detail["data_range_origin"] and "data_range_origin" not in found["ncc"].detail
+    assert found["mutual_information"].unit == "nat" and found["psnr"].unit == "dB" and found["ssim"].unit is None
+    assert found["ssim_uniform"].value == pytest.approx(
+        np.mean([ssim(a[0], b[0], data_range=4095, window="uniform") for a, b in zip(reference, test, strict=True)])
+    )
+
+
+def test_one_undefined_pair_makes_the_whole_undefined_and_says_how_many():
+    array = np.random.default_rng(0).integers(0, 99, (3, 2, 12, 12)).astype(np.uint8)
+    (metric,) = pair_metrics(patches(array), patches(np.concatenate([array[:1], array[1:] + 1])), metrics=["psnr"])
+    assert metric.status == "undefined" and metric.reason.startswith("in 2 of 6 single-channel images: the images are identical")
+    assert metric.n == 3 and metric.unit_of_n == "pairs"
+
+
+def test_labels_of_classes_are_compared_class_by_class():
+    array = np.zeros((1, 1, 16, 16), np.uint16)
+    first, second = np.zeros((2, 1, 16, 16), np.int32)
+    first[0, :4], first[0, 4:8] = 1, 2
+    second[0, :4], second[0, 4:6] = 1, 2
+    base = patches(array)
+
+    def masked(labels, kind):
+        return PatchSet(array, labels, base.groups, base.table, base.spacing, base.channels, kind)
+
+    value = pair_metrics(masked(first, "classes"), masked(second, "classes"), metrics=["dice"])[0].value
+    assert value == pytest.approx((1 + 2 * 2 / 6) / 2)
+    value = pair_metrics(masked(first, "instances"), masked(second, "instances"), metrics=["dice"])[0].value
+    assert value == pytest.approx(2 * 6 / 14)

@@ -6,6 +6,7 @@ from scipy import stats
 
 from sciimg.validation.resampling import (
     bca_interval,
+    group_index,
     half_interval,
     half_splits,
     mean_interval,
@@ -91,3 +92,103 @@ def test_half_sampling_measures_the_spread_of_the_whole_sample():
 
 def test_half_interval_respects_bounds():
     assert half_interval(np.array([0.0, 0.5, 1.0]), 10, lowest=0.0, highest=1.0) == (0.0, 1.0)
+
+
+# ---------------------------------------------------------------- by hand
+
+
+def test_groups_are_numbered_in_the_order_of_their_names():
+    names, index = group_index(np.array([10, 9, 10, 8]))
+    assert names == ["10", "8", "9"] and index.tolist() == [0, 2, 0, 1] and index.dtype == np.intp
+
+
+def test_percentiles_are_central():
+    assert percentile_interval(np.arange(101.0), 0.9) == pytest.approx((5, 95))
+    assert percentile_interval(np.arange(1001.0)) == pytest.approx((25, 975))
+
+
+def test_bca_as_printed():
+    """Efron 1987, eqs. 2.3 and 6.6, with an acceleration that counts."""
+    replicates, jackknife, estimate = np.random.default_rng(4).gamma(2.0, size=5001), np.array([1.0, 2.0, 4.0, 9.0]), 1.9
+    z = stats.norm.ppf(np.mean(replicates < estimate))
+    u = np.mean(jackknife) - jackknife
+    a = np.sum(u**3) / (6 * np.sum(u**2) ** 1.5)
+    w = [z + stats.norm.ppf(tail) for tail in (0.05, 0.95)]
+    expected = np.quantile(replicates, [stats.norm.cdf(z + own / (1 - a * own)) for own in w])
+    assert abs(a) > 0.05
+    assert bca_interval(estimate, replicates, jackknife, 0.9) == pytest.approx(tuple(expected))
+
+
+def test_bca_counts_ties_half():
+    replicates = np.array([0.0, 1, 1, 1, 2, 2, 3, 4, 5, 6])
+    low, high = bca_interval(1.0, replicates, np.array([1.0, 2, 3]))  # a symmetric jackknife: no acceleration
+    z = stats.norm.ppf(0.1 + 0.3 / 2)
+    levels = [stats.norm.cdf(2 * z + stats.norm.ppf(tail)) for tail in (0.025, 0.975)]
+    assert (low, high) == pytest.approx(tuple(np.quantile(replicates, levels)))
+    assert bca_interval(-1.0, replicates, np.array([1.0, 2, 3])) == percentile_interval(replicates)  # nothing below the estimate
+
+
+def test_groups_of_different_size_weigh_by_their_samples():
+    """The estimate is the mean over samples, as are replicates and jackknife: a group of nine counts nine times."""
+    values, groups = np.array([0.0] * 9 + [10.0]), np.array(["a"] * 9 + ["b"])
+    low, high = mean_interval(values, groups, np.random.default_rng(0), rounds=400)
+    assert (low, high) == (0.0, 10.0)  # both groups a, or both b
+    uneven, names = np.array([1.0, 2.0, 4.0, 9.0, 3.0, 3.0]), np.array(["a", "b", "b", "c", "c", "c"])
+    sums, counts = np.array([1.0, 6.0, 15.0]), np.array([1.0, 2.0, 3.0])
+    drawn = np.random.default_rng(5).multinomial(3, np.full(3, 1 / 3), size=999)
+    expected = bca_interval(22 / 6, drawn @ sums / (drawn @ counts), np.array([21 / 5, 16 / 4, 7 / 3]))
+    assert mean_interval(uneven, names, np.random.default_rng(5), rounds=999) == pytest.approx(expected)
+    three = np.array([1.0, 2.0, 6.0])
+    own = mean_interval(three, np.array(["a", "b", "c"]), np.random.default_rng(3), rounds=999, level=0.8)
+    weights = np.random.default_rng(3).multinomial(3, np.full(3, 1 / 3), size=999)
+    assert own == bca_interval(3.0, weights @ three / 3, np.array([4.0, 3.5, 1.5]), 0.8)
+
+
+def test_exact_proportions_at_the_ends_and_at_other_levels():
+    assert proportion_interval(0, 10) == pytest.approx((0.0, 1 - 0.025 ** (1 / 10)))
+    assert proportion_interval(10, 10) == pytest.approx((0.025 ** (1 / 10), 1.0))
+    expected = stats.binomtest(3, 40).proportion_ci(0.8, method="exact")
+    assert proportion_interval(3, 40, 0.8) == pytest.approx((expected.low, expected.high))
+
+
+def test_permutation_p_by_hand():
+    assert permutation_p(2.0, np.array([0, 1, 1.9, 2, 3])) == pytest.approx(3 / 6)  # at least as large: 2 and 3
+
+
+def test_permutation_test_looks_at_both_sides_and_takes_any_statistic():
+    groups = np.arange(12).astype(str)
+    low, high = np.zeros(12), np.arange(12.0) + 5
+    for first, second in ((low, high), (high, low)):
+        assert permutation_test(first, second, groups, groups, np.random.default_rng(0), rounds=199) == pytest.approx(1 / 200)
+    spread = lambda a, b: float(b.std() - a.std())  # noqa: E731
+    assert permutation_test(low, high, groups, groups, np.random.default_rng(0), statistic=spread, rounds=99) < 0.05
+    assert permutation_test(high, low, groups, groups, np.random.default_rng(0), statistic=spread, rounds=99) > 0.5
+    assert permutation_test(low, low, groups, groups, np.random.default_rng(0), rounds=9) == 1.0
+    # whole groups change sides: two groups a side can only be dealt in six ways, so nothing is rare
+    few = np.repeat(["a", "b"], 6)
+    assert permutation_test(low, high, few, few, np.random.default_rng(0)) == pytest.approx(1 / 3, abs=0.06)
+
+
+def test_half_splits_use_what_there_is():
+    rng = np.random.default_rng(0)
+    even = half_splits(np.arange(20).astype(str), np.arange(30).astype(str), rng, rounds=7)
+    assert len(even) == 7 and {len(s.real) for s in even} == {10}
+    assert {len(s.real) for s in half_splits(np.arange(20).astype(str), np.arange(9).astype(str), rng, rounds=3)} == {4}
+    for split in even:
+        assert sorted([*split.reference, *split.real]) == list(range(20))
+        assert (np.diff(split.reference) > 0).all() and (np.diff(split.synthetic) > 0).all() and split.synthetic.max() < 30
+    assert len({tuple(s.reference) for s in even}) > 1 and len({tuple(s.synthetic) for s in even}) > 1
+    uneven = half_splits(np.array(["a"] * 3 + ["b"] * 17), np.arange(40).astype(str), rng, rounds=3)
+    assert {len(s.real) for s in uneven} == {3}  # two groups can only be cut between them
+    alone = half_splits(np.array(["a"] * 8), np.arange(40).astype(str), rng, rounds=2)
+    assert {len(s.real) for s in alone} == {0}  # one group has no halves
+    cut = half_splits(np.repeat(["a", "b", "c", "d"], [2, 2, 2, 10]), np.arange(40).astype(str), rng, rounds=30)
+    assert {len(s.real) for s in cut} == {4}  # the cut nearest to the middle leaves two small groups at least, wherever the large one is
+
+
+def test_half_interval_stretches_quantiles_about_the_mean():
+    replicates = np.array([0.0, 1.0, 2.0, 3.0, 10.0])
+    stretch = stats.t.ppf(0.975, 4) / stats.norm.ppf(0.975)
+    low, high = (3.2 + stretch * (q - 3.2) for q in np.quantile(replicates, [0.025, 0.975]))
+    assert half_interval(replicates, 5) == pytest.approx((low, high))
+    assert half_interval(replicates, 5, lowest=-0.5, highest=11.0) == pytest.approx((-0.5, 11.0))
