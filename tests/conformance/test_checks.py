@@ -31,9 +31,10 @@ def nearest_tissue(patches: PatchSet) -> PatchSet:
     return replace(patches, labels=np.abs(smooth[..., None] - values).argmin(-1).astype(np.int32))
 
 
-TISSUE = ("intensity-law", "noise-law", "power-spectrum", "object-morphology")
+TISSUE = ("intensity-law", "noise-law", "power-spectrum", "object-morphology", "detector-range")
 BRAIN = ("snr", "tissue-snr", "contrast-order", "tissue-volumes")
-ROWS = [*((name, "tissue") for name in TISSUE), *((name, "brain") for name in BRAIN)]
+CAMERA = ("resolution", "grey-level-comb")
+ROWS = [(name, which) for which, names in (("tissue", TISSUE), ("camera", CAMERA), ("brain", BRAIN)) for name in names]
 
 
 @cache
@@ -41,6 +42,8 @@ def real_images(which: str) -> RealImages:
     if which == "tissue":
         holdout, calibration, train = (tissue.patches(part) for part in ("holdout", "calibration", "train"))
         return RealImages(holdout, calibration, train, objects)
+    if which == "camera":
+        return RealImages(*(tissue.fundus(part) for part in ("holdout", "calibration", "train")))
     parts = [tissue.brain(n, 20, seed=s, group=g) for n, s, g in ((16, 0, "h"), (8, 1, "c"), (16, 2, "t"))]
     return RealImages(*parts, nearest_tissue)
 

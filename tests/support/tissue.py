@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.data import immunohistochemistry
+from skimage.data import immunohistochemistry, retina
 
 from sciimg.io.derive import prepare
 from sciimg.io.image import Image
@@ -41,6 +41,32 @@ def patches(part: str, stride: int = 32) -> PatchSet:
         Spacing((1.0, 1.0), "pixel"),
         ("haematoxylin", "dab"),
         "instances",
+    )
+
+
+GAIN, OFFSET, READ_NOISE = 2.0, 100.0, 5.0  # grey levels a photon, grey levels, grey levels
+_FUNDUS = {"train": (352, 608), "calibration": (608, 800), "holdout": (800, 1056)}  # columns
+
+
+@cache
+def fundus(part: str, seed: int = 0, gain: float = GAIN, offset: float = OFFSET, read_noise: float = READ_NOISE) -> PatchSet:
+    """The fundus of scikit-image seen by a camera whose gain, offset and read noise are known: Poisson photons, Gaussian reading.
+
+    Its green channel, through optics of 1.5 pixels, so that the camera's noise is all the noise there is.
+    """
+    low, high = _FUNDUS[part]
+    scene = ndimage.gaussian_filter(retina()[None, ..., 1].astype(float), (0, 1.5, 1.5))[:, 352:1056, low:high]
+    rng = np.random.default_rng((seed, low))
+    seen = offset + gain * rng.poisson(4 * scene) + rng.normal(0, read_noise, scene.shape)
+    image = np.clip(np.rint(seen), 0, 65535).astype(np.uint16)
+    origins = [(y, x) for y in range(0, image.shape[1] - SIDE + 1, SIDE) for x in range(0, image.shape[2] - SIDE + 1, SIDE)]
+    return PatchSet(
+        np.stack([image[:, y : y + SIDE, x : x + SIDE] for y, x in origins]),
+        None,
+        np.array([f"{part}-{y}-{x}" for y, x in origins]),
+        pd.DataFrame({"image": "fundus", "origin": [json.dumps(o) for o in origins]}),
+        Spacing((1.0, 1.0), "pixel"),
+        ("green",),
     )
 
 

@@ -37,6 +37,8 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
     "intensity-law": (Kind("density", "edges", "Intensities", "pixel value", _BELOW, "density"),),
     "noise-law": (Kind("sigma", "level-edges", "Noise", "class of local intensity", "standard deviation"),),
     "power-spectrum": (Kind("power-db", "frequency", "Power", "cycles per pixel", "decibel"),),
+    "resolution": (Kind("correlation", "frequency", "Resolution", "cycles per pixel", "correlation of the halves"),),
+    "grey-level-comb": (Kind("comb", "octave", "Comb", "log2 of the period in grey levels", "share of the pixels"),),
     "object-morphology": (
         Kind("ln-size", "ln-size-edges", "Object size", "ln pixels", _BELOW, "share"),
         Kind("eccentricity", "eccentricity-edges", "Elongation", "eccentricity", _BELOW, "share"),

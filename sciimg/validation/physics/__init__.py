@@ -5,11 +5,14 @@ The list below is the whole plug-in system; ``tests/conformance/test_checks.py``
 
 from sciimg.validation.physics.check import Check, Control
 from sciimg.validation.physics.contrast_order import ContrastOrder
+from sciimg.validation.physics.detector_range import DetectorRange
 from sciimg.validation.physics.effect import Calibration, RealImages, calibrate, curves, effect, obstacle_between
+from sciimg.validation.physics.grey_level_comb import GreyLevelComb
 from sciimg.validation.physics.intensity_law import IntensityLaw
 from sciimg.validation.physics.noise_law import NoiseLaw
 from sciimg.validation.physics.object_morphology import ObjectMorphology
 from sciimg.validation.physics.power_spectrum import PowerSpectrum
+from sciimg.validation.physics.resolution import Resolution
 from sciimg.validation.physics.snr import AirSnr, TissueSnr
 from sciimg.validation.physics.tissue_volumes import TissueVolumes
 
@@ -20,6 +23,9 @@ CHECKS: dict[str, Check] = {
         NoiseLaw(),
         PowerSpectrum(),
         ObjectMorphology(),
+        Resolution(),
+        DetectorRange(),
+        GreyLevelComb(),
         AirSnr(),
         TissueSnr(),
         ContrastOrder(),

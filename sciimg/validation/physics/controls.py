@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sciimg.types import PatchSet
+from sciimg.validation.physics.residuals import robust_sigma
 
 Array = NDArray[np.float64]
 Plant = Callable[[PatchSet, np.random.Generator], PatchSet]
@@ -44,6 +45,19 @@ def noisier(factor: float) -> Plant:
         axes = (0, *range(2, images.ndim))
         sigma = np.sqrt(np.mean(steps**2, axis=axes, keepdims=True) / 2)
         return with_images(patches, images + factor * sigma * rng.standard_normal(images.shape))
+
+    return plant
+
+
+def defocused(sigma_px: float) -> Plant:
+    """Gaussian blur as before the camera: white noise as strong as the channel's own is added again."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        images = patches.images.astype(np.float64)
+        out = ndimage.gaussian_filter(images, (0.0, 0.0, *(sigma_px,) * patches.dims), mode="reflect")
+        for channel in range(images.shape[1]):
+            out[:, channel] += robust_sigma(images[:, channel]) * rng.standard_normal(out[:, channel].shape)
+        return with_images(patches, out)
 
     return plant
 
@@ -92,3 +106,58 @@ def thickened(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
     """Grow every bright structure by one pixel on each side (grey dilation)."""
     size = (1, 1, *(3,) * patches.dims)
     return with_images(patches, ndimage.maximum_filter(patches.images.astype(np.float64), size, mode="reflect"))
+
+
+def lifted(fraction: float) -> Plant:
+    """Add a fraction of the channel's own range to every pixel: another black level, or stray light."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        images = patches.images.astype(np.float64)
+        return with_images(patches, images + fraction * _range(images)[1])
+
+    return plant
+
+
+def black_clipped(fraction: float) -> Plant:
+    """Lower intensities until a fraction more of the pixels lies at or below each channel's lowest one, and clip them there."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        images = patches.images.astype(np.float64)
+        for channel in range(images.shape[1]):
+            seen = images[:, channel]
+            lowest = seen.min()
+            level = np.quantile(seen, min(float(np.mean(seen == lowest)) + fraction, 1.0))
+            images[:, channel] = np.maximum(seen - (level - lowest), lowest)
+        return with_images(patches, images)
+
+    return plant
+
+
+def overexposed(fraction: float) -> Plant:
+    """Stretch intensities until a fraction more of the pixels lies at or above each channel's highest one, and clip them there."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        images = patches.images.astype(np.float64)
+        for channel in range(images.shape[1]):
+            seen = images[:, channel]
+            lowest, highest = seen.min(), seen.max()
+            level = np.quantile(seen, max(1 - float(np.mean(seen == highest)) - fraction, 0.0))
+            gain = (highest - lowest) / (level - lowest) if level > lowest else 1.0
+            images[:, channel] = np.minimum(lowest + gain * (seen - lowest), highest)
+        return with_images(patches, images)
+
+    return plant
+
+
+def coarser(levels: int) -> Plant:
+    """Round intensities to so many levels of the channel's own range, four grey levels apart at least: 8-bit data in a wider container."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        images = patches.images.astype(np.float64)
+        low, span = _range(images)
+        step = span / (levels - 1)
+        if patches.images.dtype.kind in "iu":
+            step = np.maximum(np.rint(step), 4.0)
+        return with_images(patches, low + step * np.rint((images - low) / step))
+
+    return plant
