@@ -28,6 +28,7 @@ PHYSICS: dict[str, Physics] = {
     "noise-law": Physics(_MICROSCOPY),
     "power-spectrum": Physics(MODALITIES),
     "object-morphology": Physics(_MICROSCOPY, "instances"),
+    "point-pattern": Physics(_MICROSCOPY, "instances"),
     "resolution": Physics(_MICROSCOPY),
     "detector-range": Physics(_MICROSCOPY),
     "grey-level-comb": Physics(MODALITIES),

@@ -11,6 +11,7 @@ from sciimg.validation.physics.grey_level_comb import GreyLevelComb
 from sciimg.validation.physics.intensity_law import IntensityLaw
 from sciimg.validation.physics.noise_law import NoiseLaw
 from sciimg.validation.physics.object_morphology import ObjectMorphology
+from sciimg.validation.physics.point_pattern import PointPattern
 from sciimg.validation.physics.power_spectrum import PowerSpectrum
 from sciimg.validation.physics.resolution import Resolution
 from sciimg.validation.physics.snr import AirSnr, TissueSnr
@@ -23,6 +24,7 @@ CHECKS: dict[str, Check] = {
         NoiseLaw(),
         PowerSpectrum(),
         ObjectMorphology(),
+        PointPattern(),
         Resolution(),
         DetectorRange(),
         GreyLevelComb(),
