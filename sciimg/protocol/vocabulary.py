@@ -32,6 +32,7 @@ PHYSICS: dict[str, Physics] = {
     "resolution": Physics(_MICROSCOPY),
     "detector-range": Physics(_MICROSCOPY),
     "grey-level-comb": Physics(MODALITIES),
+    "bleed-through": Physics(("fluorescence", "brightfield")),
     "snr": Physics(("mri",)),
     "tissue-snr": Physics(("mri",), "classes"),
     "contrast-order": Physics(("mri",), "classes"),

@@ -31,7 +31,7 @@ def nearest_tissue(patches: PatchSet) -> PatchSet:
     return replace(patches, labels=np.abs(smooth[..., None] - values).argmin(-1).astype(np.int32))
 
 
-TISSUE = ("intensity-law", "noise-law", "power-spectrum", "object-morphology", "point-pattern", "detector-range")
+TISSUE = ("intensity-law", "noise-law", "power-spectrum", "object-morphology", "point-pattern", "detector-range", "bleed-through")
 BRAIN = ("snr", "tissue-snr", "contrast-order", "tissue-volumes")
 CAMERA = ("resolution", "grey-level-comb")
 ROWS = [(name, which) for which, names in (("tissue", TISSUE), ("camera", CAMERA), ("brain", BRAIN)) for name in names]

@@ -3,6 +3,7 @@
 The list below is the whole plug-in system; ``tests/conformance/test_checks.py`` holds for every entry.
 """
 
+from sciimg.validation.physics.bleed_through import BleedThrough
 from sciimg.validation.physics.check import Check, Control
 from sciimg.validation.physics.contrast_order import ContrastOrder
 from sciimg.validation.physics.detector_range import DetectorRange
@@ -28,6 +29,7 @@ CHECKS: dict[str, Check] = {
         Resolution(),
         DetectorRange(),
         GreyLevelComb(),
+        BleedThrough(),
         AirSnr(),
         TissueSnr(),
         ContrastOrder(),

@@ -178,3 +178,16 @@ def doubled(shift: float) -> Plant:
         return with_images(patches, np.minimum(images, moved) if dark else np.maximum(images, moved))
 
     return plant
+
+
+def mixed(share: float) -> Plant:
+    """Add to every channel after the first a share of the first one, in units of their standard deviations: bleed-through."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        images = patches.images.astype(np.float64)
+        scale = images.std(axis=(0, *range(2, images.ndim)), keepdims=True)
+        given = (images[:, :1] - np.quantile(images[:, :1], 0.05)) / np.where(scale[:, :1] > 0, scale[:, :1], 1.0)
+        images[:, 1:] += share * scale[:, 1:] * given
+        return with_images(patches, images)
+
+    return plant

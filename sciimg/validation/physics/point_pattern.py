@@ -14,13 +14,13 @@ from sciimg.validation.physics.controls import doubled, magnified
 Array = NDArray[np.float64]
 
 _BINS = 10
-_LEAST_PAIRS = 100  # within reach, each counted once
-_SIZE = 0.9  # quantile of the half widths of objects: what is cut off at the border lies nearer to it than that
+_LEAST_PAIRS = 20  # within reach, each counted once
+_REACH = 1 / 3  # of the window's shortest side
 
 
 @dataclass(frozen=True)
 class _Frame:
-    margin: tuple[float, ...]  # pixels at each border in which no centre counts
+    margin: tuple[float, ...]  # pixels at each border in which no centre counts: half an object, as what is cut off has its centre moved
     spacing: tuple[float, ...]
     edges: Array  # of distance, in units of the spacing
     volumes: Array  # of the shell of each bin
@@ -33,7 +33,7 @@ class PointPattern(Check):
     estimator = (
         "centres of the objects that the segmenter trained on the real training part finds, half an object's width or more from the border; "
         "pairs by distance, weighted for the frame's border (translation correction), over the square of the number in the same sample, "
-        "pooled; largest difference of L(r), and root mean square difference of g(r), up to a quarter of the shortest side"
+        "pooled; largest difference of L(r), and root mean square difference of g(r), up to a third of the shortest side"
     )
     unit = "L: fraction of the largest distance; g: 1 (a random pattern has g = 1)"
     source = (
@@ -41,7 +41,7 @@ class PointPattern(Check):
         "1993, doi:10.2307/2986181"
     )
     labels = "segmented"
-    controls = (Control("seen-double", doubled(1 / 8)), Control("half-size", magnified(0.5)))
+    controls = (Control("seen-double", doubled(1 / 5)), Control("half-size", magnified(0.5)))
 
     def obstacle(self, real: PatchSet) -> str:
         if real.label_kind != "instances" or real.labels is None:
@@ -58,9 +58,9 @@ class PointPattern(Check):
         spacing = real.spacing.values[-len(shape) :]
         widths = [_half_widths(label) for label in real.labels]
         half = np.concatenate(widths) if any(len(w) for w in widths) else np.zeros((1, len(shape)))
-        margin = tuple(float(np.ceil(m)) for m in np.quantile(half, _SIZE, axis=0))
+        margin = tuple(float(np.ceil(m)) for m in np.median(half, axis=0))
         sides = [(n - 2 * m) * s for n, m, s in zip(shape, margin, spacing, strict=True)]
-        reach = min(sides) / 4
+        reach = min(sides) * _REACH
         if reach <= 0:
             return _Frame(margin, spacing, np.zeros(1), np.zeros(0))
         edges = np.linspace(0, reach, _BINS + 1)
