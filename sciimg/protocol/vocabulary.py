@@ -33,6 +33,7 @@ PHYSICS: dict[str, Physics] = {
     "detector-range": Physics(_MICROSCOPY),
     "grey-level-comb": Physics(MODALITIES),
     "bleed-through": Physics(("fluorescence", "brightfield")),
+    "photon-transfer": Physics(_MICROSCOPY),
     "snr": Physics(("mri",)),
     "tissue-snr": Physics(("mri",), "classes"),
     "contrast-order": Physics(("mri",), "classes"),

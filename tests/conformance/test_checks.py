@@ -31,10 +31,11 @@ def nearest_tissue(patches: PatchSet) -> PatchSet:
     return replace(patches, labels=np.abs(smooth[..., None] - values).argmin(-1).astype(np.int32))
 
 
-TISSUE = ("intensity-law", "noise-law", "power-spectrum", "object-morphology", "point-pattern", "detector-range", "bleed-through")
+TISSUE = ("intensity-law", "noise-law", "power-spectrum", "object-morphology", "detector-range")
+TILES = ("point-pattern", "bleed-through")
 BRAIN = ("snr", "tissue-snr", "contrast-order", "tissue-volumes")
-CAMERA = ("resolution", "grey-level-comb")
-ROWS = [(name, which) for which, names in (("tissue", TISSUE), ("camera", CAMERA), ("brain", BRAIN)) for name in names]
+CAMERA = ("resolution", "grey-level-comb", "photon-transfer")
+ROWS = [(name, which) for which, names in (("tissue", TISSUE), ("tiles", TILES), ("camera", CAMERA), ("brain", BRAIN)) for name in names]
 
 
 @cache
@@ -42,6 +43,8 @@ def real_images(which: str) -> RealImages:
     if which == "tissue":
         holdout, calibration, train = (tissue.patches(part) for part in ("holdout", "calibration", "train"))
         return RealImages(holdout, calibration, train, objects)
+    if which == "tiles":
+        return RealImages(*(tissue.tiles(part) for part in ("holdout", "calibration", "train")), tissue.nuclei)
     if which == "camera":
         return RealImages(*(tissue.fundus(part) for part in ("holdout", "calibration", "train")))
     parts = [tissue.brain(n, 20, seed=s, group=g) for n, s, g in ((16, 0, "h"), (8, 1, "c"), (16, 2, "t"))]

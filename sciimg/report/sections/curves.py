@@ -44,6 +44,7 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
     "resolution": (Kind("correlation", "frequency", "Resolution", "cycles per pixel", "correlation of the halves"),),
     "grey-level-comb": (Kind("comb", "octave", "Comb", "log2 of the period in grey levels", "share of the pixels"),),
     "bleed-through": (Kind("floor", "level", "Bleed-through", "giving channel, standard deviations", "floor of the receiving one"),),
+    "photon-transfer": (Kind("variance", "mean", "Photon transfer", "mean intensity", "variance of noise"),),
     "object-morphology": (
         Kind("ln-size", "ln-size-edges", "Object size", "ln pixels", _BELOW, "share"),
         Kind("eccentricity", "eccentricity-edges", "Elongation", "eccentricity", _BELOW, "share"),

@@ -12,6 +12,7 @@ from sciimg.validation.physics.grey_level_comb import GreyLevelComb
 from sciimg.validation.physics.intensity_law import IntensityLaw
 from sciimg.validation.physics.noise_law import NoiseLaw
 from sciimg.validation.physics.object_morphology import ObjectMorphology
+from sciimg.validation.physics.photon_transfer import PhotonTransfer
 from sciimg.validation.physics.point_pattern import PointPattern
 from sciimg.validation.physics.power_spectrum import PowerSpectrum
 from sciimg.validation.physics.resolution import Resolution
@@ -30,6 +31,7 @@ CHECKS: dict[str, Check] = {
         DetectorRange(),
         GreyLevelComb(),
         BleedThrough(),
+        PhotonTransfer(),
         AirSnr(),
         TissueSnr(),
         ContrastOrder(),

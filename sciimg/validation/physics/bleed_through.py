@@ -53,7 +53,8 @@ class BleedThrough(Check):
     unit = "slope: standard deviations of the receiving channel per one of the giving channel; noise: correlation"
     source = (
         "bleed-through in the scatter plot of two channels: Bolte & Cordelieres 2006, doi:10.1111/j.1365-2818.2006.01706.x; "
-        "quantile regression: Koenker & Bassett 1978, doi:10.2307/1913643; quadrant correlation: Blomqvist 1950, doi:10.1214/aoms/1177729754"
+        "regression of quantiles: Koenker & Bassett 1978, doi:10.2307/1913643; quadrant correlation: Blomqvist 1950, "
+        "doi:10.1214/aoms/1177729754"
     )
     controls = (Control("channels-mixed-0.5", mixed(0.5)),)
 

@@ -1,4 +1,4 @@
-"""Grey-level comb: are grey levels used evenly, or only every second, fourth, 257th of them, as where coarser data were rescaled?
+"""Grey-level comb: whether grey levels are used evenly, or only every second, fourth, 257th, as where coarser data were rescaled.
 
 A histogram that skips levels with a period p is a comb, and the Fourier transform of a comb has a peak at frequency 1/p. A smooth
 histogram has none: its transform (the characteristic function of the intensities) dies away at periods below the width of the noise.

@@ -21,7 +21,9 @@ _LEAST = 50  # pixels below which a level says nothing
 
 
 @dataclass(frozen=True)
-class _Channel:
+class Channel:
+    """Classes of intensity and of |residual| for one channel, taken from real images."""
+
     name: str
     levels: Array  # (_LEVELS + 1,) edges of the local mean
     edges: Array  # edges of |residual|
@@ -44,7 +46,7 @@ class NoiseLaw(Check):
     def obstacle(self, real: PatchSet) -> str:
         return f"needs at least 5 pixels a side, got {real.images.shape[2:]}" if min(real.images.shape[2:]) < 5 else ""
 
-    def frame(self, real: PatchSet) -> tuple[_Channel, ...]:
+    def frame(self, real: PatchSet) -> tuple[Channel, ...]:
         channels = []
         for index, name in enumerate(real.channels):
             images = real.images[:, index].astype(np.float64)
@@ -56,10 +58,10 @@ class NoiseLaw(Check):
             quantiles = np.quantile(positive, np.linspace(0, 1, _BINS + 1))[1:] if positive.size else np.array([typical])
             outer = quantiles[-1] * np.array([2.0, 4.0, 16.0])
             edges = np.unique(np.concatenate([[0.0, typical * 1e-3, typical * 1e-2], quantiles, outer]))
-            channels.append(_Channel(name, levels, edges, typical * 1e-2))
+            channels.append(Channel(name, levels, edges, typical * 1e-2))
         return tuple(channels)
 
-    def measure(self, patches: PatchSet, frame: tuple[_Channel, ...]) -> Array:
+    def measure(self, patches: PatchSet, frame: tuple[Channel, ...]) -> Array:
         out = np.zeros((len(patches), len(frame), _LEVELS, max(len(c.edges) for c in frame) - 1))
         for j, law in enumerate(frame):
             images = patches.images[:, j].astype(np.float64)
@@ -71,7 +73,7 @@ class NoiseLaw(Check):
                 out[i, j, :, :bins] = np.bincount(row, minlength=_LEVELS * bins).reshape(_LEVELS, bins)
         return out
 
-    def distance(self, first: Array, second: Array, frame: tuple[_Channel, ...]) -> dict[str, Array]:
+    def distance(self, first: Array, second: Array, frame: tuple[Channel, ...]) -> dict[str, Array]:
         out = {}
         for j, law in enumerate(frame):
             ratio, weight = _log_ratio(first[:, j], second[:, j], law)
@@ -83,10 +85,10 @@ class NoiseLaw(Check):
             out[f"{law.name}:shape"] = np.where(total > 0, spread, np.inf)
         return out
 
-    def floors(self, frame: tuple[_Channel, ...]) -> dict[str, float]:
+    def floors(self, frame: tuple[Channel, ...]) -> dict[str, float]:
         return {f"{law.name}:{part}": 0.02 for law in frame for part in ("level", "shape")}
 
-    def curves(self, total: Array, frame: tuple[_Channel, ...]) -> dict[str, Array]:
+    def curves(self, total: Array, frame: tuple[Channel, ...]) -> dict[str, Array]:
         out = {}
         for j, law in enumerate(frame):
             out[f"{law.name}-level-edges"] = law.levels[1:-1]
@@ -104,7 +106,7 @@ def sigma(histogram: Array, edges: Array) -> Array:
     return deciles / _NORMAL
 
 
-def _log_ratio(first: Array, second: Array, law: _Channel) -> tuple[Array, Array]:
+def _log_ratio(first: Array, second: Array, law: Channel) -> tuple[Array, Array]:
     n_first, n_second = first.sum(axis=-1), second.sum(axis=-1)
     known = (n_first >= _LEAST) & (n_second >= _LEAST)
     # a level counts as much as the rarer of the two sets supports

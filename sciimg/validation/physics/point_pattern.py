@@ -31,13 +31,13 @@ class PointPattern(Check):
 
     name = "point-pattern"
     estimator = (
-        "centres of the objects that the segmenter trained on the real training part finds, half an object's width or more from the border; "
+        "centres of the objects that the segmenter trained on the real training part finds, half an object or more from the border; "
         "pairs by distance, weighted for the frame's border (translation correction), over the square of the number in the same sample, "
         "pooled; largest difference of L(r), and root mean square difference of g(r), up to a third of the shortest side"
     )
     unit = "L: fraction of the largest distance; g: 1 (a random pattern has g = 1)"
     source = (
-        "Ripley 1977, doi:10.1111/j.2517-6161.1977.tb01615.x; translation correction: Ohser 1983; pooling over frames and L: Baddeley et al. "
+        "Ripley 1977, doi:10.1111/j.2517-6161.1977.tb01615.x; translation correction: Ohser 1983; pooling over frames: Baddeley et al. "
         "1993, doi:10.2307/2986181"
     )
     labels = "segmented"

@@ -4,8 +4,10 @@ Fourier ring correlation wants two images of one scene with independent noise. A
 independent from row to row and the image does not change within two rows (Koho et al. 2019 take alternate pixels along all axes at once;
 taking them along one keeps the others at their full sampling, so that each axis is judged up to its own Nyquist frequency, and a volume
 with coarse planes is judged along z and within its planes apart). Each half has half of the pixels: the correlation is that of two images
-of half the dose, as between the half maps of electron cryo-microscopy. Noise that neighbouring rows share (interpolated, compressed, smoothed,
-deconvolved images) looks like signal: the correlation then never falls, and the check says so instead of giving a number.
+of half the dose, as between the half maps of electron cryo-microscopy.
+
+Noise that neighbouring rows share (interpolated, compressed, smoothed, deconvolved images) looks like signal: the correlation then never
+falls, and the check says so instead of giving a number.
 """
 
 from dataclasses import dataclass
@@ -143,7 +145,7 @@ def cutoff(curves: Array, frequency: Array) -> Array:
 
 
 def correlations(images: NDArray[np.generic], axis: _Axis) -> Array:
-    """Return the Fourier ring correlation of the two halves of each image (N, [Z,] Y, X) in bins along the axis: (N, K); 0 without power."""
+    """Return the Fourier ring correlation of the halves of each image (N, [Z,] Y, X) in bins along the axis, (N, K); 0 without power."""
     used = axis.cell >= 0
     place = axis.cell[used]
     out = np.empty((len(images), len(axis.frequency)))
