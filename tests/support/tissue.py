@@ -78,10 +78,10 @@ _FUNDUS = {"train": (352, 608), "calibration": (608, 800), "holdout": (800, 1056
 def fundus(part: str, seed: int = 0, gain: float = GAIN, offset: float = OFFSET, read_noise: float = READ_NOISE) -> PatchSet:
     """The fundus of scikit-image seen by a camera whose gain, offset and read noise are known: Poisson photons, Gaussian reading.
 
-    Its green channel, through optics of 1.5 pixels, so that the camera's noise is all the noise there is.
+    Its green channel, through optics of 2.5 pixels, so that the camera's noise is all the noise there is.
     """
     low, high = _FUNDUS[part]
-    scene = ndimage.gaussian_filter(retina()[None, ..., 1].astype(float), (0, 1.5, 1.5))[:, 352:1056, low:high]
+    scene = ndimage.gaussian_filter(retina()[None, ..., 1].astype(float), (0, 2.5, 2.5))[:, 352:1056, low:high]
     rng = np.random.default_rng((seed, low))
     photons = rng.poisson(20 + 8 * np.clip(scene - 40, 0, None))
     seen = offset + gain * photons + rng.normal(0, read_noise, scene.shape)

@@ -7,7 +7,7 @@ import pytest
 from patchsets import images_2d
 
 from sciimg.types import PatchSet, Spacing
-from sciimg.validation.physics.controls import doubled
+from sciimg.validation.physics.controls import repeated
 from sciimg.validation.physics.point_pattern import PointPattern, pair_counts
 
 CHECK = PointPattern()
@@ -110,10 +110,8 @@ def test_too_few_pairs_and_no_objects_are_refused() -> None:
     assert "as wide as the images" in CHECK.obstacle(pattern(labels))
 
 
-def test_a_double_exposure_leaves_dark_objects_dark() -> None:
-    labels = np.zeros((1, 32, 32), np.int32)
-    labels[0, 10:14, 4:8] = 1
-    dark = replace(pattern(labels), images=np.where(labels[:, None] > 0, 10, 200).astype(np.uint8))
-    assert (doubled(0.25)(dark, RNG).images == 10).sum() == 32
-    bright = replace(dark, images=255 - dark.images)
-    assert (doubled(0.25)(bright, RNG).images == 245).sum() == 32
+def test_a_repeated_texture_has_its_period() -> None:
+    images = RNG.integers(0, 200, (2, 1, 40, 40)).astype(np.uint8)
+    planted = repeated(0.2)(images_2d(images), RNG).images
+    assert np.array_equal(planted[..., 8:, :], planted[..., :-8, :]) and np.array_equal(planted[..., 8:], planted[..., :-8])
+    assert np.array_equal(planted[..., :8, :8], images[..., 16:24, 16:24])

@@ -163,19 +163,16 @@ def coarser(levels: int) -> Plant:
     return plant
 
 
-def doubled(shift: float) -> Plant:
-    """Lay every sample over itself, shifted by a fraction of its last side: a double exposure; the brighter of the two pixels stays.
-
-    Where labels say that objects are darker than what is around them, the darker pixel stays.
-    """
+def repeated(fraction: float) -> Plant:
+    """Fill every sample with copies of its middle, a fraction of each side wide: texture repeated as no tissue repeats."""
 
     def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
         images = patches.images.astype(np.float64)
-        moved = np.roll(images, max(1, round(shift * images.shape[-1])), axis=-1)
-        inside = None if patches.labels is None else patches.labels > 0
-        objects_known = inside is not None and bool(inside.any()) and not bool(inside.all())
-        dark = objects_known and images[:, 0][inside].mean() < images[:, 0][~inside].mean()
-        return with_images(patches, np.minimum(images, moved) if dark else np.maximum(images, moved))
+        for axis in range(2, images.ndim):
+            n = images.shape[axis]
+            period = max(1, round(fraction * n))
+            images = np.take(images, (n - period) // 2 + np.arange(n) % period, axis=axis)
+        return with_images(patches, images)
 
     return plant
 

@@ -9,7 +9,7 @@ from scipy.spatial.distance import pdist
 
 from sciimg.types import PatchSet
 from sciimg.validation.physics.check import Check, Control
-from sciimg.validation.physics.controls import doubled, magnified
+from sciimg.validation.physics.controls import repeated
 
 Array = NDArray[np.float64]
 
@@ -41,7 +41,7 @@ class PointPattern(Check):
         "1993, doi:10.2307/2986181"
     )
     labels = "segmented"
-    controls = (Control("seen-double", doubled(1 / 5)), Control("half-size", magnified(0.5)))
+    controls = (Control("repeated-fifth", repeated(1 / 5)),)
 
     def obstacle(self, real: PatchSet) -> str:
         if real.label_kind != "instances" or real.labels is None:
