@@ -62,15 +62,16 @@ class NoiseLaw(Check):
         return tuple(channels)
 
     def measure(self, patches: PatchSet, frame: tuple[Channel, ...]) -> Array:
-        out = np.zeros((len(patches), len(frame), _LEVELS, max(len(c.edges) for c in frame) - 1))
+        levels = len(frame[0].levels) - 1
+        out = np.zeros((len(patches), len(frame), levels, max(len(c.edges) for c in frame) - 1))
         for j, law in enumerate(frame):
             images = patches.images[:, j].astype(np.float64)
             bins = len(law.edges) - 1
-            level = np.clip(np.searchsorted(law.levels, local_mean(images), side="right") - 1, 0, _LEVELS - 1)
+            level = np.clip(np.searchsorted(law.levels, local_mean(images), side="right") - 1, 0, levels - 1)
             place = np.clip(np.searchsorted(law.edges, np.abs(residual(images)), side="right") - 1, 0, bins - 1)
             cell = (level * bins + place).reshape(len(images), -1)
             for i, row in enumerate(cell):
-                out[i, j, :, :bins] = np.bincount(row, minlength=_LEVELS * bins).reshape(_LEVELS, bins)
+                out[i, j, :, :bins] = np.bincount(row, minlength=levels * bins).reshape(levels, bins)
         return out
 
     def distance(self, first: Array, second: Array, frame: tuple[Channel, ...]) -> dict[str, Array]:

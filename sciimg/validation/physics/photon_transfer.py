@@ -13,7 +13,8 @@ from sciimg.validation.physics.residuals import local_mean
 
 Array = NDArray[np.float64]
 
-_LEAST_LEVELS = 4
+_LEVELS = 24  # narrow ones: a class that mixes variances looks quieter than it is
+_LEAST_LEVELS = 6
 _LEAST = 200  # pixels below which a level says nothing
 _STRAIGHT = 0.8  # share of the variance of variances that a straight line explains
 
@@ -30,7 +31,7 @@ class PhotonTransfer(Check):
 
     name = "photon-transfer"
     estimator = (
-        "per channel: robust variance of pixel-scale residuals and mean intensity in the 8 classes of the noise law; straight line "
+        "per channel: robust variance of pixel-scale residuals and mean intensity in 24 classes of equal width, the outermost two left out; straight line "
         "variance = gain x (mean - level of the darkest real class) + dark variance, weighted by pixels over squared variance; "
         "the offset of the camera cannot be told from its read noise by images alone: dark variance holds both"
     )
@@ -50,12 +51,15 @@ class PhotonTransfer(Check):
         return ""
 
     def frame(self, real: PatchSet) -> _Frame:
-        noise = NoiseLaw().frame(real)
-        dark = []
-        for index, law in enumerate(noise):
+        noise, dark = [], []
+        for index, law in enumerate(NoiseLaw().frame(real)):
             level = local_mean(real.images[:, index].astype(np.float64))
+            # classes of equal width: within one of them the variance hardly changes, and the line has its whole length
+            levels = np.linspace(*np.quantile(level, [0.01, 0.99]), _LEVELS + 1)
+            law = replace(law, levels=np.concatenate([[-np.inf], levels[1:-1], [np.inf]]))
+            noise.append(law)
             dark.append(float(level[level <= law.levels[1]].mean()) if np.any(level <= law.levels[1]) else float(level.min()))
-        first = _Frame(noise, tuple(dark), (np.finfo(np.float64).tiny,) * len(noise))
+        first = _Frame(tuple(noise), tuple(dark), (np.finfo(np.float64).tiny,) * len(noise))
         total = self.measure(real, first).sum(axis=0)
         return replace(first, gains=tuple(float(gain_and_dark(total[None, j], first, j)[0][0]) / 100 for j in range(len(noise))))
 
@@ -98,6 +102,7 @@ def _points(rows: Array, frame: _Frame, channel: int) -> tuple[Array, Array, Arr
     mean = rows[..., -1] / np.maximum(number, 1.0)
     variance = np.maximum(np.nan_to_num(sigma(histogram, law.edges)), law.floor) ** 2
     weight = np.where(number >= _LEAST, number / variance**2, 0.0)  # a variance is known to a share of itself
+    weight[..., [0, -1]] = 0.0  # open at one side, so of unknown width
     return mean, variance, weight
 
 
