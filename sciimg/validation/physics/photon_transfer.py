@@ -1,4 +1,4 @@
-"""Photon transfer: how the variance of noise grows with the mean, as a camera's gain and what variance is left in the dark."""
+"""Photon transfer: how the variance of noise grows with the mean, as a camera's gain, and the noise at a usual intensity."""
 
 from dataclasses import dataclass, replace
 
@@ -22,20 +22,20 @@ _STRAIGHT = 0.8  # share of the variance of variances that a straight line expla
 @dataclass(frozen=True)
 class _Frame:
     noise: tuple[Channel, ...]
-    dark: tuple[float, ...]  # darkest level of real images, per channel, where the variance without light is read
+    middle: tuple[float, ...]  # median real intensity, per channel, where the noise is read
     gains: tuple[float, ...]  # smallest gain that is told from none
 
 
 class PhotonTransfer(Check):
-    """Distance between logarithms of gain, and of noise where it is dark, from the straight line of variance over mean."""
+    """Distance between logarithms of gain, and of noise at the real median intensity, from the straight line of variance over mean."""
 
     name = "photon-transfer"
     estimator = (
-        "per channel: robust variance of pixel-scale residuals and mean intensity in 24 classes of equal width, the outermost two left out; straight line "
-        "variance = gain x (mean - level of the darkest real class) + dark variance, weighted by pixels over squared variance; "
-        "the offset of the camera cannot be told from its read noise by images alone: dark variance holds both"
+        "per channel: robust variance of pixel-scale residuals and mean intensity in 24 classes of equal width, the outermost two left "
+        "out; straight line variance = gain x (mean - real median intensity) + variance there, weighted by pixels over squared variance; "
+        "images alone do not tell the camera's offset from its read noise: the variance holds both"
     )
-    unit = "natural logarithm of a ratio of gains; of standard deviations in the dark"
+    unit = "natural logarithm of a ratio of gains; of standard deviations at the real median intensity"
     source = "photon transfer: Janesick 2007, doi:10.1117/3.725073; from single images: Foi et al. 2008, doi:10.1109/TIP.2008.2001399"
     controls = (Control("noise-2-sigma", noisier(2.0)), Control("gamma-2", gamma_changed(2.0)))
 
@@ -51,17 +51,17 @@ class PhotonTransfer(Check):
         return ""
 
     def frame(self, real: PatchSet) -> _Frame:
-        noise, dark = [], []
+        noise, middle = [], []
         for index, law in enumerate(NoiseLaw().frame(real)):
             level = local_mean(real.images[:, index].astype(np.float64))
             # classes of equal width: within one of them the variance hardly changes, and the line has its whole length
             levels = np.linspace(*np.quantile(level, [0.01, 0.99]), _LEVELS + 1)
             law = replace(law, levels=np.concatenate([[-np.inf], levels[1:-1], [np.inf]]))
             noise.append(law)
-            dark.append(float(level[level <= law.levels[1]].mean()) if np.any(level <= law.levels[1]) else float(level.min()))
-        first = _Frame(tuple(noise), tuple(dark), (np.finfo(np.float64).tiny,) * len(noise))
+            middle.append(float(np.median(level)))
+        first = _Frame(tuple(noise), tuple(middle), (np.finfo(np.float64).tiny,) * len(noise))
         total = self.measure(real, first).sum(axis=0)
-        return replace(first, gains=tuple(float(gain_and_dark(total[None, j], first, j)[0][0]) / 100 for j in range(len(noise))))
+        return replace(first, gains=tuple(float(gain_and_variance(total[None, j], first, j)[0][0]) / 100 for j in range(len(noise))))
 
     def measure(self, patches: PatchSet, frame: _Frame) -> Array:
         """Return, per sample, channel and class: the noise law's histogram of |residual|, then the sum of local means."""
@@ -77,20 +77,20 @@ class PhotonTransfer(Check):
     def distance(self, first: Array, second: Array, frame: _Frame) -> dict[str, Array]:
         out = {}
         for j, law in enumerate(frame.noise):
-            (gain, dark), (other_gain, other_dark) = (gain_and_dark(rows[:, j], frame, j) for rows in (first, second))
+            (gain, dark), (other_gain, other_dark) = (gain_and_variance(rows[:, j], frame, j) for rows in (first, second))
             out[f"{law.name}:gain"] = np.abs(np.log(gain / other_gain))
-            out[f"{law.name}:dark"] = np.abs(np.log(dark / other_dark)) / 2
+            out[f"{law.name}:noise"] = np.abs(np.log(dark / other_dark)) / 2
         return out
 
     def floors(self, frame: _Frame) -> dict[str, float]:
-        return {f"{law.name}:{part}": 0.05 for law in frame.noise for part in ("gain", "dark")}
+        return {f"{law.name}:{part}": 0.05 for law in frame.noise for part in ("gain", "noise")}
 
     def curves(self, total: Array, frame: _Frame) -> dict[str, Array]:
         out = {}
         for j, law in enumerate(frame.noise):
             mean, variance, _ = _points(total[None, j], frame, j)
             out |= {f"{law.name}-mean": np.nan_to_num(mean[0]), f"{law.name}-variance": np.nan_to_num(variance[0])}
-            out[f"{law.name}-gain-and-dark-variance"] = np.concatenate(gain_and_dark(total[None, j], frame, j))
+            out[f"{law.name}-gain-and-variance"] = np.concatenate(gain_and_variance(total[None, j], frame, j))
         return out
 
 
@@ -116,11 +116,11 @@ def _line(mean: Array, variance: Array, weight: Array) -> tuple[Array, Array, Ar
     return np.where(spread > 0, slope, np.nan), x[:, 0], y[:, 0]
 
 
-def gain_and_dark(rows: Array, frame: _Frame, channel: int) -> tuple[Array, Array]:
-    """Return gain (grey levels a photon) and variance at the darkest real level, each (B,); NaN where one class holds every pixel."""
+def gain_and_variance(rows: Array, frame: _Frame, channel: int) -> tuple[Array, Array]:
+    """Return gain (grey levels a photon) and variance at the real median intensity, each (B,); NaN where one class holds every pixel."""
     slope, x, y = _line(*_points(rows, frame, channel))
     floor = frame.noise[channel].floor ** 2
-    return np.maximum(slope, frame.gains[channel]), np.maximum(y + slope * (frame.dark[channel] - x), floor)
+    return np.maximum(slope, frame.gains[channel]), np.maximum(y + slope * (frame.middle[channel] - x), floor)
 
 
 def _bent(mean: Array, variance: Array, weight: Array) -> str:
