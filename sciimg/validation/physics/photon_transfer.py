@@ -77,9 +77,9 @@ class PhotonTransfer(Check):
     def distance(self, first: Array, second: Array, frame: _Frame) -> dict[str, Array]:
         out = {}
         for j, law in enumerate(frame.noise):
-            (gain, dark), (other_gain, other_dark) = (gain_and_variance(rows[:, j], frame, j) for rows in (first, second))
+            (gain, variance), (other_gain, other_variance) = (gain_and_variance(rows[:, j], frame, j) for rows in (first, second))
             out[f"{law.name}:gain"] = np.abs(np.log(gain / other_gain))
-            out[f"{law.name}:noise"] = np.abs(np.log(dark / other_dark)) / 2
+            out[f"{law.name}:noise"] = np.abs(np.log(variance / other_variance)) / 2
         return out
 
     def floors(self, frame: _Frame) -> dict[str, float]:
