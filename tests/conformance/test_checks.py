@@ -32,10 +32,13 @@ def nearest_tissue(patches: PatchSet) -> PatchSet:
     return replace(patches, labels=np.abs(smooth[..., None] - values).argmin(-1).astype(np.int32))
 
 
-TISSUE = ("intensity-law", "noise-law", "power-spectrum", "object-morphology")
+TISSUE = ("intensity-law", "noise-law", "power-spectrum", "object-morphology", "detector-range")
+TILES = ("point-pattern", "bleed-through")
 BRAIN = ("snr", "tissue-snr", "contrast-order", "tissue-volumes")
 HEAD = ("image-quality", "air-quality", "rician-noise", "bias-field", "ghosting", "k-space-slope", "ringing", "symmetry")
-ROWS = [*((name, "tissue") for name in TISSUE), *((name, "brain") for name in BRAIN), *((name, "head") for name in HEAD)]
+CAMERA = ("resolution", "grey-level-comb", "photon-transfer")
+SETS = (("tissue", TISSUE), ("tiles", TILES), ("camera", CAMERA), ("brain", BRAIN), ("head", HEAD))
+ROWS = [(name, which) for which, names in SETS for name in names]
 
 
 @cache
@@ -45,6 +48,10 @@ def real_images(which: str) -> RealImages:
         return RealImages(holdout, calibration, train, objects)
     if which == "head":
         return RealImages(*(tissue.head(n, seed=s, group=g) for n, s, g in ((16, 0, "h"), (8, 1, "c"), (16, 2, "t"))))
+    if which == "tiles":
+        return RealImages(*(tissue.tiles(part) for part in ("holdout", "calibration", "train")), tissue.nuclei)
+    if which == "camera":
+        return RealImages(*(tissue.fundus(part) for part in ("holdout", "calibration", "train")))
     parts = [tissue.brain(n, 20, seed=s, group=g) for n, s, g in ((16, 0, "h"), (8, 1, "c"), (16, 2, "t"))]
     return RealImages(*parts, nearest_tissue)
 

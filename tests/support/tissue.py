@@ -1,13 +1,14 @@
 """Real images for the judges' tests: patches of scikit-image's tissue section, and a magnetic-resonance phantom of known noise."""
 
 import json
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.data import immunohistochemistry
+from skimage.data import immunohistochemistry, retina
 
 from sciimg.io.derive import prepare
 from sciimg.io.image import Image
@@ -17,6 +18,7 @@ from sciimg.types import PatchSet, Spacing
 
 PARTS = {"train": (0, 250), "calibration": (266, 353), "holdout": (369, 512)}  # columns, with a guard gap
 SIDE = 64
+_NUCLEI = SegmentNuclei(kind="segment-nuclei", channel="haematoxylin", subtract="dab", min_area_px=40)
 
 
 @cache
@@ -24,8 +26,13 @@ def section() -> tuple[NDArray[np.uint16], NDArray[np.int32]]:
     """The colon section as haematoxylin and DAB density, (2, 512, 512), and its nuclei."""
     rgb = Image.from_array(immunohistochemistry().transpose(2, 0, 1), "cyx", Spacing((1.0, 1.0), "pixel"), ("red", "green", "blue"))
     stains = prepare(rgb, (StainSeparation(kind="stain-separation"),)).read()
-    plan = SegmentNuclei(kind="segment-nuclei", channel="haematoxylin", subtract="dab", min_area_px=40)
-    return stains, segment_nuclei(stains[0], stains[1], plan)
+    return stains, segment_nuclei(stains[0], stains[1], _NUCLEI)
+
+
+def nuclei(patches: PatchSet) -> PatchSet:
+    """A segmenter that needs no training: the one that labelled the section."""
+    labels = [segment_nuclei(image[0], image[1], _NUCLEI) for image in patches.images]
+    return replace(patches, labels=np.stack(labels).astype(np.int32), label_kind="instances")
 
 
 def patches(part: str, stride: int = 32) -> PatchSet:
@@ -41,6 +48,52 @@ def patches(part: str, stride: int = 32) -> PatchSet:
         Spacing((1.0, 1.0), "pixel"),
         ("haematoxylin", "dab"),
         "instances",
+    )
+
+
+@cache
+def tiles(part: str, side: int = 96) -> PatchSet:
+    """Large tiles of the whole section, dealt to the parts at random: two of five to training, one to calibration, two to the holdout."""
+    image, nuclei = section()
+    origins = [(y, x) for y in range(0, 512 - side + 1, side) for x in range(0, 512 - side + 1, side)]
+    order = np.random.default_rng(0).permutation(len(origins)).tolist()
+    dealt = {"train": (0, 1), "calibration": (2,), "holdout": (3, 4)}[part]
+    mine = [origins[k] for place, k in enumerate(order) if place % 5 in dealt]
+    return PatchSet(
+        np.stack([image[:, y : y + side, x : x + side] for y, x in mine]),
+        np.stack([nuclei[y : y + side, x : x + side] for y, x in mine]),
+        np.array([f"tile-{y}-{x}" for y, x in mine]),
+        pd.DataFrame({"image": "ihc", "origin": [json.dumps(o) for o in mine]}),
+        Spacing((1.0, 1.0), "pixel"),
+        ("haematoxylin", "dab"),
+        "instances",
+    )
+
+
+GAIN, OFFSET, READ_NOISE = 2.0, 100.0, 5.0  # grey levels a photon, grey levels, grey levels
+_FUNDUS = {"train": (352, 608), "calibration": (608, 800), "holdout": (800, 1056)}  # columns
+
+
+@cache
+def fundus(part: str, seed: int = 0, gain: float = GAIN, offset: float = OFFSET, read_noise: float = READ_NOISE) -> PatchSet:
+    """The fundus of scikit-image seen by a camera whose gain, offset and read noise are known: Poisson photons, Gaussian reading.
+
+    Its green channel, through optics of 2.5 pixels, so that the camera's noise is all the noise there is.
+    """
+    low, high = _FUNDUS[part]
+    scene = ndimage.gaussian_filter(retina()[None, ..., 1].astype(float), (0, 2.5, 2.5))[:, 352:1056, low:high]
+    rng = np.random.default_rng((seed, low))
+    photons = rng.poisson(20 + 8 * np.clip(scene - 40, 0, None))
+    seen = offset + gain * photons + rng.normal(0, read_noise, scene.shape)
+    image = np.clip(np.rint(seen), 0, 65535).astype(np.uint16)
+    origins = [(y, x) for y in range(0, image.shape[1] - SIDE + 1, SIDE) for x in range(0, image.shape[2] - SIDE + 1, SIDE)]
+    return PatchSet(
+        np.stack([image[:, y : y + SIDE, x : x + SIDE] for y, x in origins]),
+        None,
+        np.array([f"{part}-{y}-{x}" for y, x in origins]),
+        pd.DataFrame({"image": "fundus", "origin": [json.dumps(o) for o in origins]}),
+        Spacing((1.0, 1.0), "pixel"),
+        ("green",),
     )
 
 

@@ -10,8 +10,9 @@ from tissue import brain
 
 from sciimg.validation.physics import CHECKS
 from sciimg.validation.physics.histograms import counts, edges_of, quantile, wasserstein
-from sciimg.validation.physics.noise_law import NoiseLaw, residual, sigma
+from sciimg.validation.physics.noise_law import NoiseLaw, sigma
 from sciimg.validation.physics.power_spectrum import PowerSpectrum
+from sciimg.validation.physics.residuals import residual
 from sciimg.validation.physics.snr import DIETRICH
 from sciimg.validation.physics.tissues import t1_rank
 

@@ -37,6 +37,14 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
     "intensity-law": (Kind("density", "edges", "Intensities", "pixel value", _BELOW, "density"),),
     "noise-law": (Kind("sigma", "level-edges", "Noise", "class of local intensity", "standard deviation"),),
     "power-spectrum": (Kind("power-db", "frequency", "Power", "cycles per pixel", "decibel"),),
+    "point-pattern": (
+        Kind("l-minus-r", "l-distance", "Ripley's L", "distance r", "L(r) - r"),
+        Kind("g", "g-distance", "Pair correlation", "distance r", "g(r)"),
+    ),
+    "resolution": (Kind("correlation", "frequency", "Resolution", "cycles per pixel", "correlation of the halves"),),
+    "grey-level-comb": (Kind("comb", "octave", "Comb", "log2 of the period in grey levels", "share of the pixels"),),
+    "bleed-through": (Kind("floor", "level", "Bleed-through", "giving channel, standard deviations", "floor of the receiving one"),),
+    "photon-transfer": (Kind("variance", "mean", "Photon transfer", "mean intensity", "variance of noise"),),
     "object-morphology": (
         Kind("ln-size", "ln-size-edges", "Object size", "ln pixels", _BELOW, "share"),
         Kind("eccentricity", "eccentricity-edges", "Elongation", "eccentricity", _BELOW, "share"),

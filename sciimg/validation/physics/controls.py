@@ -12,6 +12,7 @@ from scipy import fft, ndimage
 
 from sciimg.types import SPATIAL, PatchSet
 from sciimg.validation.physics.air import air_and_signal, brightness_cut
+from sciimg.validation.physics.residuals import robust_sigma
 
 Array = NDArray[np.float64]
 Plant = Callable[[PatchSet, np.random.Generator], PatchSet]
@@ -163,5 +164,100 @@ def half_shifted(pixels: int) -> Plant:
         other = images.ndim - 1 if axis != images.ndim - 1 else images.ndim - 2
         images[tuple(half)] = np.roll(images[tuple(half)], pixels, axis=other)
         return replace(patches, images=images)
+
+    return plant
+
+
+def defocused(sigma_px: float) -> Plant:
+    """Gaussian blur as before the camera: white noise as strong as the channel's own is added again."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        images = patches.images.astype(np.float64)
+        out = ndimage.gaussian_filter(images, (0.0, 0.0, *(sigma_px,) * patches.dims), mode="reflect")
+        for channel in range(images.shape[1]):
+            out[:, channel] += robust_sigma(images[:, channel]) * rng.standard_normal(out[:, channel].shape)
+        return with_images(patches, out)
+
+    return plant
+
+
+def lifted(fraction: float) -> Plant:
+    """Add a fraction of the channel's own range to every pixel: another black level, or stray light."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        images = patches.images.astype(np.float64)
+        return with_images(patches, images + fraction * _range(images)[1])
+
+    return plant
+
+
+def black_clipped(fraction: float) -> Plant:
+    """Lower intensities until a fraction more of the pixels lies at or below each channel's lowest one, and clip them there."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        images = patches.images.astype(np.float64)
+        for channel in range(images.shape[1]):
+            seen = images[:, channel]
+            lowest = seen.min()
+            level = np.quantile(seen, min(float(np.mean(seen == lowest)) + fraction, 1.0))
+            images[:, channel] = np.maximum(seen - (level - lowest), lowest)
+        return with_images(patches, images)
+
+    return plant
+
+
+def overexposed(fraction: float) -> Plant:
+    """Stretch intensities until a fraction more of the pixels lies at or above each channel's highest one, and clip them there."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        images = patches.images.astype(np.float64)
+        for channel in range(images.shape[1]):
+            seen = images[:, channel]
+            lowest, highest = seen.min(), seen.max()
+            level = np.quantile(seen, max(1 - float(np.mean(seen == highest)) - fraction, 0.0))
+            gain = (highest - lowest) / (level - lowest) if level > lowest else 1.0
+            images[:, channel] = np.minimum(lowest + gain * (seen - lowest), highest)
+        return with_images(patches, images)
+
+    return plant
+
+
+def coarser(levels: int) -> Plant:
+    """Round intensities to so many levels of the channel's own range, four grey levels apart at least: 8-bit data in a wider container."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        images = patches.images.astype(np.float64)
+        low, span = _range(images)
+        step = span / (levels - 1)
+        if patches.images.dtype.kind in "iu":
+            step = np.maximum(np.rint(step), 4.0)
+        return with_images(patches, low + step * np.rint((images - low) / step))
+
+    return plant
+
+
+def repeated(fraction: float) -> Plant:
+    """Fill every sample with copies of its middle, a fraction of each side wide: texture repeated as no tissue repeats."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        images = patches.images.astype(np.float64)
+        for axis in range(2, images.ndim):
+            n = images.shape[axis]
+            period = max(1, round(fraction * n))
+            images = np.take(images, (n - period) // 2 + np.arange(n) % period, axis=axis)
+        return with_images(patches, images)
+
+    return plant
+
+
+def mixed(share: float) -> Plant:
+    """Add to every channel after the first a share of the first one, in units of their standard deviations: bleed-through."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        images = patches.images.astype(np.float64)
+        scale = images.std(axis=(0, *range(2, images.ndim)), keepdims=True)
+        given = (images[:, :1] - np.quantile(images[:, :1], 0.05)) / np.where(scale[:, :1] > 0, scale[:, :1], 1.0)
+        images[:, 1:] += share * scale[:, 1:] * given
+        return with_images(patches, images)
 
     return plant

@@ -43,8 +43,7 @@ class IntensityLaw(Check):
             values = real.images[:, index].astype(np.float64)
             means = values.reshape(len(values), -1).mean(axis=1)
             scale = float(values.std()) or 1.0
-            top = np.nextafter(values.max(), np.inf)
-            channels.append(_Channel(name, edges_of(values.ravel(), _BINS), scale, float(top), edges_of(means, 16)))
+            channels.append(_Channel(name, edges_of(values.ravel(), _BINS), scale, float(values.max()), edges_of(means, 16)))
         return tuple(channels)
 
     def measure(self, patches: PatchSet, frame: tuple[_Channel, ...]) -> Array:

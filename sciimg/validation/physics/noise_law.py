@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from sciimg.types import PatchSet
 from sciimg.validation.physics.check import Check, Control
 from sciimg.validation.physics.controls import blurred, noisier
 from sciimg.validation.physics.histograms import quantile
+from sciimg.validation.physics.residuals import local_mean, residual
 
 Array = NDArray[np.float64]
 
@@ -20,29 +20,10 @@ _NORMAL = 0.6924530704756788  # mean of these quantiles of |N(0, 1)|
 _LEAST = 50  # pixels below which a level says nothing
 
 
-def residual(images: Array) -> Array:
-    """Return high-pass residuals whose standard deviation is that of white noise, for images (N, [Z,] Y, X); borders cut by one.
-
-    The second difference [1, -2, 1] is taken along every axis in turn and divided by sqrt(6) each, its own norm: Immerkær 1996,
-    doi:10.1006/cviu.1996.0060 (whose mask is this product in 2D). Any image that is linear along some axis leaves no residual.
-    """
-    out = images
-    for axis in range(1, images.ndim):
-        n = images.shape[axis]
-        before, middle, after = (np.take(out, range(start, n - 2 + start), axis=axis) for start in range(3))
-        out = (before - 2 * middle + after) / np.sqrt(6.0)
-    return out
-
-
-def local_mean(images: Array) -> Array:
-    """Return the mean over 3 pixels a side, at the pixels of :func:`residual`."""
-    means = ndimage.uniform_filter(images, (0, *(3,) * (images.ndim - 1)), mode="reflect")
-    inside: Array = means[(slice(None), *(slice(1, -1),) * (images.ndim - 1))]
-    return inside
-
-
 @dataclass(frozen=True)
-class _Channel:
+class Channel:
+    """Classes of intensity and of |residual| for one channel, taken from real images."""
+
     name: str
     levels: Array  # (_LEVELS + 1,) edges of the local mean
     edges: Array  # edges of |residual|
@@ -65,7 +46,7 @@ class NoiseLaw(Check):
     def obstacle(self, real: PatchSet) -> str:
         return f"needs at least 5 pixels a side, got {real.images.shape[2:]}" if min(real.images.shape[2:]) < 5 else ""
 
-    def frame(self, real: PatchSet) -> tuple[_Channel, ...]:
+    def frame(self, real: PatchSet) -> tuple[Channel, ...]:
         channels = []
         for index, name in enumerate(real.channels):
             images = real.images[:, index].astype(np.float64)
@@ -77,22 +58,23 @@ class NoiseLaw(Check):
             quantiles = np.quantile(positive, np.linspace(0, 1, _BINS + 1))[1:] if positive.size else np.array([typical])
             outer = quantiles[-1] * np.array([2.0, 4.0, 16.0])
             edges = np.unique(np.concatenate([[0.0, typical * 1e-3, typical * 1e-2], quantiles, outer]))
-            channels.append(_Channel(name, levels, edges, typical * 1e-2))
+            channels.append(Channel(name, levels, edges, typical * 1e-2))
         return tuple(channels)
 
-    def measure(self, patches: PatchSet, frame: tuple[_Channel, ...]) -> Array:
-        out = np.zeros((len(patches), len(frame), _LEVELS, max(len(c.edges) for c in frame) - 1))
+    def measure(self, patches: PatchSet, frame: tuple[Channel, ...]) -> Array:
+        levels = len(frame[0].levels) - 1
+        out = np.zeros((len(patches), len(frame), levels, max(len(c.edges) for c in frame) - 1))
         for j, law in enumerate(frame):
             images = patches.images[:, j].astype(np.float64)
             bins = len(law.edges) - 1
-            level = np.clip(np.searchsorted(law.levels, local_mean(images), side="right") - 1, 0, _LEVELS - 1)
+            level = np.clip(np.searchsorted(law.levels, local_mean(images), side="right") - 1, 0, levels - 1)
             place = np.clip(np.searchsorted(law.edges, np.abs(residual(images)), side="right") - 1, 0, bins - 1)
             cell = (level * bins + place).reshape(len(images), -1)
             for i, row in enumerate(cell):
-                out[i, j, :, :bins] = np.bincount(row, minlength=_LEVELS * bins).reshape(_LEVELS, bins)
+                out[i, j, :, :bins] = np.bincount(row, minlength=levels * bins).reshape(levels, bins)
         return out
 
-    def distance(self, first: Array, second: Array, frame: tuple[_Channel, ...]) -> dict[str, Array]:
+    def distance(self, first: Array, second: Array, frame: tuple[Channel, ...]) -> dict[str, Array]:
         out = {}
         for j, law in enumerate(frame):
             ratio, weight = _log_ratio(first[:, j], second[:, j], law)
@@ -104,10 +86,10 @@ class NoiseLaw(Check):
             out[f"{law.name}:shape"] = np.where(total > 0, spread, np.inf)
         return out
 
-    def floors(self, frame: tuple[_Channel, ...]) -> dict[str, float]:
+    def floors(self, frame: tuple[Channel, ...]) -> dict[str, float]:
         return {f"{law.name}:{part}": 0.02 for law in frame for part in ("level", "shape")}
 
-    def curves(self, total: Array, frame: tuple[_Channel, ...]) -> dict[str, Array]:
+    def curves(self, total: Array, frame: tuple[Channel, ...]) -> dict[str, Array]:
         out = {}
         for j, law in enumerate(frame):
             out[f"{law.name}-level-edges"] = law.levels[1:-1]
@@ -125,7 +107,7 @@ def sigma(histogram: Array, edges: Array) -> Array:
     return deciles / _NORMAL
 
 
-def _log_ratio(first: Array, second: Array, law: _Channel) -> tuple[Array, Array]:
+def _log_ratio(first: Array, second: Array, law: Channel) -> tuple[Array, Array]:
     n_first, n_second = first.sum(axis=-1), second.sum(axis=-1)
     known = (n_first >= _LEAST) & (n_second >= _LEAST)
     # a level counts as much as the rarer of the two sets supports

@@ -10,9 +10,9 @@ from sciimg.validation.outcome import UndefinedError
 from sciimg.validation.physics.air import air_and_signal, brightness_cut, no_air
 from sciimg.validation.physics.check import Control
 from sciimg.validation.physics.controls import gaussian_air, noisier
-from sciimg.validation.physics.noise_law import residual
 from sciimg.validation.physics.noncentral_chi import air_sigma, effective_coils, signal_and_sigma
 from sciimg.validation.physics.per_sample import PerSample
+from sciimg.validation.physics.residuals import residual
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from sciimg.validation.physics.noise_law import local_mean, residual
+from sciimg.validation.physics.residuals import local_mean, residual
 
 from .common import mask_obedience
 from .subject import Answerer, Measure, Subject

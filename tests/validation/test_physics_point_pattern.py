@@ -1,0 +1,117 @@
+"""Ripley's L and the pair correlation against point processes whose curves are known in closed form."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from patchsets import images_2d
+
+from sciimg.types import PatchSet, Spacing
+from sciimg.validation.physics.controls import repeated
+from sciimg.validation.physics.point_pattern import PointPattern, pair_counts
+
+CHECK = PointPattern()
+RNG = np.random.default_rng(0)
+
+
+def poisson(density: float, window: tuple[float, ...]) -> np.ndarray:
+    return RNG.random((RNG.poisson(density * np.prod(window)), len(window))) * window
+
+
+def thomas(parents: float, children: float, spread: float, side: float) -> np.ndarray:
+    """Clusters around Poisson parents, drawn beyond the window as far as they reach into it."""
+    pad = 5 * spread
+    centres = poisson(parents, (side + 2 * pad,) * 2) - pad
+    points = [c + spread * RNG.standard_normal((RNG.poisson(children), 2)) for c in centres]
+    every = np.concatenate([*points, np.zeros((0, 2))])
+    return every[np.all((every >= 0) & (every < side), axis=1)]
+
+
+def k_function(patterns: list[np.ndarray], window: tuple[float, ...], edges: np.ndarray) -> np.ndarray:
+    pairs = sum(pair_counts(p, window, edges) for p in patterns)
+    return np.cumsum(pairs) / sum(len(p) * (len(p) - 1) / np.prod(window) for p in patterns)
+
+
+@pytest.mark.parametrize(("window", "density"), [((50.0, 50.0), 0.02), ((30.0, 90.0), 0.02), ((20.0, 24.0, 30.0), 0.004)])
+def test_a_poisson_process_has_the_k_of_the_ball(window: tuple[float, ...], density: float) -> None:
+    edges = np.linspace(0, min(window) / 3, 7)
+    ball = np.pi * edges[1:] ** 2 if len(window) == 2 else 4 / 3 * np.pi * edges[1:] ** 3
+    got = k_function([poisson(density, window) for _ in range(300)], window, edges)
+    assert got[2:] == pytest.approx(ball[2:], rel=0.04)
+
+
+def test_intensity_that_differs_between_samples_is_no_clustering() -> None:
+    edges = np.linspace(0, 12, 7)
+    patterns = [poisson(0.005 if i % 2 else 0.05, (50.0, 50.0)) for i in range(200)]
+    assert k_function(patterns, (50.0, 50.0), edges)[1:] == pytest.approx(np.pi * edges[2:] ** 2, rel=0.05)
+
+
+def test_a_thomas_process_has_its_k() -> None:
+    """K(r) = pi r^2 + (1 - exp(-r^2 / 4 s^2)) / parents: Diggle 2013, section 6.3, for windows far larger than the clusters."""
+    parents, spread, side = 0.003, 2.0, 150.0
+    edges = np.linspace(0, 12, 7)
+    got = k_function([thomas(parents, 5, spread, side) for _ in range(40)], (side, side), edges)
+    r = edges[1:]
+    assert got == pytest.approx(np.pi * r**2 + (1 - np.exp(-(r**2) / (4 * spread**2))) / parents, rel=0.1)
+
+
+def drawn(points: np.ndarray, shape: tuple[int, ...], number: int = 0) -> np.ndarray:
+    """One-pixel objects at whole places."""
+    label = np.zeros(shape, np.int32)
+    for k, place in enumerate(np.unique(np.floor(points).astype(int), axis=0)):
+        label[tuple(place)] = k + 1
+    return label
+
+
+def pattern(labels: np.ndarray, spacing: tuple[float, ...] | None = None) -> PatchSet:
+    made = images_2d(labels[:, None].astype(np.uint16), labels)
+    return replace(made, spacing=Spacing(spacing or (1.0,) * (labels.ndim - 1), "micrometer"))
+
+
+def test_random_objects_in_images_have_a_pair_correlation_of_one() -> None:
+    labels = np.stack([drawn(poisson(0.01, (80.0, 80.0)), (80, 80)) for _ in range(100)])
+    made = pattern(labels)
+    frame = CHECK.frame(made)
+    curves = CHECK.curves(CHECK.measure(made, frame).sum(axis=0), frame)
+    assert curves["g"][1:] == pytest.approx(1, abs=0.13)  # below two pixels the grid shows
+    assert np.abs(curves["l-minus-r"][2:]).max() < 0.4
+
+
+def test_objects_that_keep_their_distance_have_no_pair_below_it() -> None:
+    y, x = np.mgrid[4:80:8, 4:80:8]
+    grid = np.column_stack([y.ravel(), x.ravel()])
+    labels = np.stack([drawn(grid + RNG.integers(-1, 2, grid.shape), (80, 80)) for _ in range(20)])
+    made = pattern(labels)
+    frame = CHECK.frame(made)
+    curves = CHECK.curves(CHECK.measure(made, frame).sum(axis=0), frame)
+    near = frame.edges[1:] < 6
+    assert np.all(curves["g"][near] == 0)
+    assert curves["l-minus-r"][near] == pytest.approx(-frame.edges[1:][near])
+
+
+def test_distances_are_physical() -> None:
+    """Planes three times as far apart: random places in micrometres stay random, which they are not where pixels count as distances."""
+    points = [poisson(0.004, (36.0, 36.0, 36.0)) for _ in range(16)]
+    fine = pattern(np.stack([drawn(p, (36, 36, 36)) for p in points]))
+    coarse = pattern(np.stack([drawn(p / np.array([3, 1, 1]), (12, 36, 36)) for p in points]), (3.0, 1.0, 1.0))
+    wrong = replace(coarse, spacing=fine.spacing)
+    frame = CHECK.frame(fine)
+    far = [CHECK.curves(CHECK.measure(p, frame).sum(axis=0), frame)["l-minus-r"][-4:] for p in (fine, coarse)]
+    assert np.abs(far).max() < 0.3
+    frame = CHECK.frame(wrong)
+    assert frame.edges[-1] < 4
+
+
+def test_too_few_pairs_and_no_objects_are_refused() -> None:
+    labels = np.zeros((10, 64, 64), np.int32)
+    assert "pairs of objects" in CHECK.obstacle(pattern(labels))
+    assert "no labels" in CHECK.obstacle(images_2d(np.zeros((4, 1, 32, 32))))
+    labels[:] = 1
+    assert "as wide as the images" in CHECK.obstacle(pattern(labels))
+
+
+def test_a_repeated_texture_has_its_period() -> None:
+    images = RNG.integers(0, 200, (2, 1, 40, 40)).astype(np.uint8)
+    planted = repeated(0.2)(images_2d(images), RNG).images
+    assert np.array_equal(planted[..., 8:, :], planted[..., :-8, :]) and np.array_equal(planted[..., 8:], planted[..., :-8])
+    assert np.array_equal(planted[..., :8, :8], images[..., 16:24, 16:24])
