@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training bench-generation bench-gpu bench-io faults scale clean
+.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training bench-generation bench-gpu bench-io bench-judges faults scale clean
 
 env: $(STAMP)
 
@@ -58,6 +58,9 @@ bench-gpu: env
 bench-io: env
 	$(BIN)/python tests/benchmarks/bench_io.py --out reports/benchmarks/io.json $(BENCH_IO)
 	$(BIN)/python tests/benchmarks/bench_patches.py --out reports/benchmarks/patches.json $(BENCH_PATCHES)
+
+bench-judges: env
+	$(BIN)/python tests/benchmarks/bench_judges.py --out reports/benchmarks/judges.json $(BENCH_JUDGES)
 
 clean:
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

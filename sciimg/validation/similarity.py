@@ -1,8 +1,12 @@
 """Structural similarity of two images, 2D or 3D: SSIM, its map, and MS-SSIM.
 
-Moments are taken in float64 about a common offset (the mean of the reference), so a large camera offset costs no precision. Values equal
-scikit-image's ``structural_similarity``: ``window="gaussian"`` is its ``gaussian_weights=True, sigma=1.5, use_sample_covariance=False``
-(the original of Wang et al.), ``window="uniform"`` is its default.
+Moments are taken in float64 about the mean of each tile, so a large camera offset costs no precision. Values equal scikit-image's
+``structural_similarity``: ``window="gaussian"`` is its ``gaussian_weights=True, sigma=1.5, use_sample_covariance=False`` (the original of
+Wang et al.), ``window="uniform"`` is its default.
+
+An image is worked through in tiles that fit a processor's cache. The window is applied to an axis of a tile as one product with a banded
+matrix: more multiplications than a filter needs, done several times faster (tests/benchmarks/bench_judges.py); beyond the images
+themselves, memory is that of one tile.
 
 References
 ----------
@@ -11,12 +15,14 @@ doi:10.1109/TIP.2003.819861
 Wang Z, Simoncelli EP, Bovik AC (2003) Multiscale structural similarity for image quality assessment. doi:10.1109/ACSSC.2003.1292216
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from sciimg.validation.outcome import UndefinedError
 
@@ -27,12 +33,14 @@ K1, K2 = 0.01, 0.03  # Wang 2004, section III-C
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang 2003, section 3.2
 _RADIUS = {"gaussian": 5, "uniform": 3}  # 11 taps (sigma 1.5 truncated at 3.5 sigma); 7 taps
 _SIGMA = 1.5
+_TILE = {2: 64, 3: 32}  # side of a tile by number of dimensions
 
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """Luminance and contrast-structure at every pixel (Wang 2004, eqs. 6 and 9 with C3 = C2/2)."""
+    """Luminance and contrast-structure at the pixels ``place`` (Wang 2004, eqs. 6 and 9 with C3 = C2/2)."""
 
+    place: tuple[slice, ...]
     luminance: Array
     structure: Array
 
@@ -53,14 +61,17 @@ def ssim(reference: NDArray[Any], test: NDArray[Any], *, data_range: float, wind
     UndefinedError
         If a side is shorter than the window.
     """
-    terms = _terms(reference, test, data_range, window)
-    return float(np.mean(_inside(terms.luminance * terms.structure, _RADIUS[window])))
+    return _means(reference, test, data_range, window)[1]
 
 
 def ssim_map(reference: NDArray[Any], test: NDArray[Any], *, data_range: float, window: Window = "gaussian") -> Array:
     """Return the SSIM at every pixel, shape of the image; windows at the border see the mirrored image."""
-    terms = _terms(reference, test, data_range, window)
-    return terms.luminance * terms.structure
+    _refuse_small(reference.shape, window)
+    radius = _RADIUS[window]
+    out = np.empty(reference.shape)
+    for terms in _terms(np.pad(reference, radius, "symmetric"), np.pad(test, radius, "symmetric"), data_range, window):
+        out[terms.place] = terms.luminance * terms.structure
+    return out
 
 
 def ms_ssim(reference: NDArray[Any], test: NDArray[Any], *, data_range: float) -> float:
@@ -71,59 +82,100 @@ def ms_ssim(reference: NDArray[Any], test: NDArray[Any], *, data_range: float) -
     """
     scales = ms_ssim_scales(reference.shape)
     weights = np.array(SCALE_WEIGHTS[:scales]) / sum(SCALE_WEIGHTS[:scales])
-    offset = float(np.mean(reference, dtype=np.float64))
-    x, y = reference.astype(np.float64) - offset, test.astype(np.float64) - offset
-    factors = []
+    x, y, factors = reference, test, []
     for scale in range(scales):
-        terms = _terms(x, y, data_range, "gaussian", offset)
-        last = scale == scales - 1
-        factors.append(np.mean(_inside(terms.structure * terms.luminance if last else terms.structure, _RADIUS["gaussian"])))
+        structure, both = _means(x, y, data_range, "gaussian")
+        factors.append(both if scale == scales - 1 else structure)
         x, y = _halved(x), _halved(y)
     return float(np.prod(np.maximum(factors, 0.0) ** weights))
 
 
 def ms_ssim_scales(shape: tuple[int, ...]) -> int:
     """Return at how many scales an image can be compared: at most five, each side at least the window's 11 pixels."""
-    window = 2 * _RADIUS["gaussian"] + 1
-    if min(shape) < window:
-        raise UndefinedError(f"the shortest side is {min(shape)} px; the window needs {window}")
-    return min(len(SCALE_WEIGHTS), int(np.log2(min(shape) / window)) + 1)
+    _refuse_small(shape, "gaussian")
+    return min(len(SCALE_WEIGHTS), int(np.log2(min(shape) / (2 * _RADIUS["gaussian"] + 1))) + 1)
 
 
-def _terms(reference: NDArray[Any], test: NDArray[Any], data_range: float, window: Window, offset: float | None = None) -> _Terms:
-    """Return the two factors of SSIM; ``offset`` was taken off both images already where it is given."""
-    radius = _RADIUS[window]
-    if min(reference.shape) < 2 * radius + 1:
-        raise UndefinedError(f"the shortest side is {min(reference.shape)} px; the {window} window needs {2 * radius + 1}")
-    x, y = reference, test
-    if offset is None:
-        offset = float(np.mean(reference, dtype=np.float64))
-        x, y = reference.astype(np.float64) - offset, test.astype(np.float64) - offset
-    mean_x, mean_y = _smooth(x, window), _smooth(y, window)
-    # SSIM needs the variances only as a sum: four filters instead of five
-    taps = (2 * radius + 1) ** x.ndim
+def _refuse_small(shape: tuple[int, ...], window: Window) -> None:
+    if min(shape) < (needed := 2 * _RADIUS[window] + 1):
+        raise UndefinedError(f"the shortest side is {min(shape)} px; the {window} window needs {needed}")
+
+
+def _means(reference: NDArray[Any], test: NDArray[Any], data_range: float, window: Window) -> tuple[float, float]:
+    """Return the means of contrast-structure and of its product with luminance (SSIM) over the pixels whose window lies inside."""
+    _refuse_small(reference.shape, window)
+    sums, pixels = np.zeros(2), 0
+    for terms in _terms(reference, test, data_range, window):
+        sums += terms.structure.sum(), np.vdot(terms.structure, terms.luminance)
+        pixels += terms.structure.size
+    return float(sums[0] / pixels), float(sums[1] / pixels)
+
+
+def _terms(reference: NDArray[Any], test: NDArray[Any], data_range: float, window: Window) -> Iterator[_Terms]:
+    """Yield the two factors of SSIM tile by tile; ``place`` counts from the first pixel whose window lies inside the image."""
+    margin = 2 * _RADIUS[window]
+    side = _TILE[reference.ndim]
+    for corner in product(*(range(0, n - margin, side) for n in reference.shape)):
+        place = tuple(slice(a, min(a + side, n - margin)) for a, n in zip(corner, reference.shape, strict=True))
+        seen = tuple(slice(s.start, s.stop + margin) for s in place)
+        yield _Terms(place, *_tile_terms(reference[seen], test[seen], data_range, window))
+
+
+def _tile_terms(reference: NDArray[Any], test: NDArray[Any], data_range: float, window: Window) -> tuple[Array, Array]:
+    """Return luminance and contrast-structure, written as one minus what differs, from the moments of x, y and x - y."""
+    offsets = [float(np.mean(image, dtype=np.float64)) for image in (reference, test)]
+    moments = np.empty((4, *reference.shape))
+    x, y, squares, difference = moments
+    np.subtract(reference, offsets[0], out=x, dtype=np.float64)
+    np.subtract(test, offsets[1], out=y, dtype=np.float64)
+    np.subtract(x, y, out=difference)
+    np.square(difference, out=difference)
+    np.multiply(x, x, out=squares)
+    squares += y * y
+    mean_x, mean_y, squares, difference = _smooth(moments, window)
+    taps = (2 * _RADIUS[window] + 1) ** reference.ndim
     norm = taps / (taps - 1) if window == "uniform" else 1.0
-    variances = norm * (_smooth(x * x + y * y, window) - mean_x**2 - mean_y**2)
-    covariance = norm * (_smooth(x * y, window) - mean_x * mean_y)
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
-    mean_x, mean_y = mean_x + offset, mean_y + offset
-    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    structure = (2 * covariance + c2) / (variances + c2)
-    return _Terms(luminance, structure)
+    difference -= (mean_x - mean_y) ** 2  # variance of x - y: the sum of the variances less twice the covariance
+    squares -= mean_x * mean_x
+    squares -= mean_y * mean_y
+    squares += c2 / norm
+    structure = np.subtract(1.0, np.divide(difference, squares, out=difference), out=difference)
+    mean_x += offsets[0]
+    mean_y += offsets[1]
+    gap = mean_x - mean_y
+    np.square(gap, out=gap)
+    mean_x *= mean_x
+    mean_y *= mean_y
+    mean_x += mean_y
+    mean_x += c1
+    return np.subtract(1.0, np.divide(gap, mean_x, out=gap), out=gap), structure
 
 
-def _smooth(image: Array, window: Window) -> Array:
-    if window == "uniform":
-        return np.asarray(ndimage.uniform_filter(image, 2 * _RADIUS[window] + 1))
-    return np.asarray(ndimage.gaussian_filter(image, _SIGMA, radius=_RADIUS[window]))
+def _smooth(stack: Array, window: Window) -> Array:
+    """Apply the window along every axis but the first, where it lies inside: each axis loses twice the radius."""
+    count, *shape = stack.shape
+    for axis in range(1, stack.ndim - 1):
+        before = stack.reshape(count * int(np.prod(stack.shape[1:axis])), stack.shape[axis], -1)
+        shape[axis - 1] -= 2 * _RADIUS[window]
+        stack = np.matmul(_banded(window, shape[axis - 1]), before).reshape(count, *shape)
+    return np.matmul(stack.reshape(-1, shape[-1]), _banded(window, shape[-1] - 2 * _RADIUS[window]).T).reshape(*stack.shape[:-1], -1)
 
 
-def _inside(image: Array, radius: int) -> Array:
-    return image[(slice(radius, -radius),) * image.ndim]
+@cache
+def _banded(window: Window, size: int) -> Array:
+    """Return the matrix that takes ``size`` weighted means from ``size`` + twice the radius values."""
+    radius = _RADIUS[window]
+    steps = np.arange(-radius, radius + 1)
+    weights = np.exp(-0.5 * (steps / _SIGMA) ** 2) if window == "gaussian" else np.ones(len(steps))
+    matrix = np.zeros((size, size + 2 * radius))
+    for row in range(size):
+        matrix[row, row : row + len(steps)] = weights / weights.sum()
+    return matrix
 
 
-def _halved(image: Array) -> Array:
+def _halved(image: NDArray[Any]) -> Array:
     """Mean of 2 x 2 (x 2) blocks; an odd last row is dropped."""
     even = image[tuple(slice(0, n - n % 2) for n in image.shape)]
     shape = [m for n in even.shape for m in (n // 2, 2)]
-    return np.asarray(even.reshape(shape).mean(axis=tuple(range(1, 2 * image.ndim, 2))))
+    return np.asarray(even.reshape(shape).mean(axis=tuple(range(1, 2 * image.ndim, 2)), dtype=np.float64))

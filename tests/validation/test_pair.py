@@ -1,3 +1,4 @@
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -5,6 +6,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import extended_ssim
 from skimage.data import immunohistochemistry
 from skimage.metrics import normalized_root_mse, peak_signal_noise_ratio, structural_similarity
 from sklearn.metrics import mutual_info_score
@@ -52,16 +54,42 @@ def test_ssim_on_real_tissue_equals_scikit_image():
     assert ssim(image, test, data_range=255, window="uniform") == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("dtype", ["uint16", "float32", "float64"])
-def test_a_large_offset_costs_no_precision(dtype):
-    near, far = images((32, 32)), images((32, 32))
-    far = tuple((image.astype("float64") + 50000).astype(dtype) for image in far)
-    near = tuple(image.astype("float64") for image in near)
-    with np.errstate(all="raise"):
-        value = ssim(*far, data_range=1000)
-    shifted = structural_similarity(near[0] + 50000, near[1] + 50000, data_range=1000, gaussian_weights=True, use_sample_covariance=False)
-    assert value == pytest.approx(shifted, abs=1e-6)
-    assert -1 <= value <= 1
+@pytest.mark.parametrize("shape", [(75, 130), (40, 12, 70)])
+@pytest.mark.parametrize("window", ["gaussian", "uniform"])
+def test_tiles_leave_no_seam(shape, window):
+    reference, test = images(shape)
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False} if window == "gaussian" else {}
+    expected, expected_map = structural_similarity(reference, test, data_range=4095, full=True, **options)
+    assert ssim(reference, test, data_range=4095, window=window) == pytest.approx(expected, abs=1e-12)
+    np.testing.assert_allclose(ssim_map(reference, test, data_range=4095, window=window), expected_map, atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(20, 24), (13, 14, 12)])
+@pytest.mark.parametrize("offsets", [(0, 0), (1e6, 1e6), (1e6, 1e6 + 500), (0, 1e6)])
+def test_a_large_offset_costs_no_precision(shape, offsets):
+    """Against the definition in extended precision, window by window."""
+    reference, test = (i.astype("float64") + o for i, o in zip(images(shape), offsets, strict=True))
+    assert ssim(reference, test, data_range=1000) == pytest.approx(extended_ssim(reference, test, 1000), abs=1e-9)
+    if offsets == (1e6, 1e6):
+        near = [i.astype("float64") for i in images(shape)]
+        assert ncc(reference, test) == pytest.approx(ncc(*near), abs=1e-12)
+        assert psnr(reference, test, data_range=1000) == pytest.approx(psnr(*near, data_range=1000), abs=1e-9)
+        assert mutual_information(reference, test) == pytest.approx(mutual_information(*near), abs=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32"])
+def test_whatever_holds_the_pixels_the_moments_are_taken_in_float64(dtype):
+    reference, test = ((i + 20000.0).astype(dtype) for i in images((24, 24)))
+    assert ssim(reference, test, data_range=1000) == ssim(reference.astype("float64"), test.astype("float64"), data_range=1000)
+
+
+def test_ssim_of_a_volume_needs_the_memory_of_a_tile():
+    reference = np.zeros((64, 96, 96), np.uint16)  # 1.1 MB; 4.7 MB in float64
+    tracemalloc.start()
+    ssim(reference, reference, data_range=255)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 2**20  # four moments and what they become, in a tile of 42 px
 
 
 def test_ms_ssim_of_one_scale_is_ssim_and_of_several_equals_a_plain_reading_of_the_paper():
