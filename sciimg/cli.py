@@ -335,13 +335,14 @@ def metrics_pair(
     test: Path,
     metric: Annotated[str, typer.Option(help="Comma-separated names.")] = "ssim,psnr",
     data_range: Annotated[float | None, typer.Option(help="Width of the intensity scale; default: from the files.")] = None,
+    label_kind: Annotated[str | None, typer.Option(help="What masks of several values number: instances or classes.")] = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
-    """Compare images pairwise (SSIM, PSNR, ...)."""
+    """Compare images pairwise (SSIM, PSNR, ...), or masks (Dice, object F1, Hausdorff distance)."""
     from sciimg.stages.metrics import pair
 
-    value = pair(reference, test, metrics=_names(metric), data_range=data_range)
+    value = pair(reference, test, metrics=_names(metric), data_range=data_range, label_kind=label_kind)
     return value, _metric_lines(value), 0
 
 

@@ -296,7 +296,7 @@ class _Judge:
         return metrics, {}
 
     def pairs(self) -> Found:
-        from sciimg.validation.pair import pair_metrics
+        from sciimg.validation.pair import OF_IMAGES, pair_metrics
 
         metrics: list[Metric] = []
         arrays: dict[str, Any] = {}
@@ -304,7 +304,7 @@ class _Judge:
             if test is None:
                 continue
             real = self.real.at(test)
-            found = pair_metrics(real, test, _data_range(real), rounds=self.rounds, key=(*self.key, name))
+            found = pair_metrics(real, test, _data_range(real), metrics=OF_IMAGES, rounds=self.rounds, key=(*self.key, name))
             metrics += [m.model_copy(update={"name": f"{name}_{m.name}"}) for m in found]
             if real.images.shape == test.images.shape and not faults_of(test, name):
                 arrays |= gallery.pairs(name, real, test, self.key)

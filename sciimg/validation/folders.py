@@ -1,5 +1,6 @@
 """Any images as a set of one shape: a file, a folder of files, an OME-Zarr image or a collection, whoever made them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from sciimg.errors import InputError, Problem
 from sciimg.io.expand import expand
 from sciimg.io.open import open_image
 from sciimg.store import Collection, Volume
-from sciimg.types import PatchSet, Spacing
+from sciimg.types import LabelKind, PatchSet, Spacing
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,13 @@ class _Read:
     pixels: NDArray[Any]  # (C, [Z,] Y, X)
     channels: tuple[str, ...]
     acquisition: dict[str, Any]
+    spacing: Spacing | None
+    labels: NDArray[np.int32] | None = None
+    label_kind: LabelKind | None = None
 
 
 def load_patchset(path: Path) -> PatchSet:
-    """Read every image of a path; pixel sizes are not needed to compare pixels and are not asked for.
+    """Read every image of a path; pixel sizes are not needed to compare pixels and are not asked for, and kept where all images share one.
 
     Parameters
     ----------
@@ -35,7 +39,8 @@ def load_patchset(path: Path) -> PatchSet:
     Returns
     -------
     PatchSet
-        ``table["name"]`` has the stems (ids of a collection); groups are those of the catalogue, or one an image.
+        ``table["name"]`` has the stems (ids of a collection); groups are those of the catalogue, or one an image; labels those of a
+        collection; ``attributes`` what all images say of their acquisition.
 
     Raises
     ------
@@ -54,16 +59,23 @@ def load_patchset(path: Path) -> PatchSet:
         message = f"Images of one set have one type of pixels, or nothing says that they share a scale; there are {some}. Save them alike."
         raise InputError(Problem(str(path), "mixed-types", message))
     pixels = np.stack([image.pixels for image in images])
+    labels = [image.labels for image in images if image.labels is not None and image.label_kind == images[0].label_kind]
+    labelled = len(labels) == len(images)
     return PatchSet(
         pixels,
-        None,
+        np.stack(labels) if labelled else None,
         np.array([image.group for image in images]),
         pd.DataFrame({"name": [image.name for image in images]}),
-        Spacing((1.0,) * (pixels.ndim - 2), "pixel"),
+        _common_spacing(images, pixels.ndim - 2),
         images[0].channels,
-        None,
-        images[0].acquisition,
+        images[0].label_kind if labelled else None,
+        {k: v for k, v in images[0].acquisition.items() if all(i.acquisition.get(k) == v for i in images)},
     )
+
+
+def _common_spacing(images: Sequence[_Read], dims: int) -> Spacing:
+    first = images[0].spacing
+    return first if first is not None and all(i.spacing == first for i in images) else Spacing((1.0,) * dims, "pixel")
 
 
 def _collection(path: Path) -> list[_Read]:
@@ -76,7 +88,8 @@ def _collection(path: Path) -> list[_Read]:
 def _volume(volume: Volume, name: str, group: str) -> _Read:
     pixels = volume.read()
     channels = tuple(c.name for c in volume.channels)
-    return _Read(name, group, _channels_first(pixels, volume.axes, name), channels, volume.acquisition)
+    own = _channels_first(pixels, volume.axes, name)
+    return _Read(name, group, own, channels, volume.acquisition, volume.spacing, volume.read_labels(), volume.label_kind)
 
 
 def _files(path: Path) -> list[_Read]:
@@ -89,7 +102,8 @@ def _files(path: Path) -> list[_Read]:
                 continue
             image = open_image(file, spacing=Spacing((1.0,), "pixel"))
             name = file.name.split(".")[0]
-            images.append(_Read(name, name, _channels_first(image.read(), image.axes, name), image.channel_names, dict(image.acquisition)))
+            pixels = _channels_first(image.read(), image.axes, name)
+            images.append(_Read(name, name, pixels, image.channel_names, dict(image.acquisition), image.spacing))
         except InputError as error:
             problems.extend(error.problems)
     if problems:

@@ -15,7 +15,7 @@ doi:10.1109/TIP.2003.819861
 Wang Z, Simoncelli EP, Bovik AC (2003) Multiscale structural similarity for image quality assessment. doi:10.1109/ACSSC.2003.1292216
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -38,7 +38,7 @@ _TILE = {2: 64, 3: 32}  # side of a tile by number of dimensions
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """Luminance and contrast-structure at the pixels ``place`` (Wang 2004, eqs. 6 and 9 with C3 = C2/2)."""
+    """What luminance and contrast-structure (Wang 2004, eqs. 6 and 9 with C3 = C2/2) lack to 1, each halved, at the pixels ``place``."""
 
     place: tuple[slice, ...]
     luminance: Array
@@ -70,7 +70,7 @@ def ssim_map(reference: NDArray[Any], test: NDArray[Any], *, data_range: float, 
     radius = _RADIUS[window]
     out = np.empty(reference.shape)
     for terms in _terms(np.pad(reference, radius, "symmetric"), np.pad(test, radius, "symmetric"), data_range, window):
-        out[terms.place] = terms.luminance * terms.structure
+        out[terms.place] = (1 - 2 * terms.luminance) * (1 - 2 * terms.structure)
     return out
 
 
@@ -104,62 +104,82 @@ def _refuse_small(shape: tuple[int, ...], window: Window) -> None:
 def _means(reference: NDArray[Any], test: NDArray[Any], data_range: float, window: Window) -> tuple[float, float]:
     """Return the means of contrast-structure and of its product with luminance (SSIM) over the pixels whose window lies inside."""
     _refuse_small(reference.shape, window)
-    sums, pixels = np.zeros(2), 0
+    luminance = structure = both = 0.0
+    pixels = 0
     for terms in _terms(reference, test, data_range, window):
-        sums += terms.structure.sum(), np.vdot(terms.structure, terms.luminance)
+        luminance += float(terms.luminance.sum())
+        structure += float(terms.structure.sum())
+        both += float(np.vdot(terms.structure, terms.luminance))
         pixels += terms.structure.size
-    return float(sums[0] / pixels), float(sums[1] / pixels)
+    return 1 - 2 * structure / pixels, 1 - 2 * (structure + luminance - 2 * both) / pixels
 
 
 def _terms(reference: NDArray[Any], test: NDArray[Any], data_range: float, window: Window) -> Iterator[_Terms]:
-    """Yield the two factors of SSIM tile by tile; ``place`` counts from the first pixel whose window lies inside the image."""
+    """Yield the two factors of SSIM tile by tile; ``place`` counts from the first pixel whose window lies inside the image.
+
+    Arrays of one tile are overwritten by the next: pages that the system has to hand out anew cost more than the arithmetic.
+    """
     margin = 2 * _RADIUS[window]
     side = _TILE[reference.ndim]
+    rooms = np.empty((2, 4 * int(np.prod([min(n, side + margin) for n in reference.shape]))))
     for corner in product(*(range(0, n - margin, side) for n in reference.shape)):
         place = tuple(slice(a, min(a + side, n - margin)) for a, n in zip(corner, reference.shape, strict=True))
         seen = tuple(slice(s.start, s.stop + margin) for s in place)
-        yield _Terms(place, *_tile_terms(reference[seen], test[seen], data_range, window))
+        yield _Terms(place, *_tile_terms(reference[seen], test[seen], data_range, window, rooms))
 
 
-def _tile_terms(reference: NDArray[Any], test: NDArray[Any], data_range: float, window: Window) -> tuple[Array, Array]:
-    """Return luminance and contrast-structure, written as one minus what differs, from the moments of x, y and x - y."""
-    offsets = [float(np.mean(image, dtype=np.float64)) for image in (reference, test)]
-    moments = np.empty((4, *reference.shape))
-    x, y, squares, difference = moments
-    np.subtract(reference, offsets[0], out=x, dtype=np.float64)
-    np.subtract(test, offsets[1], out=y, dtype=np.float64)
-    np.subtract(x, y, out=difference)
-    np.square(difference, out=difference)
-    np.multiply(x, x, out=squares)
-    squares += y * y
-    mean_x, mean_y, squares, difference = _smooth(moments, window)
+def _tile_terms(reference: NDArray[Any], test: NDArray[Any], data_range: float, window: Window, rooms: Array) -> tuple[Array, Array]:
+    """Return the terms of a tile, from the first two moments of p = x + y and m = x - y.
+
+    With means P, M and variances p', m': luminance is 1 - 2 M² / (P² + M² + 2 C1), contrast-structure 1 - 2 m' / (p' + m' + 2 C2).
+    """
+    moments = _shaped(rooms[0], (4, *reference.shape))
+    np.add(reference, test, out=moments[0], dtype=np.float64)
+    np.subtract(reference, test, out=moments[1], dtype=np.float64)
+    offsets = float(moments[0].mean()), float(moments[1].mean())
+    for mean, square, offset in zip(moments[:2], moments[2:], offsets, strict=True):
+        mean -= offset
+        np.multiply(mean, mean, out=square)
+    (p, m, var_p, var_m), free = _smooth(moments, rooms[1], rooms[0], window)
+    square = _shaped(free, p.shape)
+    for mean, variance in ((p, var_p), (m, var_m)):
+        np.multiply(mean, mean, out=square)
+        variance -= square
     taps = (2 * _RADIUS[window] + 1) ** reference.ndim
     norm = taps / (taps - 1) if window == "uniform" else 1.0
-    c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
-    difference -= (mean_x - mean_y) ** 2  # variance of x - y: the sum of the variances less twice the covariance
-    squares -= mean_x * mean_x
-    squares -= mean_y * mean_y
-    squares += c2 / norm
-    structure = np.subtract(1.0, np.divide(difference, squares, out=difference), out=difference)
-    mean_x += offsets[0]
-    mean_y += offsets[1]
-    gap = mean_x - mean_y
-    np.square(gap, out=gap)
-    mean_x *= mean_x
-    mean_y *= mean_y
-    mean_x += mean_y
-    mean_x += c1
-    return np.subtract(1.0, np.divide(gap, mean_x, out=gap), out=gap), structure
+    var_p += var_m
+    var_p += 2 * (K2 * data_range) ** 2 / norm
+    var_m /= var_p
+    for mean, offset in zip((p, m), offsets, strict=True):
+        mean += offset
+        mean *= mean
+    p += m
+    p += 2 * (K1 * data_range) ** 2
+    m /= p
+    return m, var_m
 
 
-def _smooth(stack: Array, window: Window) -> Array:
-    """Apply the window along every axis but the first, where it lies inside: each axis loses twice the radius."""
-    count, *shape = stack.shape
-    for axis in range(1, stack.ndim - 1):
-        before = stack.reshape(count * int(np.prod(stack.shape[1:axis])), stack.shape[axis], -1)
-        shape[axis - 1] -= 2 * _RADIUS[window]
-        stack = np.matmul(_banded(window, shape[axis - 1]), before).reshape(count, *shape)
-    return np.matmul(stack.reshape(-1, shape[-1]), _banded(window, shape[-1] - 2 * _RADIUS[window]).T).reshape(*stack.shape[:-1], -1)
+def _smooth(stack: Array, room: Array, other: Array, window: Window) -> tuple[Array, Array]:
+    """Apply the window along every axis but the first, where it lies inside: each axis loses twice the radius.
+
+    The stack moves back and forth between ``other``, where it lies, and ``room``; it is returned with the one that is free.
+    """
+    for axis in range(1, stack.ndim):
+        shape = [*stack.shape]
+        shape[axis] -= 2 * _RADIUS[window]
+        weights = _banded(window, shape[axis])
+        if axis == stack.ndim - 1:
+            np.matmul(stack.reshape(-1, stack.shape[axis]), weights.T, out=_shaped(room, (-1, shape[axis]), shape))
+        else:
+            flat = (int(np.prod(shape[:axis])), -1, int(np.prod(shape[axis + 1 :])))
+            np.matmul(weights, stack.reshape(flat), out=_shaped(room, flat, shape))
+        stack, room, other = _shaped(room, shape), other, room
+    return stack, room
+
+
+def _shaped(room: Array, view: Sequence[int], shape: Sequence[int] | None = None) -> Array:
+    """Return the beginning of a flat array as an array of a shape, which may be given with another view of it."""
+    return room[: int(np.prod(shape or view))].reshape(view)
 
 
 @cache

@@ -10,7 +10,8 @@ from scipy.stats import binom
 from sciimg.randomness import generator
 from sciimg.records import Check
 from sciimg.validation.distance import frechet, kid, prdc
-from sciimg.validation.pair import dice, ncc, psnr
+from sciimg.validation.masks import dice
+from sciimg.validation.pair import ncc, psnr
 from sciimg.validation.resampling import proportion_interval
 from sciimg.validation.similarity import ssim
 from sciimg.verification.checks import check

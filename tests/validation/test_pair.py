@@ -14,7 +14,8 @@ from sklearn.metrics import mutual_info_score
 from sciimg.types import PatchSet, Spacing
 from sciimg.validation.intensity_range import data_range_of
 from sciimg.validation.outcome import UndefinedError
-from sciimg.validation.pair import PAIR_METRICS, dice, ms_ssim, mutual_information, ncc, nrmse, pair_metrics, psnr, ssim, ssim_map
+from sciimg.validation.pair import PAIR_METRICS, mutual_information, ncc, nrmse, pair_metrics, psnr
+from sciimg.validation.similarity import ms_ssim, ssim, ssim_map
 
 
 def images(shape: tuple[int, ...], offset: float = 0, dtype: str = "uint16") -> tuple[np.ndarray, np.ndarray]:
@@ -127,17 +128,6 @@ def test_simple_metrics_equal_independent_libraries():
     assert mutual_information(reference, test) == pytest.approx(mutual_info_score(*bins), abs=1e-9)
 
 
-def test_dice_by_hand():
-    reference = np.array([[1, 1, 0, 0], [2, 2, 2, 0]])
-    test = np.array([[1, 0, 0, 0], [2, 2, 0, 2]])
-    assert dice(reference, test) == pytest.approx((2 * 1 / 3 + 2 * 2 / 6) / 2)
-    assert dice((reference > 0) * 255, (test > 0) * 1) == pytest.approx(2 * 3 / 9)
-    with pytest.raises(UndefinedError, match="empty"):
-        dice(np.zeros((4, 4), int), np.ones((4, 4), int))
-    with pytest.raises(UndefinedError, match="intensities"):
-        dice(np.arange(100).reshape(10, 10), np.arange(100).reshape(10, 10))
-
-
 @settings(max_examples=25, deadline=None)
 @given(st.floats(0.2, 5), st.integers(0, 2**16))
 def test_identity_and_symmetry(scale, seed):
@@ -158,8 +148,10 @@ def test_true_bit_depth_of_a_16_bit_container(top, expected):
 
 
 def test_where_the_data_range_comes_from():
-    array = np.ones((1, 1, 12, 12), np.uint16)
+    array = np.eye(12, dtype=np.uint16)[None, None]
     assert data_range_of(patches(array), patches(array), 123.0).value == 123
+    with pytest.raises(UndefinedError, match="1 everywhere"):
+        data_range_of(patches(np.ones_like(array)), patches(array), None)
     assert data_range_of(patches(array, BitsStored=12), patches(array), None).value == 4095
     assert data_range_of(patches(array, significant_bits=16), patches(array), None).value == 255  # declares the container, not the detector
     assert data_range_of(patches(array.astype("u1")), patches(array.astype("u1")), None).value == 255
