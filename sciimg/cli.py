@@ -248,7 +248,7 @@ def recipes_show(name: str, json_: Json = False, debug: Debug = False) -> Reply:
 @command(app, "train")
 def train(
     study: StudyFile,
-    data: Annotated[Path, typer.Option(help="The real collection.")],
+    data: Annotated[Path, typer.Option(help="Real images: a folder, a file or a collection.")],
     out: Annotated[Path, typer.Option(help="The model folder to make.")],
     recipe: Annotated[str | None, typer.Option(help="Name of the recipe in the study; default: its first.")] = None,
     device: Device = None,
@@ -365,18 +365,23 @@ def metrics_set(
 @command(app, "validate")
 def validate(
     study: StudyFile,
-    real: Annotated[Path, typer.Option(help="The real collection.")],
-    synthetic: Annotated[Path, typer.Option(help="The synthetic collection, whoever made it.")],
-    train: Annotated[Path | None, typer.Option(help="The training collection, when it is not part of REAL.")] = None,
+    real: Annotated[Path, typer.Option(help="Real images: a folder, a file or a collection.")],
+    synthetic: Annotated[Path, typer.Option(help="Synthetic images: the same.")],
+    train: Annotated[Path | None, typer.Option(help="The training images, when they are not part of REAL.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the evidence.")] = Path("validation"),
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
-    """Judge a synthetic collection by a study's checks."""
+    """Judge synthetic images by a study's checks, whoever made them; by its gates too, where the study only judges."""
     from sciimg.stages.validate import validate_command
 
     value = validate_command(study, real, synthetic, train, out)
-    return value, _metric_lines(value), 0
+    lines = [_metric_lines(value)]
+    for gate in value.get("gates", ()):
+        lines.append(f"{gate['outcome']:<13}{gate['gate']}: {gate['reason']}")
+    if "decision" in value:
+        lines.append(f"The synthetic images are {value['decision']}.")
+    return value, "\n".join(lines), 1 if value.get("decision") == "refused" else 0
 
 
 @command(review_app, "sheets")

@@ -92,22 +92,33 @@ def validate(
 
 
 def validate_command(study: Path, real: Path, synthetic: Path, train: Path | None, out: Path) -> dict[str, Any]:
-    """Judge images from the command line; return the metrics as JSON.
+    """Judge images from the command line; return the metrics as JSON, and for a study that only judges its gates and the decision.
 
     Parameters
     ----------
     real, synthetic, train : Path
         Collections, or anything that ingest reads; files are taken as they are, without the preparation that the study's sources get.
+
+    Raises
+    ------
+    InputError
+        Faults of the study, and whatever reading the images raises: a file that cannot be read is left out with a note, but not all of them.
     """
+    from sciimg.decision import judged
     from sciimg.protocol import load_study
 
-    loaded = load_study(study).study
+    loaded = load_study(study, judging=True)
     read = {
-        name: _collection(path, out / "read" / name, loaded) for name, path in (("real", real), ("synthetic", synthetic), ("train", train))
+        name: _collection(path, out / "read" / name, loaded.study)
+        for name, path in (("real", real), ("synthetic", synthetic), ("train", train))
     }
     assert read["real"] is not None and read["synthetic"] is not None
-    metrics = validate(loaded, real=read["real"], regions=None, synthetic=read["synthetic"], train=read["train"], out=out)
-    return {"metrics": [m.as_json() for m in metrics]}
+    metrics = validate(loaded.study, real=read["real"], regions=None, synthetic=read["synthetic"], train=read["train"], out=out)
+    value: dict[str, Any] = {"metrics": [m.as_json() for m in metrics]}
+    if loaded.only_judges:
+        decision, gates = judged(loaded.study, metrics)
+        value |= {"gates": [g.as_json() for g in gates], "decision": decision}
+    return value
 
 
 def _collection(path: Path | None, place: Path, study: Study) -> Path | None:
