@@ -504,7 +504,7 @@ def _short(value: Any) -> str:
 
 def _metric_lines(value: dict[str, Any]) -> str:
     lines = []
-    for m in value["metrics"]:
+    for m in sorted(value["metrics"], key=lambda m: m["name"].startswith("control_")):  # what was asked for stands first
         interval = f" [{m['ci95'][0]:.4g}, {m['ci95'][1]:.4g}]" if m.get("ci95") else ""
         lines.append(f"{m['name']:<36} " + (f"{m['value']:.5g}{interval}" if m["status"] == "ok" else f"undefined: {m['reason']}"))
     return "\n".join(lines)

@@ -1,6 +1,5 @@
 """Metrics of any two images or sets, for the command line."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -21,11 +20,13 @@ def pair(reference: Path, test: Path, *, metrics: Sequence[str], data_range: flo
         Kinds ``unknown-metric`` and ``unmatched``, and whatever reading the images raises.
     """
     from sciimg.validation.folders import load_patchset
+    from sciimg.validation.intensity_range import SMALLEST
+    from sciimg.validation.outcome import LARGEST
     from sciimg.validation.pair import PAIR_METRICS, pair_metrics
 
     metrics = _spelt(metrics)
     _known(metrics, PAIR_METRICS)
-    if data_range is not None and not (math.isfinite(data_range) and data_range > 0):
+    if data_range is not None and not SMALLEST <= data_range <= LARGEST:
         raise InputError(Problem("--data-range", "bad-value", f"The data range is a number above 0, e.g. 255; got {data_range}."))
     kind = next((k for k in get_args(LabelKind) if k == label_kind), None)
     if label_kind is not None and kind is None:

@@ -102,7 +102,7 @@ def validate_command(study: Path, real: Path, synthetic: Path, train: Path | Non
     Raises
     ------
     InputError
-        Faults of the study, and whatever reading the images raises: a file that cannot be read is left out with a note, but not all of them.
+        Faults of the study, and whatever reading the images raises: a file that cannot be read is left out, but not all of them.
     """
     from sciimg.decision import judged
     from sciimg.protocol import load_study
@@ -210,11 +210,11 @@ class _Judge:
         from sciimg.validation.features.encoder import TrainedEncoder
 
         reference = feature_reference(self.real) or self.real.holdout
-        scale = Scale.of(reference)
         embeddings: dict[str, Embed] = {"scattering": scattering, "texture": texture}
         if (self.baseline / ENCODER).exists():
             embeddings["encoder"] = TrainedEncoder.load(self.baseline / ENCODER).embed
         try:
+            scale = Scale.of(reference)
             return [fit_space(name, embed, reference, scale) for name, embed in embeddings.items()]
         except UndefinedError:  # the reference images do not differ from one another: nothing can be told from them
             return []

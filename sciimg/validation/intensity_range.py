@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciimg.types import PatchSet
-from sciimg.validation.outcome import UndefinedError
+from sciimg.validation.outcome import LARGEST, UndefinedError
 
 # What readers call the number of bits that a detector fills: DICOM (0028,0101) Bits Stored, OME Pixels/@SignificantBits.
 BIT_KEYS = ("BitsStored", "significant_bits")
+SMALLEST = 1 / LARGEST
 DEPTHS = (8, 10, 12, 14, 16)  # of the analogue-digital converters in use
 
 
@@ -39,8 +40,8 @@ def data_range_of(reference: PatchSet, test: PatchSet, given: float | None) -> D
         If no rule applies.
     """
     if given is not None:
-        if not (np.isfinite(given) and given > 0):
-            raise UndefinedError(f"data_range must be a number above 0; got {given}")
+        if not SMALLEST <= given <= LARGEST:
+            raise UndefinedError(f"data_range must be a number above 0 (from {SMALLEST:g} to {LARGEST:g}); got {given}")
         return DataRange(float(given), "given")
     if reference.images.dtype != test.images.dtype:
         raise UndefinedError(

@@ -67,7 +67,10 @@ def mutual_information(reference: NDArray[Any], test: NDArray[Any], *, bins: int
     x, y = (image.astype(np.float64).ravel() for image in (reference, test))
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         raise UndefinedError("an image is constant")
-    joint = np.histogram2d(x, y, bins=bins)[0] / x.size
+    try:
+        joint = np.histogram2d(x, y, bins=bins)[0] / x.size
+    except ValueError:  # a range of a few floats cannot be cut into bins
+        raise UndefinedError("the intensities of an image differ by no more than their rounding") from None
     independent = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
     seen = joint > 0
     return float(np.sum(joint[seen] * np.log(joint[seen] / independent[seen])))

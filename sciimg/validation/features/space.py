@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciimg.types import PatchSet
-from sciimg.validation.outcome import UndefinedError
+from sciimg.validation.outcome import UndefinedError, faults_of
 
 Array = NDArray[np.float64]
 Single = NDArray[np.float32]
@@ -35,6 +35,15 @@ class Scale:
 
     @classmethod
     def of(cls, reference: PatchSet) -> "Scale":
+        """Return the scale of the reference.
+
+        Raises
+        ------
+        UndefinedError
+            If the reference is empty or not made of finite numbers.
+        """
+        if fault := faults_of(reference, "reference", constant=True):
+            raise UndefinedError(fault)
         axes = (0, *range(2, reference.images.ndim))
         mean = reference.images.mean(axis=axes, dtype=np.float64)
         spread = reference.images.std(axis=axes, dtype=np.float64)
