@@ -381,7 +381,8 @@ def validate(
         lines.append(f"{gate['outcome']:<13}{gate['gate']}: {gate['reason']}")
     if "decision" in value:
         lines.append(f"The synthetic images are {value['decision']}.")
-    return value, "\n".join(lines), 1 if value.get("decision") == "refused" else 0
+    lines += [printable(f"Left out  {r['source']}: {r['problems'][0]['message']}") for r in value["rejected"]]
+    return value, "\n".join(lines), 1 if value.get("decision") == "refused" else 3 if value["rejected"] else 0
 
 
 @command(review_app, "sheets")

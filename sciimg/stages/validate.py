@@ -92,7 +92,7 @@ def validate(
 
 
 def validate_command(study: Path, real: Path, synthetic: Path, train: Path | None, out: Path) -> dict[str, Any]:
-    """Judge images from the command line; return the metrics as JSON, and for a study that only judges its gates and the decision.
+    """Judge images from the command line; return the metrics and what was left out as JSON, and gates and decision of a study that only judges.
 
     Parameters
     ----------
@@ -108,21 +108,25 @@ def validate_command(study: Path, real: Path, synthetic: Path, train: Path | Non
     from sciimg.protocol import load_study
 
     loaded = load_study(study, judging=True)
+    rejected: list[dict[str, Any]] = []
     read = {
-        name: _collection(path, out / "read" / name, loaded.study)
+        name: _collection(path, out / "read" / name, loaded.study, rejected)
         for name, path in (("real", real), ("synthetic", synthetic), ("train", train))
     }
     assert read["real"] is not None and read["synthetic"] is not None
     metrics = validate(loaded.study, real=read["real"], regions=None, synthetic=read["synthetic"], train=read["train"], out=out)
-    value: dict[str, Any] = {"metrics": [m.as_json() for m in metrics]}
+    value: dict[str, Any] = {"metrics": [m.as_json() for m in metrics], "rejected": rejected}
     if loaded.only_judges:
         decision, gates = judged(loaded.study, metrics)
         value |= {"gates": [g.as_json() for g in gates], "decision": decision}
     return value
 
 
-def _collection(path: Path | None, place: Path, study: Study) -> Path | None:
-    """Return a collection as it is, and files as a collection made at ``place``, with the spacing of the study where they say none."""
+def _collection(path: Path | None, place: Path, study: Study, rejected: list[dict[str, Any]]) -> Path | None:
+    """Return a collection as it is, and files as a collection made at ``place``, with the spacing of the study where they say none.
+
+    Files that cannot be read are added to ``rejected``.
+    """
     from sciimg.stages.ingest import ingest_files
 
     if path is None or (path / CATALOGUE).exists():
@@ -132,7 +136,7 @@ def _collection(path: Path | None, place: Path, study: Study) -> Path | None:
     source = study.sources[0]
     known = Spacing(source.spacing, source.unit) if source.spacing and source.unit else None
     place.parent.mkdir(parents=True, exist_ok=True)
-    ingest_files([path], place, spacing=known, keep_names=source.names == "kept")
+    rejected += ingest_files([path], place, spacing=known, keep_names=source.names == "kept")["rejected"]
     return place
 
 

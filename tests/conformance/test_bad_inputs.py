@@ -104,7 +104,7 @@ def call(*words: object) -> tuple[int, dict[str, Any]]:
 
 def checked(code: int, value: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the metrics of a reply, each a finite number or a reason; of a refusal none, for its problems are told."""
-    assert code in (0, 1, 2)
+    assert code in (0, 1, 2, 3)
     if code == 2:
         assert value["problems"] and all(p["kind"] and p["message"].endswith((".", ")")) for p in value["problems"])
         return
@@ -204,6 +204,7 @@ def test_validate(folders: dict[str, Path], study: Path, tmp_path: Path, name: s
     metrics = {m["name"]: m for m in checked(code, value)}
     if code == 2:
         return
+    assert bool(value["rejected"]) == (name in FILES_LEFT_OUT) and (code == 3) <= bool(value["rejected"])
     gate = metrics["intensity-law_effect"]
     may_judge = CASES[name].sets or name in FILES_LEFT_OUT | CUT
     assert gate["status"] == "undefined" or may_judge or name in ("constant", "all-zero"), gate

@@ -274,5 +274,5 @@ def test_a_study_that_only_judges_keeps_every_rule() -> None:
     )
     with pytest.raises(StudyError) as caught:
         parse_study(wrong.encode(), "s.yaml", judging=True)
-    assert {p.kind for p in caught.value.problems} == {"unknown-metric", "wrong-modality", "unknown-key", "missing-key"}
+    assert {p.kind for p in caught.value.problems} == {"unknown-metric", "wrong-modality", "unknown-key"}
     assert all(p.where.startswith("s.yaml:") for p in caught.value.problems)
