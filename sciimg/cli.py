@@ -381,7 +381,7 @@ def validate(
         lines.append(f"{gate['outcome']:<13}{gate['gate']}: {gate['reason']}")
     if "decision" in value:
         lines.append(f"The synthetic images are {value['decision']}.")
-    lines += [printable(f"Left out  {r['source']}: {r['problems'][0]['message']}") for r in value["rejected"]]
+    lines += [printable(f"Rejected  {r['source']}: {p['message']} [{p['kind']}]") for r in value["rejected"] for p in r["problems"]]
     return value, "\n".join(lines), 1 if value.get("decision") == "refused" else 3 if value["rejected"] else 0
 
 

@@ -92,7 +92,7 @@ def validate(
 
 
 def validate_command(study: Path, real: Path, synthetic: Path, train: Path | None, out: Path) -> dict[str, Any]:
-    """Judge images from the command line; return the metrics and what was left out as JSON, and gates and decision of a study that only judges.
+    """Judge images from the command line; return metrics, what was left out, and gates and decision where the study only judges.
 
     Parameters
     ----------
