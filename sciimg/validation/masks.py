@@ -131,4 +131,4 @@ def _refuse_unclear(reference: Mask, test: Mask, kind: LabelKind | None) -> None
 
 def _values(mask: Mask) -> NDArray[Any]:
     values = np.unique(mask)
-    return values[values != 0]
+    return np.asarray(values[values != 0])
