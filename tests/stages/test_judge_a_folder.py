@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 from scipy import ndimage
-from skimage.data import human_mitosis
+from skimage.data import immunohistochemistry
 from typer.testing import CliRunner
 
 from sciimg.cli import app
@@ -37,7 +37,7 @@ def judge(study: Path, real: Path, synthetic: Path, out: Path) -> tuple[int, str
 
 
 def test_halves_of_a_real_image_are_accepted_and_a_blurred_half_is_refused(tmp_path: Path) -> None:
-    image = human_mitosis()
+    image = immunohistochemistry()[..., 0]
     tiles = [image[y : y + 64, x : x + 64] for y in range(0, 512, 64) for x in range(0, 512, 64)]
     first, second = ([t for i, t in enumerate(tiles) if (i // 8 + i) % 2 == side] for side in (0, 1))  # like the fields of a chessboard
     study = tmp_path / "study.yaml"

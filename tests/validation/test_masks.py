@@ -4,10 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import tissue
 from scipy import ndimage
 from scipy.spatial.distance import cdist, directed_hausdorff
-from skimage.data import human_mitosis
-from skimage.filters import threshold_otsu
 
 from sciimg.stages.metrics import pair
 from sciimg.types import PatchSet, Spacing
@@ -23,10 +22,10 @@ def blobs(shape: tuple[int, ...], seed: int) -> np.ndarray:
     return field > 0.5 * field.std()
 
 
-def nuclei() -> np.ndarray:
-    """Numbered nuclei of a fluorescence image that ships with scikit-image."""
-    image = ndimage.gaussian_filter(human_mitosis()[:160, :200].astype(float), 1.5)
-    return ndimage.label(image > threshold_otsu(image))[0]
+def nuclei(start: int = 0) -> np.ndarray:
+    """Nuclei of a real section, numbered from 1."""
+    labels = tissue.section()[1][start : start + 200, :200]
+    return np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
 
 
 def test_dice_by_hand():
@@ -149,11 +148,11 @@ def test_labels_are_used_where_there_are_any():
 
 
 def test_files_of_numbered_objects_need_to_be_called_that(tmp_path):
-    for name, mask in (("a", nuclei()), ("b", np.roll(nuclei(), 1, axis=0))):
+    for name, mask in (("a", nuclei()), ("b", nuclei(start=1))):
         tifffile.imwrite(tmp_path / f"{name}.tif", mask.astype(np.uint16), resolution=(1e4, 1e4), resolutionunit="CENTIMETER")
     about = {"metrics": ["dice", "object-f1", "hausdorff-95"], "data_range": None}
     untold = pair(tmp_path / "a.tif", tmp_path / "b.tif", **about)["metrics"]
     assert all("--label-kind" in m["reason"] for m in untold)
     told = {m["name"]: m for m in pair(tmp_path / "a.tif", tmp_path / "b.tif", **about, label_kind="instances")["metrics"]}
     assert 0.8 < told["dice"]["value"] < 1 and 0.8 < told["object_f1"]["value"] <= 1
-    assert told["hausdorff_95"]["unit"] == "micrometer" and told["hausdorff_95"]["value"] == pytest.approx(1)
+    assert told["hausdorff_95"]["unit"] == "micrometer" and 0.5 < told["hausdorff_95"]["value"] < 2  # pixels of 1 µm, moved by one
