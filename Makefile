@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training bench-generation bench-gpu bench-io mutation faults scale clean
+.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training bench-generation bench-gpu bench-io bench-judges mutation faults scale clean
 
 env: $(STAMP)
 
@@ -62,6 +62,9 @@ bench-io: env
 # Some forty mutants of each metric and sampler module; MUTATION="--modules pair --sample 0" takes all of one.
 mutation: env
 	$(BIN)/python tests/benchmarks/mutation.py $(MUTATION)
+
+bench-judges: env
+	$(BIN)/python tests/benchmarks/bench_judges.py --out reports/benchmarks/judges.json $(BENCH_JUDGES)
 
 clean:
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -248,7 +248,7 @@ def recipes_show(name: str, json_: Json = False, debug: Debug = False) -> Reply:
 @command(app, "train")
 def train(
     study: StudyFile,
-    data: Annotated[Path, typer.Option(help="The real collection.")],
+    data: Annotated[Path, typer.Option(help="Real images: a folder, a file or a collection.")],
     out: Annotated[Path, typer.Option(help="The model folder to make.")],
     recipe: Annotated[str | None, typer.Option(help="Name of the recipe in the study; default: its first.")] = None,
     device: Device = None,
@@ -335,13 +335,14 @@ def metrics_pair(
     test: Path,
     metric: Annotated[str, typer.Option(help="Comma-separated names.")] = "ssim,psnr",
     data_range: Annotated[float | None, typer.Option(help="Width of the intensity scale; default: from the files.")] = None,
+    label_kind: Annotated[str | None, typer.Option(help="What masks of several values number: instances or classes.")] = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
-    """Compare images pairwise (SSIM, PSNR, ...)."""
+    """Compare images pairwise (SSIM, PSNR, ...), or masks (Dice, object F1, Hausdorff distance)."""
     from sciimg.stages.metrics import pair
 
-    value = pair(reference, test, metrics=_names(metric), data_range=data_range)
+    value = pair(reference, test, metrics=_names(metric), data_range=data_range, label_kind=label_kind)
     return value, _metric_lines(value), 0
 
 
@@ -366,18 +367,24 @@ def metrics_set(
 @command(app, "validate")
 def validate(
     study: StudyFile,
-    real: Annotated[Path, typer.Option(help="The real collection.")],
-    synthetic: Annotated[Path, typer.Option(help="The synthetic collection, whoever made it.")],
-    train: Annotated[Path | None, typer.Option(help="The training collection, when it is not part of REAL.")] = None,
+    real: Annotated[Path, typer.Option(help="Real images: a folder, a file or a collection.")],
+    synthetic: Annotated[Path, typer.Option(help="Synthetic images: the same.")],
+    train: Annotated[Path | None, typer.Option(help="The training images, when they are not part of REAL.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the evidence.")] = Path("validation"),
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
-    """Judge a synthetic collection by a study's checks."""
+    """Judge synthetic images by a study's checks, whoever made them; by its gates too, where the study only judges."""
     from sciimg.stages.validate import validate_command
 
     value = validate_command(study, real, synthetic, train, out)
-    return value, _metric_lines(value), 0
+    lines = [_metric_lines(value)]
+    for gate in value.get("gates", ()):
+        lines.append(f"{gate['outcome']:<13}{gate['gate']}: {gate['reason']}")
+    if "decision" in value:
+        lines.append(f"The synthetic images are {value['decision']}.")
+    lines += [printable(f"Rejected  {r['source']}: {p['message']} [{p['kind']}]") for r in value["rejected"] for p in r["problems"]]
+    return value, "\n".join(lines), 1 if value.get("decision") == "refused" else 3 if value["rejected"] else 0
 
 
 @command(review_app, "sheets")
@@ -500,7 +507,7 @@ def _short(value: Any) -> str:
 
 def _metric_lines(value: dict[str, Any]) -> str:
     lines = []
-    for m in value["metrics"]:
+    for m in sorted(value["metrics"], key=lambda m: m["name"].startswith("control_")):  # what was asked for stands first
         interval = f" [{m['ci95'][0]:.4g}, {m['ci95'][1]:.4g}]" if m.get("ci95") else ""
         lines.append(f"{m['name']:<36} " + (f"{m['value']:.5g}{interval}" if m["status"] == "ok" else f"undefined: {m['reason']}"))
     return "\n".join(lines)

@@ -101,6 +101,12 @@ def decide(study: Study, evidence: Mapping[str, Sequence[Metric]], common: Seque
     )
 
 
+def judged(study: Study, metrics: Sequence[Metric]) -> tuple[Verdict, list[GateResult]]:
+    """Return how one set of images that was made elsewhere meets every gate of a study; nothing is released."""
+    results = [_judge(gate, None, metrics, study) for gate in study.gates]
+    return _verdict(results), results
+
+
 def _is_common(gate: Gate, common: Iterable[Metric], evidence: Mapping[str, Sequence[Metric]]) -> bool:
     """Whether the gate reads the study's evidence: the metric is there, and no recipe has one of that name."""
     in_common = any(m.name == gate.metric for m in common)

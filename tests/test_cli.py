@@ -240,9 +240,10 @@ def test_sets_that_cannot_be_compared_are_undefined_and_no_crash(tmp_path: Path)
     assert code == 0 and {m["status"] for m in value["metrics"]} == {"undefined"} and all(m["reason"] for m in value["metrics"])
 
 
-def test_a_data_range_that_is_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", ["nan", "0", "-1", "inf", "1e200", "1e-200"])
+def test_a_data_range_that_is_none(tmp_path: Path, value: str) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.arange(1024, dtype=np.uint8).reshape(32, 32))
-    assert reply("metrics", "pair", tmp_path / "a.tif", tmp_path / "a.tif", "--data-range", "nan")[0] == 2
+    assert reply("metrics", "pair", tmp_path / "a.tif", tmp_path / "a.tif", "--data-range", value)[0] == 2
 
 
 def test_a_name_cannot_forge_a_line() -> None:

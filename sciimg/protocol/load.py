@@ -4,7 +4,7 @@ Order of work: the text (syntax, duplicate keys), each part by its model (unknow
 parts, over all parts that are sound. So five mistakes in five places are five problems of one message.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
@@ -13,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from sciimg.errors import Problem, StudyError
 from sciimg.protocol.explain import closest, explain
+from sciimg.protocol.judging import completed, only_judges
 from sciimg.protocol.models import Study
 from sciimg.protocol.rules import Parts, blanks, faults
 from sciimg.protocol.yaml_tree import KeyPath, Tree, read_tree
@@ -31,9 +32,10 @@ class LoadedStudy:
     study: Study
     folder: Path
     text: str
+    only_judges: bool = False
 
 
-def load_study(path: Path, *, folder: Path | None = None) -> LoadedStudy:
+def load_study(path: Path, *, folder: Path | None = None, judging: bool = False) -> LoadedStudy:
     """Read and check a study.
 
     Parameters
@@ -42,6 +44,8 @@ def load_study(path: Path, *, folder: Path | None = None) -> LoadedStudy:
         A YAML file. Where there is none, the studies that ship with sciimg are looked up by file name (``protocols/tissue-demo.yaml``).
     folder : Path, optional
         Where relative uris resolve; default: the folder of the file.
+    judging : bool
+        Also accept a study that only judges (:mod:`sciimg.protocol.judging`).
 
     Raises
     ------
@@ -49,17 +53,20 @@ def load_study(path: Path, *, folder: Path | None = None) -> LoadedStudy:
         With every problem: file, line and key path, the rule, what came and what to do next.
     """
     found = _find(path)
-    loaded = parse_study(found.read_bytes(), str(path))
-    return LoadedStudy(loaded.study, (folder or found.parent).resolve(), loaded.text)
+    loaded = parse_study(found.read_bytes(), str(path), judging=judging)
+    return replace(loaded, folder=(folder or found.parent).resolve())
 
 
-def parse_study(data: bytes, name: str) -> LoadedStudy:
+def parse_study(data: bytes, name: str, *, judging: bool = False) -> LoadedStudy:
     """Check the text of a study that lies elsewhere, e.g. inside a release; ``name`` stands in messages, ``folder`` is ``.``."""
     tree = read_tree(data, name)
+    judging = judging and only_judges(tree.value)
+    if judging:
+        tree.value = completed(tree.value)
     study = None if tree.problems and tree.value is None else _validated(tree)
     if tree.problems or study is None:
         raise StudyError(tree.problems)
-    return LoadedStudy(study, Path(), data.decode("utf-8-sig"))
+    return LoadedStudy(study, Path(), data.decode("utf-8-sig"), judging)
 
 
 def built_in_studies() -> dict[str, Path]:

@@ -56,7 +56,7 @@ _SETS = (
     "precision_ratio", "recall_ratio", "coverage_ratio", "vendi_ratio", "authenticity_ratio",
     "control_blurred", "control_noisier", "control_mode-dropped", "control_duplicated",
 )  # fmt: skip
-_PAIRS = ("ssim", "ssim_uniform", "ms_ssim", "psnr", "nrmse", "ncc", "mutual_information", "dice")
+_PAIRS = ("ssim", "ssim_uniform", "ms_ssim", "psnr", "nrmse", "ncc", "mutual_information")
 _ARMS = ("score_real", "score_classical", "score_synthetic", "score_combined")
 _GAINS = ("gain_over_real", "gain_over_classical", "gain_added_to_classical", "classical_gain")
 _BY_CONDITION = {"scalar": ("correlation", "slope", "error"), "class": ("accuracy", "accuracy-ratio"), "mask": (), "image": (), "text": ()}

@@ -1,21 +1,20 @@
 """Metrics of any two images or sets, for the command line."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from sciimg.errors import InputError, Problem
 from sciimg.records import Metric
-from sciimg.types import PatchSet
+from sciimg.types import LabelKind, PatchSet
 
 _ENCODED = 512  # training images that the encoder learns from
 _GROUPS = {"prdc": ("precision", "recall", "density", "coverage")}
 
 
-def pair(reference: Path, test: Path, *, metrics: Sequence[str], data_range: float | None) -> dict[str, Any]:
+def pair(reference: Path, test: Path, *, metrics: Sequence[str], data_range: float | None, label_kind: str | None = None) -> dict[str, Any]:
     """Compare images one by one; folders are matched by the names of their files.
 
     Raises
@@ -24,16 +23,21 @@ def pair(reference: Path, test: Path, *, metrics: Sequence[str], data_range: flo
         Kinds ``unknown-metric`` and ``unmatched``, and whatever reading the images raises.
     """
     from sciimg.validation.folders import load_patchset
+    from sciimg.validation.intensity_range import SMALLEST
+    from sciimg.validation.outcome import LARGEST
     from sciimg.validation.pair import PAIR_METRICS, pair_metrics
 
     metrics = _spelt(metrics)
     _known(metrics, PAIR_METRICS)
-    if data_range is not None and not (math.isfinite(data_range) and data_range > 0):
+    if data_range is not None and not SMALLEST <= data_range <= LARGEST:
         raise InputError(Problem("--data-range", "bad-value", f"The data range is a number above 0, e.g. 255; got {data_range}."))
+    kind = next((k for k in get_args(LabelKind) if k == label_kind), None)
+    if label_kind is not None and kind is None:
+        raise InputError(Problem("--label-kind", "bad-value", f"It must be instances or classes; got {label_kind!r}."))
     first, second = load_patchset(reference), load_patchset(test)
     if len(first) > 1 or len(second) > 1:
         first, second = _matched(first, second, reference, test)
-    return {"metrics": [m.as_json() for m in pair_metrics(first, second, data_range, metrics=metrics)]}
+    return {"metrics": [m.as_json() for m in pair_metrics(first, second, data_range, metrics=metrics, label_kind=kind)]}
 
 
 def compare_sets(
@@ -64,7 +68,7 @@ def compare_sets(
     from sciimg.validation.features.space import Embed, Scale, fit_space
     from sciimg.validation.folders import load_patchset
     from sciimg.validation.memorisation import Training, copies
-    from sciimg.validation.outcome import UndefinedError, faults_of
+    from sciimg.validation.outcome import UndefinedError
 
     names = [name for metric in _spelt(metrics) for name in _GROUPS.get(metric, (metric,))]
     _known(names, {**SET_METRICS, **DERIVED}, extra=tuple(_GROUPS))
@@ -74,11 +78,10 @@ def compare_sets(
     known = None if train is None else load_patchset(train)
     reference = first if known is None else known
     found: list[Metric] = []
+    controls: list[Metric] = []  # what was asked for comes first
     for space in spaces:
         wanted = {f"{name}_{space}" for name in names}
         try:
-            if fault := faults_of(reference, "reference"):
-                raise UndefinedError(fault)
             if space == ENCODER:
                 embed: Embed = _trained(reference, Scale.of(reference))
             else:
@@ -87,11 +90,12 @@ def compare_sets(
         except UndefinedError as error:  # reference images that do not differ from one another make no space
             found += [Metric.undefined(name, str(error), higher_is_better=None, n_real=len(first)) for name in sorted(wanted)]
             continue
-        found += [m for m in measured if m.name in wanted or m.name.startswith("control_")]
+        found += [m for m in measured if m.name in wanted]
+        controls += [m for m in measured if m.name.startswith("control_")]
     if known is not None:
         training = Training(list(known.images), known.images.shape[2:])
         found += copies(training, known, first, second, key=("metrics",))[0]
-    return {"metrics": [m.as_json() for m in found]}
+    return {"metrics": [m.as_json() for m in (*found, *controls)]}
 
 
 def _known_features(names: Sequence[str], known: Sequence[str], train: Path | None, weights: Path | None) -> None:

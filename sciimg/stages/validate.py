@@ -97,29 +97,43 @@ def validate(
 
 
 def validate_command(study: Path, real: Path, synthetic: Path, train: Path | None, out: Path) -> dict[str, Any]:
-    """Judge images from the command line; return the metrics as JSON.
+    """Judge images from the command line; return metrics, what was left out, and gates and decision where the study only judges.
 
     Parameters
     ----------
     real, synthetic, train : Path
         Collections, or anything that ingest reads; files are taken as they are, without the preparation that the study's sources get.
+
+    Raises
+    ------
+    InputError
+        Faults of the study, and whatever reading the images raises: a file that cannot be read is left out, but not all of them.
     """
+    from sciimg.decision import judged
     from sciimg.protocol import load_study
 
-    found = load_study(study)
-    loaded = found.study
+    loaded = load_study(study, judging=True)
+    rejected: list[dict[str, Any]] = []
     read = {
-        name: _collection(path, out / "read" / name, loaded) for name, path in (("real", real), ("synthetic", synthetic), ("train", train))
+        name: _collection(path, out / "read" / name, loaded.study, rejected)
+        for name, path in (("real", real), ("synthetic", synthetic), ("train", train))
     }
     assert read["real"] is not None and read["synthetic"] is not None
     metrics = validate(
-        loaded, real=read["real"], regions=None, synthetic=read["synthetic"], train=read["train"], folder=found.folder, out=out
+        loaded.study, real=read["real"], regions=None, synthetic=read["synthetic"], train=read["train"], folder=loaded.folder, out=out
     )
-    return {"metrics": [m.as_json() for m in metrics]}
+    value: dict[str, Any] = {"metrics": [m.as_json() for m in metrics], "rejected": rejected}
+    if loaded.only_judges:
+        decision, gates = judged(loaded.study, metrics)
+        value |= {"gates": [g.as_json() for g in gates], "decision": decision}
+    return value
 
 
-def _collection(path: Path | None, place: Path, study: Study) -> Path | None:
-    """Return a collection as it is, and files as a collection made at ``place``, with the spacing of the study where they say none."""
+def _collection(path: Path | None, place: Path, study: Study, rejected: list[dict[str, Any]]) -> Path | None:
+    """Return a collection as it is, and files as a collection made at ``place``, with the spacing of the study where they say none.
+
+    Files that cannot be read are added to ``rejected``.
+    """
     from sciimg.stages.ingest import ingest_files
 
     if path is None or (path / CATALOGUE).exists():
@@ -129,7 +143,7 @@ def _collection(path: Path | None, place: Path, study: Study) -> Path | None:
     source = study.sources[0]
     known = Spacing(source.spacing, source.unit) if source.spacing and source.unit else None
     place.parent.mkdir(parents=True, exist_ok=True)
-    ingest_files([path], place, spacing=known, keep_names=source.names == "kept")
+    rejected += ingest_files([path], place, spacing=known, keep_names=source.names == "kept")["rejected"]
     return place
 
 
@@ -222,7 +236,6 @@ class _Judge:
         from sciimg.validation.features.encoder import TrainedEncoder
 
         reference = feature_reference(self.real) or self.real.holdout
-        scale = Scale.of(reference)
         chosen = self.study.validation.features or USUAL_SPACES
         embeddings: dict[str, Embed] = {name: embed for name, embed in FIXED.items() if name in chosen}
         if "encoder" in chosen and (self.baseline / ENCODER).exists():
@@ -232,6 +245,7 @@ class _Judge:
 
             embeddings["weights"] = weights(self.weights, reference.images.shape[1], reference.images.shape[2:])
         try:
+            scale = Scale.of(reference)
             return [fit_space(name, embed, reference, scale) for name, embed in embeddings.items()]
         except UndefinedError:  # the reference images do not differ from one another: nothing can be told from them
             return []
@@ -325,7 +339,7 @@ class _Judge:
         return metrics, {}
 
     def pairs(self) -> Found:
-        from sciimg.validation.pair import pair_metrics
+        from sciimg.validation.pair import OF_IMAGES, pair_metrics
 
         metrics: list[Metric] = []
         arrays: dict[str, Any] = {}
@@ -333,7 +347,7 @@ class _Judge:
             if test is None:
                 continue
             real = self.real.at(test)
-            found = pair_metrics(real, test, _data_range(real), rounds=self.rounds, key=(*self.key, name))
+            found = pair_metrics(real, test, _data_range(real), metrics=OF_IMAGES, rounds=self.rounds, key=(*self.key, name))
             metrics += [m.model_copy(update={"name": f"{name}_{m.name}"}) for m in found]
             if real.images.shape == test.images.shape and not faults_of(test, name):
                 arrays |= gallery.pairs(name, real, test, self.key)

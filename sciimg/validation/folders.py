@@ -13,7 +13,7 @@ from sciimg.errors import InputError, Problem
 from sciimg.io.expand import expand
 from sciimg.io.open import open_image
 from sciimg.store import Collection, Volume
-from sciimg.types import PatchSet, Spacing
+from sciimg.types import LabelKind, PatchSet, Spacing
 from sciimg.validation.stack import Stack
 
 
@@ -24,10 +24,13 @@ class _Read:
     pixels: NDArray[Any]  # (C, [Z,] Y, X)
     channels: tuple[str, ...]
     acquisition: dict[str, Any]
+    spacing: Spacing | None
+    labels: NDArray[np.int32] | None = None
+    label_kind: LabelKind | None = None
 
 
 def load_patchset(path: Path) -> PatchSet:
-    """Read every image of a path; pixel sizes are not needed to compare pixels and are not asked for.
+    """Read every image of a path; pixel sizes are not needed to compare pixels and are not asked for, and kept where all images share one.
 
     One image is decoded at a time; many lie in a temporary file (:mod:`sciimg.validation.stack`).
 
@@ -39,7 +42,8 @@ def load_patchset(path: Path) -> PatchSet:
     Returns
     -------
     PatchSet
-        ``table["name"]`` has the stems (ids of a collection); groups are those of the catalogue, or one an image.
+        ``table["name"]`` has the stems (ids of a collection); groups are those of the catalogue, or one an image; labels those of a
+        collection; ``attributes`` what all images say of their acquisition.
 
     Raises
     ------
@@ -48,15 +52,21 @@ def load_patchset(path: Path) -> PatchSet:
         dtype; kind ``time-axis``.
     """
     count, images = _collection(path) if (path / "collection.json").exists() else _files(path)
-    stack, names, groups, first = Stack(count), [], [], None
+    stack, labels, names, groups, first = Stack(count), Stack(count), [], [], None
+    one_spacing, acquisition = True, {}  # what all images share
     shapes: dict[tuple[int, ...], str] = {}  # with the name of an image that has it
     dtypes: dict[str, str] = {}
     for image in images:
-        first = first or image
+        if first is None:
+            first, acquisition = image, dict(image.acquisition)
+        one_spacing &= image.spacing == first.spacing
+        acquisition = {k: v for k, v in acquisition.items() if image.acquisition.get(k) == v}
         shapes.setdefault(image.pixels.shape, image.name)
         dtypes.setdefault(str(image.pixels.dtype), image.name)
         if len(shapes) == len(dtypes) == 1:
             stack.add(image.pixels)
+            if image.labels is not None and image.label_kind == first.label_kind:
+                labels.add(image.labels)
         names.append(image.name)
         groups.append(image.group)
     if first is None:
@@ -69,15 +79,16 @@ def load_patchset(path: Path) -> PatchSet:
         some = "; ".join(f"{dtype} (e.g. {name})" for dtype, name in sorted(dtypes.items()))
         message = f"Images of one set have one type of pixels, or nothing says that they share a scale; there are {some}. Save them alike."
         raise InputError(Problem(str(path), "mixed-types", message))
+    labelled = labels.count == len(names)
     return PatchSet(
         stack.array,
-        None,
+        labels.array if labelled else None,
         np.array(groups),
         pd.DataFrame({"name": names}),
-        Spacing((1.0,) * (stack.array.ndim - 2), "pixel"),
+        first.spacing if first.spacing is not None and one_spacing else Spacing((1.0,) * (stack.array.ndim - 2), "pixel"),
         first.channels,
-        None,
-        first.acquisition,
+        first.label_kind if labelled else None,
+        acquisition,
     )
 
 
@@ -91,7 +102,8 @@ def _collection(path: Path) -> tuple[int, Iterator[_Read]]:
 def _volume(volume: Volume, name: str, group: str) -> _Read:
     pixels = volume.read()
     channels = tuple(c.name for c in volume.channels)
-    return _Read(name, group, _channels_first(pixels, volume.axes, name), channels, volume.acquisition)
+    own = _channels_first(pixels, volume.axes, name)
+    return _Read(name, group, own, channels, volume.acquisition, volume.spacing, volume.read_labels(), volume.label_kind)
 
 
 def _files(path: Path) -> tuple[int, Iterator[_Read]]:
@@ -109,7 +121,8 @@ def _opened(files: list[Path]) -> Iterator[_Read]:
                 continue
             image = open_image(file, spacing=Spacing((1.0,), "pixel"))
             name = file.name.split(".")[0]
-            yield _Read(name, name, _channels_first(image.read(), image.axes, name), image.channel_names, dict(image.acquisition))
+            pixels = _channels_first(image.read(), image.axes, name)
+            yield _Read(name, name, pixels, image.channel_names, dict(image.acquisition), image.spacing)
         except InputError as error:
             problems.extend(error.problems)
     if problems:

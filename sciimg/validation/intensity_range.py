@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciimg.types import PatchSet
-from sciimg.validation.outcome import UndefinedError
+from sciimg.validation.outcome import LARGEST, UndefinedError
 
 # What readers call the number of bits that a detector fills: DICOM (0028,0101) Bits Stored, OME Pixels/@SignificantBits.
 BIT_KEYS = ("BitsStored", "significant_bits")
+SMALLEST = 1 / LARGEST
 DEPTHS = (8, 10, 12, 14, 16)  # of the analogue-digital converters in use
 
 
@@ -31,7 +32,7 @@ def data_range_of(reference: PatchSet, test: PatchSet, given: float | None) -> D
     """Return the data range by the first rule that applies: given, metadata of the reference, true bit depth of the reference.
 
     Metadata count where they say less than the container holds: many writers declare 16 bits for any 16-bit file. The true bit depth is the
-    smallest usual one that holds every pixel of the reference; 8-bit files are 8 bits deep whatever they hold.
+    smallest usual one that holds every pixel of the reference, unless that is constant; 8-bit files are 8 bits deep whatever they hold.
 
     Raises
     ------
@@ -39,8 +40,8 @@ def data_range_of(reference: PatchSet, test: PatchSet, given: float | None) -> D
         If no rule applies.
     """
     if given is not None:
-        if not (np.isfinite(given) and given > 0):
-            raise UndefinedError(f"data_range must be a number above 0; got {given}")
+        if not SMALLEST <= given <= LARGEST:
+            raise UndefinedError(f"data_range must be a number above 0 (from {SMALLEST:g} to {LARGEST:g}); got {given}")
         return DataRange(float(given), "given")
     if reference.images.dtype != test.images.dtype:
         raise UndefinedError(
@@ -63,6 +64,10 @@ def _true_depth(images: NDArray[Any]) -> DataRange:
         return DataRange(255.0, "8-bit files")
     if dtype.kind == "u" and dtype.itemsize == 2:
         top = int(images.max())
+        if top == int(images.min()):
+            raise UndefinedError(
+                f"the reference is {top} everywhere, which does not tell how many bits its detector fills: give data_range"
+            )
         bits = next(b for b in DEPTHS if top < 2**b)
         return DataRange(2.0**bits - 1, f"{bits} bits: the smallest usual depth that holds the reference's largest pixel, {top}")
     raise UndefinedError(f"{dtype} images do not say how wide their intensity scale is: give data_range")

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from sciimg.records import Metric
 from sciimg.types import PatchSet
 
+LARGEST = 1e30  # intensities beyond are no detector's, and their powers leave the range of floats
+
 
 class UndefinedError(Exception):
     """A quantity that does not exist for these data; the text says why, in words for the report."""
@@ -23,11 +25,14 @@ def measured(name: str, compute: Callable[[], Metric], **fields: Any) -> Metric:
 
 
 def faults_of(patches: PatchSet, what: str, *, constant: bool = False) -> str:
-    """Return why a set of images cannot be measured at all (empty, NaN, and constant unless that is allowed), or ``""``."""
+    """Return why a set of images cannot be measured at all (empty, NaN, beyond all scales, constant unless allowed), or ``""``."""
     if len(patches) == 0:
         return f"no {what} images"
-    if patches.images.dtype.kind == "f" and (bad := _not_finite(patches.images)):
-        return f"{bad} of {len(patches)} {what} images hold NaN or infinity"
+    if patches.images.dtype.kind == "f":
+        if bad := _not_finite(patches.images):
+            return f"{bad} of {len(patches)} {what} images hold NaN or infinity"
+        if max(patches.images.max(), -patches.images.min()) > LARGEST:
+            return f"{what} images hold intensities beyond {LARGEST:g}: no detector gives such, and their squares are no numbers"
     if not constant and patches.images.min() == patches.images.max():
         return f"all {what} images are constant: every pixel is {patches.images.flat[0]}"
     return ""

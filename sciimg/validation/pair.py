@@ -1,29 +1,28 @@
 """Metrics of two images of the same thing: a reconstruction, a restoration, a sample made for a known mask.
 
-Every function takes single-channel arrays of shape ([Z,] Y, X) and returns a float; :func:`pair_metrics` runs them over two aligned
-sets and averages over channels and pairs.
+Every function takes single-channel arrays of shape ([Z,] Y, X) and returns a float; :func:`pair_metrics` runs them, and those of
+:mod:`sciimg.validation.similarity` and :mod:`sciimg.validation.masks`, over two aligned sets and averages over channels and pairs.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sciimg.io.spacing import AGREE, convert
 from sciimg.randomness import generator
 from sciimg.records import Metric
-from sciimg.types import PatchSet
-from sciimg.validation.intensity_range import DataRange, data_range_of
+from sciimg.types import LabelKind, PatchSet, Spacing
+from sciimg.validation.intensity_range import data_range_of
+from sciimg.validation.masks import dice, hausdorff, object_f1
 from sciimg.validation.outcome import UndefinedError, faults_of
 from sciimg.validation.resampling import group_index, mean_interval
-from sciimg.validation.similarity import ms_ssim, ms_ssim_scales, ssim, ssim_map
-
-__all__ = ["PAIR_METRICS", "dice", "ms_ssim", "mutual_information", "ncc", "nrmse", "pair_metrics", "psnr", "ssim", "ssim_map"]
+from sciimg.validation.similarity import ms_ssim, ms_ssim_scales, ssim
 
 Array = NDArray[np.float64]
 MI_BINS = 64
-MASK_VALUES = 32  # an image with more different values than this is taken for intensities, not for classes
 
 
 def psnr(reference: NDArray[Any], test: NDArray[Any], *, data_range: float) -> float:
@@ -68,32 +67,13 @@ def mutual_information(reference: NDArray[Any], test: NDArray[Any], *, bins: int
     x, y = (image.astype(np.float64).ravel() for image in (reference, test))
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         raise UndefinedError("an image is constant")
-    joint = np.histogram2d(x, y, bins=bins)[0] / x.size
+    try:
+        joint = np.histogram2d(x, y, bins=bins)[0] / x.size
+    except ValueError:  # a range of a few floats cannot be cut into bins
+        raise UndefinedError("the intensities of an image differ by no more than their rounding") from None
     independent = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
     seen = joint > 0
     return float(np.sum(joint[seen] * np.log(joint[seen] / independent[seen])))
-
-
-def dice(reference: NDArray[Any], test: NDArray[Any]) -> float:
-    """Return the Dice overlap of two masks; for class maps the mean over the classes of the reference (0 is background).
-
-    Raises
-    ------
-    UndefinedError
-        If the images are intensities, or the reference has no foreground.
-    """
-    if reference.dtype.kind == "f" and not np.array_equal(reference, np.rint(reference)):
-        raise UndefinedError("masks hold whole numbers; these are intensities")
-    values = [np.unique(mask) for mask in (reference, test)]
-    if max(len(v) for v in values) > MASK_VALUES:
-        raise UndefinedError(f"masks hold at most {MASK_VALUES} values; these are intensities or numbered objects")
-    if max(np.count_nonzero(v) for v in values) <= 1:  # 0 and 255 on one side may meet 0 and 1 on the other
-        reference, test = reference != 0, test != 0
-    classes = np.unique(reference[reference != 0])
-    if len(classes) == 0:
-        raise UndefinedError("the reference mask is empty")
-    overlaps = [2 * np.sum((reference == c) & (test == c)) / (np.sum(reference == c) + np.sum(test == c)) for c in classes]
-    return float(np.mean(overlaps))
 
 
 def _mse(reference: NDArray[Any], test: NDArray[Any]) -> float:
@@ -104,32 +84,68 @@ def _mse(reference: NDArray[Any], test: NDArray[Any]) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class PairMetric:
-    """A metric with what a reader must know of it. ``compute`` takes (reference, test, data_range)."""
+class Known:
+    """What is known of a pair beside its pixels: the width of the intensity scale, what masks number, the distance of pixels."""
 
-    compute: Callable[[NDArray[Any], NDArray[Any], float], float]
+    data_range: float
+    label_kind: LabelKind | None
+    spacing: Spacing
+
+
+@dataclass(frozen=True, slots=True)
+class PairMetric:
+    """A metric with what a reader must know of it. ``compute`` takes (reference, test, known), one channel of one image each."""
+
+    compute: Callable[[NDArray[Any], NDArray[Any], Known], float]
     higher_is_better: bool
     source: str
     unit: str | None = None
     needs_range: bool = True
+    of_masks: bool = False
+    needs_spacing: bool = False  # the unit is that of the spacing
 
 
 _SSIM = "Wang et al. 2004, doi:10.1109/TIP.2003.819861"
+_HAUSDORFF = "Taha & Hanbury 2015, doi:10.1186/s12880-015-0068-x"
 
 PAIR_METRICS: dict[str, PairMetric] = {
-    "ssim": PairMetric(lambda a, b, r: ssim(a, b, data_range=r), True, f"{_SSIM}; Gaussian window, sigma 1.5 px"),
+    "ssim": PairMetric(lambda a, b, k: ssim(a, b, data_range=k.data_range), True, f"{_SSIM}; Gaussian window, sigma 1.5 px"),
     "ssim_uniform": PairMetric(
-        lambda a, b, r: ssim(a, b, data_range=r, window="uniform"), True, f"{_SSIM}; uniform window of 7 px, sample moments"
+        lambda a, b, k: ssim(a, b, data_range=k.data_range, window="uniform"), True, f"{_SSIM}; uniform window of 7 px, sample moments"
     ),
-    "ms_ssim": PairMetric(lambda a, b, r: ms_ssim(a, b, data_range=r), True, "Wang et al. 2003, doi:10.1109/ACSSC.2003.1292216"),
-    "psnr": PairMetric(lambda a, b, r: psnr(a, b, data_range=r), True, "10 log10(data_range² / MSE)", "dB"),
-    "nrmse": PairMetric(lambda a, b, r: nrmse(a, b), False, "Fienup 1997, doi:10.1364/AO.36.008352", needs_range=False),
-    "ncc": PairMetric(lambda a, b, r: ncc(a, b), True, "Pearson correlation over pixels", needs_range=False),
+    "ms_ssim": PairMetric(lambda a, b, k: ms_ssim(a, b, data_range=k.data_range), True, "Wang et al. 2003, doi:10.1109/ACSSC.2003.1292216"),
+    "psnr": PairMetric(lambda a, b, k: psnr(a, b, data_range=k.data_range), True, "10 log10(data_range² / MSE)", "dB"),
+    "nrmse": PairMetric(lambda a, b, k: nrmse(a, b), False, "Fienup 1997, doi:10.1364/AO.36.008352", needs_range=False),
+    "ncc": PairMetric(lambda a, b, k: ncc(a, b), True, "Pearson correlation over pixels", needs_range=False),
     "mutual_information": PairMetric(
-        lambda a, b, r: mutual_information(a, b), True, f"Viola & Wells 1997, doi:10.1023/A:1007958904918; {MI_BINS} bins", "nat", False
+        lambda a, b, k: mutual_information(a, b), True, f"Viola & Wells 1997, doi:10.1023/A:1007958904918; {MI_BINS} bins", "nat", False
     ),
-    "dice": PairMetric(lambda a, b, r: dice(a, b), True, "Dice 1945, doi:10.2307/1932409", needs_range=False),
+    "dice": PairMetric(lambda a, b, k: dice(a, b, k.label_kind), True, "Dice 1945, doi:10.2307/1932409", needs_range=False, of_masks=True),
+    "object_f1": PairMetric(
+        lambda a, b, k: object_f1(a, b, k.label_kind),
+        True,
+        "objects at IoU > 0.5: Caicedo et al. 2019, doi:10.1038/s41592-019-0612-7",
+        needs_range=False,
+        of_masks=True,
+    ),
+    "hausdorff": PairMetric(
+        lambda a, b, k: hausdorff(a, b, k.label_kind, spacing=k.spacing.values),
+        False,
+        f"{_HAUSDORFF}; of surfaces",
+        needs_range=False,
+        of_masks=True,
+        needs_spacing=True,
+    ),
+    "hausdorff_95": PairMetric(
+        lambda a, b, k: hausdorff(a, b, k.label_kind, spacing=k.spacing.values, percentile=95),
+        False,
+        f"{_HAUSDORFF}; of surfaces, the larger of the two 95th percentiles",
+        needs_range=False,
+        of_masks=True,
+        needs_spacing=True,
+    ),
 }
+OF_IMAGES = tuple(name for name, metric in PAIR_METRICS.items() if not metric.of_masks)
 
 
 def pair_metrics(
@@ -138,6 +154,7 @@ def pair_metrics(
     data_range: float | None = None,
     *,
     metrics: Sequence[str] = ("ssim", "ms_ssim", "psnr", "nrmse", "ncc"),
+    label_kind: LabelKind | None = None,
     rounds: int = 1000,
     key: tuple[str | int, ...] = ("pair",),
 ) -> list[Metric]:
@@ -150,17 +167,27 @@ def pair_metrics(
     data_range : float, optional
         Width of the intensity scale; see :func:`sciimg.validation.intensity_range.data_range_of`.
     metrics : sequence of str
-        Names in ``PAIR_METRICS``.
+        Names in ``PAIR_METRICS``. Those of masks look at the labels of the sets, or at the images where there are none.
+    label_kind : "instances" or "classes", optional
+        What masks number that came as images.
 
     Returns
     -------
     list of Metric
         Mean over channels and pairs, with the group-bootstrap interval; or the reason why there is none.
     """
-    return [_pair_metric(name, reference, test, data_range, rounds, (*key, name)) for name in metrics]
+    wishes = _Wishes(data_range, label_kind, rounds)
+    return [_pair_metric(name, reference, test, wishes, (*key, name)) for name in metrics]
 
 
-def _pair_metric(name: str, reference: PatchSet, test: PatchSet, given: float | None, rounds: int, key: tuple[str | int, ...]) -> Metric:
+@dataclass(frozen=True, slots=True)
+class _Wishes:
+    data_range: float | None
+    label_kind: LabelKind | None
+    rounds: int
+
+
+def _pair_metric(name: str, reference: PatchSet, test: PatchSet, wishes: _Wishes, key: tuple[str | int, ...]) -> Metric:
     metric = PAIR_METRICS[name]
     described: dict[str, Any] = {
         "n": len(reference),
@@ -169,22 +196,28 @@ def _pair_metric(name: str, reference: PatchSet, test: PatchSet, given: float | 
         "unit": metric.unit,
         "source": metric.source,
     }
+    detail: dict[str, Any] = {"groups": len(group_index(reference.groups)[0])}
     try:
-        reason = _incomparable(reference, test)
-        if reason:
+        if metric.of_masks:
+            reference, test = _as_masks(reference, wishes.label_kind), _as_masks(test, wishes.label_kind)
+            detail["masks_number"] = _kind_of_both(reference, test) or "foreground"
+        if reason := _incomparable(reference, test):
             raise UndefinedError(reason)
-        scale = data_range_of(reference, test, given) if metric.needs_range else None
-        first, second = (_masks(p) if name == "dice" else p.images for p in (reference, test))
-        values = _values(metric, first, second, scale)
+        scale = data_range_of(reference, test, wishes.data_range) if metric.needs_range else None
+        spacing = _common_spacing(reference, test) if metric.needs_spacing else reference.spacing
+        known = Known(np.nan if scale is None else scale.value, _kind_of_both(reference, test), spacing)
+        values = _values(metric, reference.images, test.images, known)
     except UndefinedError as error:
         return Metric.undefined(name, str(error), **described)
-    detail: dict[str, Any] = {"groups": len(group_index(reference.groups)[0])}
     if scale is not None:
         described["data_range"] = scale.value
         detail["data_range_origin"] = scale.origin
+    if metric.needs_spacing:
+        described["unit"] = spacing.unit
+        detail["spacing"] = list(spacing.values)
     if name == "ms_ssim":
         detail["scales"] = ms_ssim_scales(reference.images.shape[2:])
-    interval = mean_interval(values, reference.groups, generator(*key), rounds=rounds)
+    interval = mean_interval(values, reference.groups, generator(*key), rounds=wishes.rounds)
     return Metric(name=name, value=float(values.mean()), ci95=interval, detail=detail, **described)
 
 
@@ -197,19 +230,41 @@ def _incomparable(reference: PatchSet, test: PatchSet) -> str:
     return ""
 
 
-def _masks(patches: PatchSet) -> NDArray[Any]:
-    """Return the labels as images with one channel (objects as foreground), or the images where a mask came as an image."""
+def _as_masks(patches: PatchSet, told: LabelKind | None) -> PatchSet:
+    """Return a set whose images are its labels, with one channel, or a set of masks that came as images, with what they number."""
     if patches.labels is None:
-        return patches.images
-    return (patches.labels if patches.label_kind == "classes" else patches.labels > 0)[:, None]
+        return replace(patches, label_kind=told)
+    return replace(patches, images=patches.labels[:, None], labels=None)
 
 
-def _values(metric: PairMetric, reference: NDArray[Any], test: NDArray[Any], scale: DataRange | None) -> Array:
+def _kind_of_both(reference: PatchSet, test: PatchSet) -> LabelKind | None:
+    kinds = {patches.label_kind for patches in (reference, test)} - {None}
+    if len(kinds) > 1:
+        raise UndefinedError("one side numbers objects, the other classes")
+    return next(iter(kinds), None)
+
+
+def _common_spacing(reference: PatchSet, test: PatchSet) -> Spacing:
+    """Return the spacing of both sides; where one side knows none, that of the other holds."""
+    known = [p.spacing for p in (reference, test) if p.spacing.unit != "pixel"]
+    if not known:
+        return reference.spacing
+    own, other = known[0], known[-1]
+    if any(abs(convert(b, other.unit, own.unit) / a - 1) > AGREE for a, b in zip(own.values, other.values, strict=True)):
+        raise UndefinedError(f"the pixels of the reference are {_said(reference.spacing)} apart, those of the test {_said(test.spacing)}")
+    return own
+
+
+def _said(spacing: Spacing) -> str:
+    return f"{' x '.join(f'{v:g}' for v in spacing.values)} {spacing.unit}"
+
+
+def _values(metric: PairMetric, reference: NDArray[Any], test: NDArray[Any], known: Known) -> Array:
     """Return the metric of each pair, averaged over channels, shape (N,); one undefined pair makes the whole undefined."""
     values, reasons = np.full(reference.shape[:2], np.nan), []
     for pair, channel in np.ndindex(*values.shape):
         try:
-            values[pair, channel] = metric.compute(reference[pair, channel], test[pair, channel], scale.value if scale else np.nan)
+            values[pair, channel] = metric.compute(reference[pair, channel], test[pair, channel], known)
         except UndefinedError as error:
             reasons.append(str(error))
     if reasons:

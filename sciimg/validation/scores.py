@@ -34,14 +34,14 @@ def object_counts(predicted: Labels, truth: Labels, threshold: float = 0.5) -> A
 
 
 def _matches(predicted: Labels, truth: Labels, threshold: float) -> Array:
-    p_index, t_index = (np.unique(x, return_inverse=True) for x in (predicted, truth))
-    table = np.zeros((len(p_index[0]), len(t_index[0])))
-    np.add.at(table, (p_index[1].ravel(), t_index[1].ravel()), 1)
-    union = table.sum(1, keepdims=True) + table.sum(0, keepdims=True) - table
-    inside = np.ix_(p_index[0] > 0, t_index[0] > 0)
-    hits = float((table[inside] / union[inside] > threshold).sum())
-    shape = table[inside].shape
-    return np.array([hits, shape[0] - hits, shape[1] - hits])
+    p_values, p_index = np.unique(predicted, return_inverse=True)
+    t_values, t_index = np.unique(truth, return_inverse=True)
+    pairs, shared = np.unique(p_index.ravel() * len(t_values) + t_index.ravel(), return_counts=True)
+    p, t = np.divmod(pairs, len(t_values))
+    p_sizes, t_sizes = np.bincount(p, shared), np.bincount(t, shared)
+    overlap = shared / (p_sizes[p] + t_sizes[t] - shared)
+    hits = np.count_nonzero((overlap > threshold) & (p_values[p] > 0) & (t_values[t] > 0))
+    return np.array([hits, np.count_nonzero(p_values > 0) - hits, np.count_nonzero(t_values > 0) - hits], dtype=np.float64)
 
 
 def f1(counts: Array) -> Array:

@@ -16,22 +16,22 @@ class Stack:
     """
 
     def __init__(self, count: int) -> None:
-        self._count = count
+        self._most = count
         self._room: NDArray[Any] | None = None
-        self._filled = 0
+        self.count = 0
 
     def add(self, image: NDArray[Any]) -> None:
         """Put an image, of the shape and dtype of the first, behind those that are there."""
         if self._room is None:
-            self._room = _room((self._count, *image.shape), image.dtype)
-        self._room[self._filled] = image
-        self._filled += 1
+            self._room = _room((self._most, *image.shape), image.dtype)
+        self._room[self.count] = image
+        self.count += 1
 
     @property
     def array(self) -> NDArray[Any]:
         """The images so far; at least one."""
         assert self._room is not None
-        return self._room[: self._filled]
+        return self._room[: self.count]
 
 
 def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

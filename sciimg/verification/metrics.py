@@ -10,7 +10,8 @@ from scipy.stats import binom, hypergeom
 from sciimg.randomness import generator
 from sciimg.records import Check
 from sciimg.validation.distance import coverage_ceiling, frechet, kid, prdc
-from sciimg.validation.pair import dice, mutual_information, ncc, nrmse, psnr
+from sciimg.validation.masks import dice
+from sciimg.validation.pair import mutual_information, ncc, nrmse, psnr
 from sciimg.validation.resampling import half_interval, mean_interval, permutation_p, proportion_interval
 from sciimg.validation.similarity import ms_ssim, ssim
 from sciimg.verification.checks import check

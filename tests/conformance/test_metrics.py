@@ -19,7 +19,7 @@ from sciimg.validation.distribution import DERIVED, FAULTS, SET_METRICS, set_met
 from sciimg.validation.features.named import FIXED
 from sciimg.validation.features.space import FeatureSpace, fit_space
 from sciimg.validation.features.texture import texture
-from sciimg.validation.pair import PAIR_METRICS, pair_metrics
+from sciimg.validation.pair import OF_IMAGES, PAIR_METRICS, pair_metrics
 
 PAIR_KEYS = {"name", "value", "status", "reason", "n", "data_range", "higher_is_better"}
 SET_KEYS = PAIR_KEYS | {"ci95", "null", "n_real", "n_synthetic", "features"}
@@ -52,7 +52,7 @@ def noisy(patches: PatchSet, spread: float) -> PatchSet:
 @pytest.mark.parametrize("name", PAIR_METRICS)
 def test_a_worse_image_has_a_worse_value(name: str, shape: tuple[int, ...]) -> None:
     reference = grains(3, 0, shape, channels=2)
-    prepare = masks if name == "dice" else lambda p: p
+    prepare = masks if PAIR_METRICS[name].of_masks else lambda p: p
     values = [pair_metrics(prepare(reference), prepare(noisy(reference, s)), metrics=[name])[0] for s in (10, 100, 400)]
     assert all(v.status == "ok" and v.higher_is_better is not None and v.source for v in values)
     sign = 1 if values[0].higher_is_better else -1
@@ -122,7 +122,7 @@ def test_the_vocabulary_of_studies_knows_every_metric_of_sets() -> None:
     for space in (*FIXED, "encoder", "weights"):
         names = [*SET_METRICS, *DERIVED, *(f"control_{fault}" for fault in FAULTS)]
         assert {f"{name}_{space}" for name in names} <= set(known)
-    assert {f"paired_{name}" for name in PAIR_METRICS} <= set(known)
+    assert {f"paired_{name}" for name in OF_IMAGES} <= set(known)
 
 
 @pytest.mark.parametrize("compute", FIXED.values(), ids=FIXED)

@@ -31,8 +31,8 @@ def edited(old: str, new: str, text: str = TISSUE) -> str:
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
 def test_the_ready_studies_load(path: Path) -> None:
-    loaded = load_study(path)
-    assert loaded.study.name == path.stem
+    loaded = load_study(path, judging=True)
+    assert loaded.study.name == path.stem and loaded.only_judges == (path.stem == "judge-a-folder")
     assert loaded.folder == path.parent
     assert loaded.text == path.read_text()
 
@@ -267,3 +267,23 @@ def test_a_key_of_a_later_version_counts_where_it_is_used(part: str, key: str, v
     own = getattr(plain, part)
     same, other = (plain.model_copy(update={part: own.model_copy(update={key: to})}) for to in (None, value))
     assert same.digest == plain.digest != other.digest
+
+
+def test_a_study_that_only_judges_has_ten_lines_and_is_none_that_runs() -> None:
+    text = (ROOT / "protocols/judge-a-folder.yaml").read_text()
+    assert sum(not line.startswith("#") for line in text.splitlines()) <= 10
+    with pytest.raises(StudyError, match="recipes"):
+        parse_study(text.encode(), "s.yaml")
+    loaded = parse_study(text.encode(), "s.yaml", judging=True)
+    assert loaded.study.digest != parse_study(text.replace("[64, 64]", "[32, 32]").encode(), "s.yaml", judging=True).study.digest
+
+
+def test_a_study_that_only_judges_keeps_every_rule() -> None:
+    text = (ROOT / "protocols/judge-a-folder.yaml").read_text()
+    wrong = (
+        text.replace("noise-law_effect", "nose-law_effect").replace("modality: fluorescence", "modality: mri").replace("patches:", "patch:")
+    )
+    with pytest.raises(StudyError) as caught:
+        parse_study(wrong.encode(), "s.yaml", judging=True)
+    assert {p.kind for p in caught.value.problems} == {"unknown-metric", "wrong-modality", "unknown-key"}
+    assert all(p.where.startswith("s.yaml:") for p in caught.value.problems)

@@ -32,7 +32,7 @@ def test_set_metrics() -> None:
 
 
 def test_pair_metrics() -> None:
-    assert starting("paired_", "reconstruction_") == {f"{side}_{n}" for side in ("paired", "reconstruction") for n in pair.PAIR_METRICS}
+    assert starting("paired_", "reconstruction_") == {f"{side}_{n}" for side in ("paired", "reconstruction") for n in pair.OF_IMAGES}
 
 
 def test_downstream_metrics() -> None:

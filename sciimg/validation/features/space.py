@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciimg.types import PatchSet
-from sciimg.validation.outcome import UndefinedError
+from sciimg.validation.outcome import UndefinedError, faults_of
 
 Array = NDArray[np.float64]
 Single = NDArray[np.float32]
@@ -38,6 +38,15 @@ class Scale:
 
     @classmethod
     def of(cls, reference: PatchSet) -> "Scale":
+        """Return the scale of the reference, of evenly spaced images of it where there are many.
+
+        Raises
+        ------
+        UndefinedError
+            If the reference is empty or not made of finite numbers.
+        """
+        if fault := faults_of(reference, "reference", constant=True):
+            raise UndefinedError(fault)
         images = reference.images
         if len(images) > SCALED_ON:
             images = images[np.linspace(0, len(images) - 1, SCALED_ON).round().astype(np.intp)]
