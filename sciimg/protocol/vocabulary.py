@@ -60,6 +60,7 @@ def metrics(conditions: Iterable[Condition]) -> dict[str, tuple[Need, ...]]:
         "copy-rate": (),
         "copy-control": (),
         "nearest-correlation": (),
+        "leaked-holdout": (),
     }
     names |= {f"{check}_effect{suffix}": ("physics",) for check in PHYSICS for suffix in ("", "_paired")}
     names |= {f"{stem}_{space}": () for space in SPACES for stem in _SETS}

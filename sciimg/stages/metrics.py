@@ -46,7 +46,8 @@ def compare_sets(real: Path, synthetic: Path, *, train: Path | None, metrics: Se
     from sciimg.validation.features.texture import texture
     from sciimg.validation.features.wavelets import scattering
     from sciimg.validation.folders import load_patchset
-    from sciimg.validation.memorisation import Training, copies
+    from sciimg.validation.memorisation import copies
+    from sciimg.validation.nearness import Training
     from sciimg.validation.outcome import UndefinedError
 
     names = [name for metric in _spelt(metrics) for name in _GROUPS.get(metric, (metric,))]
@@ -64,7 +65,7 @@ def compare_sets(real: Path, synthetic: Path, *, train: Path | None, metrics: Se
             continue
         found += [m for m in measured if m.name in wanted or m.name.startswith("control_")]
     if known is not None:
-        training = Training(list(known.images), known.images.shape[2:])
+        training = Training(list(known.images), known.images.shape[2:], list(known.table["name"]), list(known.groups))
         found += copies(training, known, first, second, key=("metrics",))[0]
     return {"metrics": [m.as_json() for m in found]}
 

@@ -35,7 +35,7 @@ from sciimg.validation.physics import obstacle_between
 Found = tuple[list[Metric], Arrays]
 
 GALLERY = "gallery.npz"
-_PLANTED = 32  # copies that the search for copies must find
+_PLANTED = 80  # training patches, most of which are planted as copies that the search must find
 
 
 def validate(
@@ -250,14 +250,18 @@ class _Judge:
         return metrics, {}
 
     def copies(self) -> Found:
-        from sciimg.validation.memorisation import NAMES, SOURCE, Training, copies
+        from sciimg.validation.memorisation import NAMES, SOURCE, copies
+        from sciimg.validation.nearness import Training
 
         pieces, draws = self.real.train_pieces, self.real.train_draws(_PLANTED, "planted")
         if draws is None or not pieces:
             reason = "there is no real training image as large as a sample"
             return [Metric.undefined(name, reason, higher_is_better=False, source=SOURCE) for name in NAMES], {}
-        training = Training(pieces, self.study.patches.shape)
-        return copies(training, draws, self.real.holdout, self.synthetic, key=(*self.key, "copies"))  # every sample that may leave
+        regions = self.real.train_regions
+        named = {"names": [r.image for r in regions], "groups": [r.group if r.cell is None else r.image for r in regions]}
+        training = Training(pieces, self.study.patches.shape, **named)
+        every = self.synthetic  # that may leave
+        return copies(training, draws, self.real.holdout, every, apart=self.real.calibration, key=(*self.key, "copies"))
 
     def physics(self, name: str) -> Found:
         from sciimg.validation.physics import CHECKS, calibrate, curves, effect
