@@ -36,10 +36,11 @@ PHYSICS: dict[str, Physics] = {
 
 SPACES = ("scattering", "encoder", "texture")  # feature spaces that need no download
 _SETS = (
-    "kid", "fd", "precision", "recall", "density", "coverage",
+    "kid", "fd", "precision", "recall", "density", "coverage", "c2st",
     "kid_effect", "fd_effect", "kid_per_blur", "precision_ratio", "recall_ratio", "coverage_ratio",
     "control_blurred", "control_noisier", "control_mode-dropped", "control_duplicated",
 )  # fmt: skip
+_MEMBERSHIP = ("membership-auc", "membership-tpr", "nearer-train")
 _PAIRS = ("ssim", "ssim_uniform", "ms_ssim", "psnr", "nrmse", "ncc", "mutual_information", "dice")
 _ARMS = ("score_real", "score_classical", "score_synthetic", "score_combined")
 _GAINS = ("gain_over_real", "gain_over_classical", "gain_added_to_classical", "classical_gain")
@@ -65,6 +66,7 @@ def metrics(conditions: Iterable[Condition]) -> dict[str, tuple[Need, ...]]:
     names |= {f"{check}_effect{suffix}": ("physics",) for check in PHYSICS for suffix in ("", "_paired")}
     names |= {f"{stem}_{space}": () for space in SPACES for stem in _SETS}
     names |= {f"{stem}_{space}_paired": () for space in SPACES for stem in _SETS if not stem.startswith("control")}
+    names |= {f"{stem}_{space}": () for space in SPACES for stem in _MEMBERSHIP}
     names |= {f"{side}_{pair}": () for side in ("paired", "reconstruction") for pair in _PAIRS}
     names |= {f"mask-{what}{suffix}": ("mask",) for what in ("dice", "fidelity") for suffix in ("", "_paired")}
     names |= {f"mask-object-{what}{suffix}": ("mask", "instances") for what in ("f1", "fidelity") for suffix in ("", "_paired")}

@@ -152,6 +152,7 @@ class _Judge:
             ("worst", self.worst),
             ("likeness", self.likeness),
             ("copies", self.copies),
+            ("membership", self.membership),
             *checks,
             ("fidelity", self.fidelity),
             ("conditions", self.conditions),
@@ -262,6 +263,12 @@ class _Judge:
         training = Training(pieces, self.study.patches.shape, **named)
         every = self.synthetic  # that may leave
         return copies(training, draws, self.real.holdout, every, apart=self.real.calibration, key=(*self.key, "copies"))
+
+    def membership(self) -> Found:
+        from sciimg.validation.membership import membership_metrics
+
+        about: dict[str, Any] = {"apart": self.real.calibration, "rounds": self.rounds, "key": (*self.key, "membership")}
+        return membership_metrics(self.real.train, self.real.holdout, self.synthetic, self.spaces, **about), {}
 
     def physics(self, name: str) -> Found:
         from sciimg.validation.physics import CHECKS, calibrate, curves, effect

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sciimg.randomness import generator
 from sciimg.records import Metric, Null
 from sciimg.types import PatchSet
+from sciimg.validation.c2st import accuracies, p_value
 from sciimg.validation.comparison import Candidate, Comparison, Control, feature_controls, upper_null
 from sciimg.validation.distance import NEAREST, coverage_ceiling
 from sciimg.validation.features.faults import FaultySet, faulty_sets
@@ -53,6 +54,7 @@ SET_METRICS: dict[str, SetMetric] = {
     "recall": SetMetric(True, 0.0, 1.0, _PRECISION),
     "density": SetMetric(True, 0.0, math.inf, _COVERAGE),
     "coverage": SetMetric(True, 0.0, 1.0, _COVERAGE),
+    "c2st": SetMetric(False, 0.0, 1.0, "Lopez-Paz & Oquab 2017, arXiv:1610.06545; logistic regression, cross-fitted by group"),
 }
 # derived name: (what it derives from, what it is divided by)
 DERIVED: dict[str, tuple[str, str]] = {
@@ -162,13 +164,20 @@ def _in_space(setting: _Setting, space: FeatureSpace, comparison: Comparison, fa
         yield from _undefined(setting, space, reason, **detail)
         return
     candidate = Candidate(space.transform(setting.synthetic), same_group(setting.synthetic), None)
-    values = comparison.scores(candidate, [s.synthetic for s in comparison.splits])
+    rows = [s.synthetic for s in comparison.splits]
+    values, null = comparison.scores(candidate, rows), dict(comparison.null)
+    real_groups = setting.real.groups
+    itself = Candidate(comparison.vectors, comparison.relation, comparison.relation)
+    values["c2st"] = accuracies(comparison, candidate, rows, real_groups, setting.synthetic.groups)
+    null["c2st"] = accuracies(comparison, itself, [s.real for s in comparison.splits], real_groups, real_groups)
     for name in SET_METRICS:
         own = detail | _own(name, controls, comparison)
-        if reason := _too_few(values[name], comparison.null[name], detail["samples_on_each_side"]):
+        if name == "c2st":
+            own |= {"splits": len(values[name]), "p_value": p_value(values[name], null[name])}
+        if reason := _too_few(values[name], null[name], detail["samples_on_each_side"]):
             yield Metric.undefined(f"{name}_{space.name}", reason, detail=detail, **setting.fields(name, space))
             continue
-        yield _metric(setting, space, name, name, values[name], comparison.null[name], 1.0, groups, own)
+        yield _metric(setting, space, name, name, values[name], null[name], 1.0, groups, own)
     for name, (base, unit) in DERIVED.items():
         reason = _too_few(values[base], comparison.null[base], detail["samples_on_each_side"])
         divisor = 0.0 if reason else _divisor(name, base, comparison, controls)
@@ -182,7 +191,7 @@ def _in_space(setting: _Setting, space: FeatureSpace, comparison: Comparison, fa
 def _too_few(values: Array, null: Array, size: int) -> str:
     if np.isfinite([values, null]).all():
         return ""
-    return f"{size} samples on each side of a real-versus-real split are too few for {NEAREST} nearest neighbours"
+    return f"{size} samples on each side of a real-versus-real split are too few for {NEAREST} nearest neighbours or a classifier"
 
 
 def _own(name: str, controls: Sequence[Control], comparison: Comparison) -> dict[str, Any]:

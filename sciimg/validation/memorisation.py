@@ -178,9 +178,7 @@ def _leaked(
     name, described = "leaked-holdout", about | {"unit_of_n": "images"}
     told = int(held.told.sum())
     if len(score) < MIN_APART or not told:
-        reason = (
-            f"{len(score)} images of {of} and {told} holdout images show enough to be recognised; {MIN_APART} are needed"
-        )
+        reason = f"{len(score)} images of {of} and {told} holdout images show enough to be recognised; {MIN_APART} are needed"
         return held.correlation >= _DUPLICATE, Metric.undefined(name, reason, **described)
     bar = extreme_of_most(score)
     leaked = (held.score > bar) | (held.correlation >= _DUPLICATE)

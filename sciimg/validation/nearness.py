@@ -1,9 +1,9 @@
 """The training window that an image is nearest to, turned or mirrored in any way, and by how much it is nearer than to any other place.
 
 Two steps. *Coarse*: detail of the images, averaged over blocks, is compared at every offset and in every orientation by matrix
-products, and the best few places are kept. *Fine*: around each of them the normalised cross-correlation (Lewis 1995) is computed at every shift of the
-pixels themselves. Detail is a band of frequencies (a difference of Gaussians): brightness and contrast do not change its correlation, and
-noise and re-compression, which live at the finest scales, change it little.
+products, and the best few places are kept. *Fine*: around each of them the normalised cross-correlation (Lewis 1995) is computed at
+every shift of the pixels themselves. Detail is a band of frequencies (a difference of Gaussians): brightness and contrast do not change
+its correlation, and noise and re-compression, which live at the finest scales, change it little.
 
 How high a correlation is by chance depends on the image: a round nucleus on black resembles every other one, and noise lowers all
 correlations alike. So an image is measured against itself: its *score* is by how much the nearest place stands out from the next nearest
