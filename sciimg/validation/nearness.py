@@ -33,7 +33,7 @@ Index = NDArray[np.int64]
 Box = tuple[slice, ...]
 
 _MIDDLE = 0.75  # of every side is searched for, so that a copy may lie at other offsets in a training image of the same size
-_PLACES = 10  # that are looked at finely: the nearest, and those that it is measured against
+PLACES = 10  # that are looked at finely: the nearest, and those that it is measured against
 _COARSE_VOXELS = 2048  # of an image in the coarse step
 _FINE_VOXELS = {2: 128**2, 3: 40**3}  # of an image in the fine step
 _MOST_VOXELS = 2**20  # of all training pieces in the coarse step
@@ -73,7 +73,17 @@ class Nearest:
         return np.isfinite(self.score)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A place where an image matches a training piece: where it would begin, in pixels of the piece, and how it is turned."""
+
+    piece: int
+    origin: tuple[int, ...]
+    turn: int
+    correlation: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Place:
     piece: int
     offset: tuple[int, ...]  # of the tile, in averaged pixels
@@ -139,18 +149,24 @@ class Training:
         found = Nearest(
             np.full(n, -np.inf), np.full(n, -1.0, np.float32), np.zeros(n, np.int64), np.zeros((n, dims), np.int64), np.zeros(n, np.int64)
         )
+        for i, matches in enumerate(self.search(images, leave_out=leave_out, most=PLACES)):
+            if matches:
+                found.score[i] = standing([m.correlation for m in matches])
+                found.correlation[i], found.piece[i], found.turn[i] = matches[0].correlation, matches[0].piece, matches[0].turn
+                found.origin[i] = matches[0].origin
+        return found
+
+    def search(
+        self, images: NDArray[Any], *, leave_out: Sequence[frozenset[int]] | None = None, most: int = 4 * PLACES
+    ) -> list[list[Match]]:
+        """Return for every image the matches at up to ``most`` places that lie apart, nearest first; none where it shows too little."""
         details = [self.detail(image) for image in images]
         telling = [i for i, d in enumerate(details) if self._tells(d)]
-        for i, places in zip(telling, self._coarse([details[i] for i in telling]), strict=True):
+        found: list[list[Match]] = [[] for _ in images]
+        for i, places in zip(telling, self._coarse([details[i] for i in telling], most if leave_out is None else 4 * most), strict=True):
             left = leave_out[i] if leave_out is not None else frozenset()
-            allowed = [p for p in places if p.piece not in left][:_PLACES]
-            matches = sorted((self._refined(details[i], place) for place in allowed), key=lambda m: -m[0])
-            if not matches:
-                continue
-            z = np.arctanh(np.clip([m[0] for m in matches], 0.0, 0.9999))
-            found.score[i] = z[0] - (np.median(z[1:]) if len(z) > 1 else 0.0)  # a median: the image may be there a few times
-            found.correlation[i], found.piece[i], found.turn[i] = matches[0][0], matches[0][1].piece, matches[0][1].turn
-            found.origin[i] = matches[0][2]
+            allowed = [p for p in places if p.piece not in left][:most]
+            found[i] = sorted((self._refined(details[i], place) for place in allowed), key=lambda m: -m.correlation)
         return found
 
     def tells(self, images: NDArray[Any]) -> NDArray[np.bool_]:
@@ -182,8 +198,8 @@ class Training:
         energy = np.sqrt((middle**2).sum(axis=0))
         return float((energy**2).mean()) > self._floor and telling_pixels(energy) >= _TELLING_PART * energy.size
 
-    def _coarse(self, details: Sequence[Array]) -> list[list[_Place]]:
-        """Return the places nearest to each image, best first: twice as many as are looked at, for some may be left out."""
+    def _coarse(self, details: Sequence[Array], most: int) -> list[list[_Place]]:
+        """Return up to ``most`` places nearest to each image, best first."""
         if not details or not self._small:
             return [[] for _ in details]
         versions = [symmetries(_averaged(d, self.step)[self._middle(1)]) for d in details]
@@ -205,9 +221,9 @@ class Training:
                     turns.append(np.take_along_axis(best, at[:, None], axis=1)[:, 0])
                     places.append((piece, tuple(offsets[a] for a in at)))  # type: ignore[arg-type]
         score, turn = np.stack(scores, axis=1), np.stack(turns, axis=1)
-        return [self._apart(i, score[i], turn[i], places, numbers) for i in range(len(details))]
+        return [self._apart(i, score[i], turn[i], places, numbers, most) for i in range(len(details))]
 
-    def _apart(self, i: int, score: Array, turn: Index, places: Sequence[Any], numbers: Sequence[int]) -> list[_Place]:
+    def _apart(self, i: int, score: Array, turn: Index, places: Sequence[Any], numbers: Sequence[int], most: int) -> list[_Place]:
         """Return the best places of one image that do not lie within half a tile of a better one."""
         kept: list[_Place] = []
         for c in np.argsort(-score, kind="stable"):
@@ -217,7 +233,7 @@ class Training:
             if any(all(2 * abs(a - b) < t for a, b, t in zip(offset, k.offset, self._tile, strict=True)) for k in near):
                 continue
             kept.append(_Place(piece, offset, numbers[int(turn[c])]))
-            if len(kept) == 4 * _PLACES:
+            if len(kept) == most:
                 break
         return kept
 
@@ -232,8 +248,8 @@ class Training:
             energy = np.maximum((windows**2).sum(axis=1, keepdims=True), self._floor * windows.shape[1])
             yield some, np.asarray(windows / np.sqrt(energy), np.float32)
 
-    def _refined(self, detail: Array, place: _Place) -> tuple[float, _Place, Index]:
-        """Return the largest correlation around a place, the place, and where the image would begin there, in pixels of the piece."""
+    def _refined(self, detail: Array, place: _Place) -> Match:
+        """Return the best match around a place."""
         tile = symmetries(detail[self._middle(self.step)])[place.turn]
         whole = self._detail[place.piece]
         first = [max(0, o * self.step - self.step) for o in place.offset]
@@ -243,12 +259,21 @@ class Training:
         view = sliding_window_view(around, tile.shape[1:], axis=axes)
         inner = tuple(range(around.ndim, view.ndim))
         overlap = np.tensordot(view, tile, axes=((0, *inner), tuple(range(tile.ndim))))
-        energy = np.einsum(view, list(range(view.ndim)), view, list(range(view.ndim)), list(axes))
+        energy = _box_sums((around.astype(np.float64) ** 2).sum(axis=0), tile.shape[1:])
         norm = np.sqrt(np.maximum(energy, self._floor * tile.size) * max(float((tile**2).sum()), 1e-20))
         score = overlap / norm
         at = np.unravel_index(int(np.argmax(score)), score.shape)
-        origin = [(f + int(a) - m * self.step) * self._fine for f, a, m in zip(first, at, self._margin, strict=True)]
-        return float(min(score[at], 1.0)), place, np.array(origin, np.int64)
+        origin = tuple((f + int(a) - m * self.step) * self._fine for f, a, m in zip(first, at, self._margin, strict=True))
+        return Match(place.piece, origin, place.turn, float(min(score[at], 1.0)))
+
+
+def standing(correlations: Sequence[float]) -> float:
+    """Return by how much the first of some correlations, sorted from the highest, stands out from the next: a difference of Fisher's z.
+
+    The next are represented by the median of the second to the tenth, for a training image may itself be there a few times.
+    """
+    z = np.arctanh(np.clip(correlations[:PLACES], 0.0, 0.9999))
+    return float(z[0] - (np.median(z[1:]) if len(z) > 1 else 0.0))
 
 
 def symmetries(image: Array) -> list[Array]:
@@ -283,6 +308,14 @@ def _cells(offsets: Index, tile: tuple[int, ...]) -> list[NDArray[np.intp]]:
     _, number = np.unique(cell, axis=0, return_inverse=True)
     order = np.argsort(number.ravel(), kind="stable")
     return np.split(order, np.flatnonzero(np.diff(number.ravel()[order])) + 1)
+
+
+def _box_sums(values: NDArray[np.float64], box: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return the sums over every box that lies inside."""
+    for axis, n in enumerate(box):
+        sums = np.insert(values.cumsum(axis=axis), 0, 0.0, axis=axis)
+        values = np.take(sums, range(n, sums.shape[axis]), axis=axis) - np.take(sums, range(sums.shape[axis] - n), axis=axis)
+    return values
 
 
 def _averaged(image: Array, factor: int) -> Array:

@@ -28,7 +28,7 @@ def cut(images: list[NDArray[np.float32]], size: tuple[int, ...], n: int, seed: 
     return PatchSet(np.stack(patches), None, groups, pd.DataFrame(index=range(n)), Spacing((1.0,) * len(size), "pixel"), ("c",))
 
 
-@pytest.fixture(params=[((160, 150), (32, 32)), ((48, 48, 40), (16, 16, 16))], ids=["2d", "3d"])
+@pytest.fixture(scope="module", params=[((160, 150), (32, 32)), ((48, 48, 40), (16, 16, 16))], ids=["2d", "3d"])
 def case(request: pytest.FixtureRequest) -> tuple[Training, PatchSet, PatchSet, PatchSet]:
     shape, size = request.param
     train = [texture(s, (1, *shape)) for s in (1, 2)]
