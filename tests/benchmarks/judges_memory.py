@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +80,8 @@ KINDS = {"shipped": (shipped, 2 * RIM), "nuclei": (nuclei, 2 * RIM), "volumes": 
 
 def _grid(image: NDArray[Any]) -> list[NDArray[Any]]:
     side = SIDE + 2 * RIM
-    return [
-        image[y : y + side, x : x + side]
-        for y in range(0, image.shape[0] - side + 1, SIDE)
-        for x in range(0, image.shape[1] - side + 1, SIDE)
-    ]
+    starts = ([*range(0, n - side + 1, SIDE)] for n in image.shape)
+    return [image[y : y + side, x : x + side] for y, x in product(*starts)]
 
 
 def _chosen(items: Sequence[Any], count: int, name: str) -> list[Any]:
@@ -96,13 +94,13 @@ def measure(images: NDArray[Any], rim: int, *, trials: int, key: str) -> dict[st
     core = np.stack([image[inner] for image in images])
     training = Training(list(core), core.shape[2:])
     started = time.perf_counter()
-    alone = training.search(core, most=len(core))
+    alone = training.search(core)
     seconds = (time.perf_counter() - started) / len(core)
     scale = span_of(core)
-    made = {
-        name: training.search(np.stack([_copy(im, inner, name, scale, (key, n)) for n, im in enumerate(images)]), most=len(core))
-        for name in DISGUISES
-    }
+    made = {}
+    for name in DISGUISES:
+        copies = [_copy(image, inner, name, scale, (key, n)) for n, image in enumerate(images)]
+        made[name] = training.search(np.stack(copies))
     told = [i for i, found in enumerate(alone) if found]
     tally = [_trial(alone, made, told, generator("judges-memory", key, t)) for t in range(trials)]
     third = len(told) // 3
