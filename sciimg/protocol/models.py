@@ -298,6 +298,12 @@ class ValidationPlan(Model):
     downstream: DownstreamPlan | None = None
     segmenter_steps: int = Field(default=200, gt=0)
     encoder_steps: int = Field(default=200, gt=0)
+    subgroups: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Columns of the catalogue (class, site, acquisition) by whose values set metrics, physics checks and membership are "
+        "judged as well; a gate may name the worst subgroup as METRIC_worst-COLUMN.",
+    )
 
 
 class Gate(Model):
@@ -329,7 +335,7 @@ class ReleasePlan(Model):
     creator: str
 
 
-_LATER = (("generate", "masks"), ("patches", "balance"))
+_LATER = (("generate", "masks"), ("patches", "balance"), ("validation", "subgroups"))
 
 
 class Study(Model):

@@ -47,10 +47,11 @@ _GAINS = ("gain_over_real", "gain_over_classical", "gain_added_to_classical", "c
 _BY_CONDITION = {"scalar": ("correlation", "slope", "error"), "class": ("accuracy", "accuracy-ratio"), "mask": (), "image": (), "text": ()}
 
 
-def metrics(conditions: Iterable[Condition]) -> dict[str, tuple[Need, ...]]:
+def metrics(conditions: Iterable[Condition], subgroups: Iterable[str] = ()) -> dict[str, tuple[Need, ...]]:
     """Return every metric that the judges of a study can report, by name, with what each needs of the study.
 
-    Metrics of the whole study come first; ``<check>_effect`` needs its physics check to be asked for.
+    Metrics of the whole study come first; ``<check>_effect`` needs its physics check to be asked for, ``<metric>_worst-<column>`` that
+    subgroups are made by the column.
     """
     names: dict[str, tuple[Need, ...]] = {
         "verification-failures": (),
@@ -73,9 +74,18 @@ def metrics(conditions: Iterable[Condition]) -> dict[str, tuple[Need, ...]]:
     names |= {f"downstream_{stem}": ("downstream",) for stem in (*_ARMS, *_GAINS)}
     names |= {f"downstream_f1_{stem}": ("downstream", "instances") for stem in (*_ARMS, *_GAINS)}
     names |= {f"condition_{c.name}_{part}": () for c in conditions for part in _BY_CONDITION[c.kind]}
+    split: dict[str, tuple[Need, ...]] = {f"{check}_effect": ("physics",) for check in PHYSICS}
+    split |= {f"{stem}_{space}": () for space in SPACES for stem in (*_SETS, *_MEMBERSHIP) if not stem.startswith("control")}
+    names |= {worst_name(name, column): needs for column in subgroups for name, needs in split.items()}
     return names
 
 
+def worst_name(metric: str, column: str) -> str:
+    """Return what a metric of the worst subgroup is called: ``METRIC_worst-COLUMN``, in letters that a gate may use."""
+    plain = "".join(c if c.isalnum() and c.isascii() else "-" for c in column.lower())
+    return f"{metric}_worst-{plain}"
+
+
 def physics_of(metric: str) -> str:
-    """Return the physics check that a metric ``<check>_effect`` or ``<check>_effect_paired`` belongs to."""
-    return metric.removesuffix("_paired").removesuffix("_effect")
+    """Return the physics check that a metric ``<check>_effect``, paired or of a subgroup, belongs to."""
+    return metric.split("_worst-")[0].removesuffix("_paired").removesuffix("_effect")

@@ -92,6 +92,14 @@ class RealData:
             pieces.append(pixels[made_channels(self.study, source.channels)])
         return pieces
 
+    def with_column(self, patches: PatchSet, part: Part, column: str) -> PatchSet:
+        """Return patches of a part with a column of the catalogue in their table, where the catalogue has it."""
+        rows = self.sources[part].collection.catalogue
+        if column in patches.table or column not in rows:
+            return patches
+        known = dict(zip(rows["id"].astype(str), rows[column], strict=True))
+        return replace(patches, table=patches.table.assign(**{column: [known[str(i)] for i in patches.table["image"]]}))
+
     def at(self, synthetic: PatchSet) -> PatchSet:
         """Return the real patches from whose place (columns ``real_image`` and ``real_origin``) each synthetic one took its conditions."""
         shape = self.study.patches.shape
