@@ -1,5 +1,7 @@
 """The search for copies: planted copies are found, other real images are not, and a blind check says so."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,6 +70,33 @@ def test_the_nearest_window_is_the_place_that_was_copied(case: tuple[Training, P
         window = training.window(nearest, n).astype(np.float64)
         turned = max(np.corrcoef(v.ravel(), window.ravel())[0, 1] for v in symmetries(draws.images[n]) if v.shape == window.shape)
         assert turned > 0.5  # within the averaging of a few pixels
+
+
+def test_holdout_images_that_lie_in_training_are_counted_named_and_set_no_bar(case: tuple[Training, PatchSet, PatchSet, PatchSet]) -> None:
+    training, draws, holdout, other = case
+    leaking = holdout.images.copy()
+    leaking[:5] = planted(draws.take(list(range(5))), ("leak",))[0]  # one in each disguise
+    split = replace(holdout, images=leaking, table=pd.DataFrame({"name": [f"h{i}" for i in range(len(holdout))]}))
+    found = {m.name: m for m in copies(training, draws, split, other, apart=other, key=("test",))[0]}
+    leak = found["leaked-holdout"]
+    assert leak.value == 5 and {p["image"] for p in leak.detail["pairs"]} == {f"h{i}" for i in range(5)}
+    assert {p["train"] for p in leak.detail["pairs"]} <= {"0", "1"} and leak.detail["real_from"] == "the calibration part"
+    rate = found["copy-rate"]
+    assert rate.value is not None and rate.value <= 0.05 and rate.detail["bar"] < 1
+    clean = {m.name: m for m in copies(training, draws, holdout, other, apart=other, key=("test",))[0]}["leaked-holdout"]
+    assert clean.value == 0 and clean.detail["pairs"] == []
+
+
+def test_without_a_third_part_training_groups_say_how_near_real_images_come() -> None:
+    images = np.stack([texture(seed, (1, 32, 32)) for seed in range(60)])
+    groups = np.array([f"g{i // 2}" for i in range(60)])
+    whole = PatchSet(images, None, groups, pd.DataFrame({"name": [f"i{i}" for i in range(60)]}), Spacing((1.0, 1.0), "pixel"), ("c",))
+    train, holdout = whole.take(list(range(30))), whole.take(list(range(29, 60)))  # one image on both sides
+    training = Training(list(train.images), (32, 32), list(train.table["name"]), list(train.groups))
+    assert training.own(train)[3] == {2, 3}
+    leak = {m.name: m for m in copies(training, train, holdout, None, key=("test",))[0]}["leaked-holdout"]
+    assert leak.value == 1 and leak.detail["real_from"].startswith("training images")
+    assert [(p["image"], p["train"]) for p in leak.detail["pairs"]] == [("i29", "i29")]
 
 
 def test_images_without_detail_make_the_check_blind() -> None:
