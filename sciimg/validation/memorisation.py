@@ -1,7 +1,7 @@
 """Copies: synthetic images that are training images in disguise, and holdout images that lie in the training part.
 
 Nearness is the score of :mod:`sciimg.validation.nearness`. What is near enough to be a copy is said by real images, which cannot be copies.
-The largest of many correlations follows an extreme-value law, so the bar is the 99.9 % quantile of a Gumbel law fitted to the holdout (and
+The largest of many correlations follows an extreme-value law, so the bar is the 99.95 % quantile of a Gumbel law fitted to the holdout (and
 never below its largest): an empirical 99 % quantile of a hundred images is so uncertain that it called half of all ideal generators
 doubtful when this was simulated on tissue. Training patches planted as copies, in every disguise, must be found, or the check says nothing.
 """
@@ -27,14 +27,14 @@ SOURCE = (
     "2023, arXiv:2301.13188; normalised cross-correlation: Lewis 1995; extreme-value law: Gumbel 1958"
 )
 NAMES = ("copy-rate", "copy-control", "nearest-correlation", "leaked-holdout")
-QUANTILE = 0.999
+QUANTILE = 0.9995
 FOUND = 0.95  # share of planted copies that must be found
 MIN_IMAGES = 8  # of the holdout that show enough to be recognised
-MIN_APART = 20  # real images that say how near real ones come: fewer have no quartiles to speak of
+MIN_APART = 20  # real images that say how near real ones come: fewer fit no law
 _PLANTED = 60
 _SPLITS = 200
 _NAMED = 20
-_DUPLICATE = 0.97  # images correlated beyond this are the same, whatever the law of others says
+_DUPLICATE = 0.99  # images correlated beyond this are the same, whatever the law of others says
 
 
 def planted(draws: PatchSet, key: tuple[str | int, ...]) -> tuple[NDArray[np.float32], list[str]]:
@@ -47,18 +47,10 @@ def planted(draws: PatchSet, key: tuple[str | int, ...]) -> tuple[NDArray[np.flo
 
 
 def extreme(scores: Scores) -> float:
-    """Return the score that a real image does not reach by chance: the Gumbel law's 99.9 % quantile (moment fit), or the largest seen."""
+    """Return the score that a real image does not reach by chance: the Gumbel law's 99.95 % quantile (moment fit), or the largest seen."""
     scale = float(scores.std()) * math.sqrt(6) / math.pi
     location = float(scores.mean()) - np.euler_gamma * scale
     return max(location - scale * math.log(-math.log(QUANTILE)), float(scores.max()))
-
-
-def extreme_of_most(scores: Scores) -> float:
-    """Return the Gumbel law's 99.9 % quantile fitted to the quartiles, which a fifth of copies among the images hardly moves."""
-    low, middle, high = np.quantile(scores, [0.25, 0.5, 0.75])
-    scale = float(high - low) / (math.log(-math.log(0.25)) - math.log(-math.log(0.75)))
-    location = float(middle) + scale * math.log(math.log(2))
-    return location - scale * math.log(-math.log(QUANTILE))
 
 
 def false_alarms(scores: Scores, groups: NDArray[Any], key: tuple[str | int, ...]) -> Null | None:
@@ -171,16 +163,16 @@ def _leaked(
 ) -> tuple[NDArray[np.bool_], Metric]:
     """Return which holdout images lie in the training part, and the metric that counts them and names the pairs."""
     if apart is not None and not faults_of(apart, "calibration") and not mismatch(holdout, apart, ("holdout", "calibration")):
-        score, of = training.nearest(apart.images).score, "the calibration part"
+        near, of = training.nearest(apart.images), "the calibration part"
     else:
-        score, of = training.nearest(draws.images, leave_out=training.own(draws)).score, "training images against those of other groups"
-    score = score[np.isfinite(score)]
+        near, of = training.nearest(draws.images, leave_out=training.own(draws)), "training images against those of other groups"
+    score = near.score[near.told & (near.correlation < _DUPLICATE)]  # copies among these set no bar either
     name, described = "leaked-holdout", about | {"unit_of_n": "images"}
     told = int(held.told.sum())
     if len(score) < MIN_APART or not told:
         reason = f"{len(score)} images of {of} and {told} holdout images show enough to be recognised; {MIN_APART} are needed"
         return held.correlation >= _DUPLICATE, Metric.undefined(name, reason, **described)
-    bar = extreme_of_most(score)
+    bar = extreme(score)
     leaked = (held.score > bar) | (held.correlation >= _DUPLICATE)
     count = int(leaked.sum())
     low, high = proportion_interval(count, told)

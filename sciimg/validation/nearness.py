@@ -33,6 +33,7 @@ Index = NDArray[np.int64]
 Box = tuple[slice, ...]
 
 _MIDDLE = 0.75  # of every side is searched for, so that a copy may lie at other offsets in a training image of the same size
+_BESIDE = 3  # places that the nearest is measured against; more find less in sets of several kinds
 PLACES = 10  # that are looked at finely: the nearest, and those that it is measured against
 _COARSE_VOXELS = 2048  # of an image in the coarse step
 _FINE_VOXELS = {2: 128**2, 3: 40**3}  # of an image in the fine step
@@ -268,12 +269,9 @@ class Training:
 
 
 def standing(correlations: Sequence[float]) -> float:
-    """Return by how much the first of some correlations, sorted from the highest, stands out from the next: a difference of Fisher's z.
-
-    The next are represented by the median of the second to the tenth, for a training image may itself be there a few times.
-    """
-    z = np.arctanh(np.clip(correlations[:PLACES], 0.0, 0.9999))
-    return float(z[0] - (np.median(z[1:]) if len(z) > 1 else 0.0))
+    """Return by how much the first of some correlations, sorted from the highest, stands out from the next three: a difference of Fisher's z."""
+    z = np.arctanh(np.clip(correlations[: 1 + _BESIDE], 0.0, 0.9999))
+    return float(z[0] - (z[1:].mean() if len(z) > 1 else 0.0))
 
 
 def symmetries(image: Array) -> list[Array]:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from sciimg.randomness import generator
 from sciimg.validation.disguises import DISGUISES, disguised, shifted, span_of
-from sciimg.validation.memorisation import extreme, extreme_of_most
+from sciimg.validation.memorisation import extreme
 from sciimg.validation.nearness import Match, Training, standing
 from sciimg.validation.resampling import proportion_interval
 
@@ -140,7 +140,7 @@ def _trial(alone: list[list[Match]], made: dict[str, list[list[Match]]], told: l
 
     held, other = (np.array([score(alone[i]) for i in part]) for part in (holdout, third))
     copies = {name: np.array([score(found[i]) for i in train]) for name, found in made.items()}
-    bar, leak_bar = extreme(held), extreme_of_most(other)
+    bar, leak_bar = extreme(held), extreme(other)
     names = list(copies)
     canaries = np.array([copies[names[int(rng.integers(len(names)))]][int(c)] for c in rng.permutation(len(train))[:CANARIES]])
     leaks = [copies[names[int(rng.integers(len(names)))]][int(c)] for c in rng.permutation(len(train))[: max(1, len(train) // 10)]]

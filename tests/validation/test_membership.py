@@ -82,7 +82,7 @@ def test_the_third_part_makes_hard_images_comparable(space: FeatureSpace) -> Non
     dense = replace(train, images=0.5 * train.images)
     plain = membership_metrics(dense, holdout, points(150, 3), [space], rounds=50)[0]
     fair = membership_metrics(dense, holdout, points(150, 3), [space], apart=points(150, 4), rounds=50)[0]
-    assert plain.value > 0.8 and abs(fair.value - 0.5) < 0.1
+    assert plain.value > 0.9 and abs(fair.value - 0.5) < 0.15  # dense images also vary less
     assert plain.detail["calibrated_by"] == "nothing"
 
 
