@@ -269,7 +269,7 @@ class Training:
 
 
 def standing(correlations: Sequence[float]) -> float:
-    """Return by how much the first of some correlations, sorted from the highest, stands out from the next three: a difference of Fisher's z."""
+    """Return by how much the first of some correlations, sorted from the highest, stands out from the next three, in Fisher's z."""
     z = np.arctanh(np.clip(correlations[: 1 + _BESIDE], 0.0, 0.9999))
     return float(z[0] - (z[1:].mean() if len(z) > 1 else 0.0))
 

@@ -53,14 +53,16 @@ def shipped(count: int) -> NDArray[Any]:
 
 
 def nuclei(count: int) -> NDArray[Any]:
-    """Return one patch of each of some fluorescence fields, where they lie beside the repository."""
+    """Return one patch of each of some fluorescence fields, where they lie beside the repository; images of one field may overlap."""
+    import pandas as pd
     from skimage.io import imread
 
+    fields = pd.read_csv(DATA / "dsb2018_nuclei" / "metadata.csv").drop_duplicates("field_id")
     patches = []
-    for file in sorted((DATA / "dsb2018_nuclei" / "images").glob("*.png")):
-        image = imread(file)
+    for name in fields["image_id"]:
+        image = imread(DATA / "dsb2018_nuclei" / "images" / f"{name}.png")
         grey = image[..., :3].mean(axis=2) if image.ndim == 3 else image.astype(np.float64)
-        patches += _chosen([p for p in _grid(grey) if p.std() > 3], 1, file.stem)
+        patches += _chosen([p for p in _grid(grey) if p.std() > 3], 1, str(name))
     return np.stack(_chosen(patches, count, "nuclei"))[:, None].astype(np.float32)
 
 
