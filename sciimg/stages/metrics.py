@@ -34,7 +34,7 @@ def pair(reference: Path, test: Path, *, metrics: Sequence[str], data_range: flo
 
 
 def compare_sets(real: Path, synthetic: Path, *, train: Path | None, metrics: Sequence[str]) -> dict[str, Any]:
-    """Compare two sets of images in feature spaces that need no download; with ``train`` also search for copies.
+    """Compare two sets of images in feature spaces that need no download; with ``train`` also search for copies and infer membership.
 
     Raises
     ------
@@ -46,6 +46,7 @@ def compare_sets(real: Path, synthetic: Path, *, train: Path | None, metrics: Se
     from sciimg.validation.features.texture import texture
     from sciimg.validation.features.wavelets import scattering
     from sciimg.validation.folders import load_patchset
+    from sciimg.validation.membership import membership_metrics
     from sciimg.validation.memorisation import copies
     from sciimg.validation.nearness import Training
     from sciimg.validation.outcome import UndefinedError
@@ -59,11 +60,14 @@ def compare_sets(real: Path, synthetic: Path, *, train: Path | None, metrics: Se
     for space, embed in (("scattering", scattering), ("texture", texture)):
         wanted = {f"{name}_{space}" for name in names}
         try:
-            measured = set_metrics(first, second, [fit_space(space, embed, reference)])
+            fitted = fit_space(space, embed, reference)
+            measured = set_metrics(first, second, [fitted])
         except UndefinedError as error:  # reference images that do not differ from one another make no space
             found += [Metric.undefined(name, str(error), higher_is_better=None, n_real=len(first)) for name in sorted(wanted)]
             continue
         found += [m for m in measured if m.name in wanted or m.name.startswith("control_")]
+        if known is not None:
+            found += membership_metrics(known, first, second, [fitted])
     if known is not None:
         training = Training(list(known.images), known.images.shape[2:], list(known.table["name"]), list(known.groups))
         found += copies(training, known, first, second, key=("metrics",))[0]
