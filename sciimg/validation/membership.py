@@ -136,7 +136,8 @@ def _obstacle(train: PatchSet | None, holdout: PatchSet, synthetic: PatchSet | N
 def _scores(real: Array, synthetic: Array, third: Array | None) -> Array:
     """Return how much nearer a synthetic image comes to each real one than a real image of a third part, on a logarithmic scale."""
     own = np.log(distances(real, synthetic).min(axis=1) + _TINY)
-    return -own if third is None else np.log(distances(real, third).min(axis=1) + _TINY) - own
+    other = 0.0 if third is None else np.log(distances(real, third).min(axis=1) + _TINY)
+    return np.asarray(other - own)
 
 
 def _two_sample(

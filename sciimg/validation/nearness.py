@@ -34,7 +34,7 @@ Box = tuple[slice, ...]
 
 _MIDDLE = 0.75  # of every side is searched for, so that a copy may lie at other offsets in a training image of the same size
 _BESIDE = 3  # places that the nearest is measured against; more find less in sets of several kinds
-PLACES = 10  # that are looked at finely: the nearest, and those that it is measured against
+PLACES = 8  # that are looked at finely: the nearest, and those that it is measured against
 _COARSE_VOXELS = 2048  # of an image in the coarse step
 _FINE_VOXELS = {2: 128**2, 3: 40**3}  # of an image in the fine step
 _MOST_VOXELS = 2**20  # of all training pieces in the coarse step
@@ -158,7 +158,7 @@ class Training:
         return found
 
     def search(
-        self, images: NDArray[Any], *, leave_out: Sequence[frozenset[int]] | None = None, most: int = 4 * PLACES
+        self, images: NDArray[Any], *, leave_out: Sequence[frozenset[int]] | None = None, most: int = 3 * PLACES
     ) -> list[list[Match]]:
         """Return for every image the matches at up to ``most`` places that lie apart, nearest first; none where it shows too little."""
         details = [self.detail(image) for image in images]
@@ -167,7 +167,8 @@ class Training:
         for i, places in zip(telling, self._coarse([details[i] for i in telling], most if leave_out is None else 4 * most), strict=True):
             left = leave_out[i] if leave_out is not None else frozenset()
             allowed = [p for p in places if p.piece not in left][:most]
-            found[i] = sorted((self._refined(details[i], place) for place in allowed), key=lambda m: -m.correlation)
+            tiles = symmetries(details[i][self._middle(self.step)])
+            found[i] = sorted((self._refined(tiles[place.turn], place) for place in allowed), key=lambda m: -m.correlation)
         return found
 
     def tells(self, images: NDArray[Any]) -> NDArray[np.bool_]:
@@ -220,7 +221,7 @@ class Training:
                     scores.append(np.take_along_axis(top[:, rows], chosen[:, None], axis=1)[:, 0])
                     at = rows[chosen]
                     turns.append(np.take_along_axis(best, at[:, None], axis=1)[:, 0])
-                    places.append((piece, tuple(offsets[a] for a in at)))  # type: ignore[arg-type]
+                    places.append((piece, tuple(offsets[a] for a in at)))
         score, turn = np.stack(scores, axis=1), np.stack(turns, axis=1)
         return [self._apart(i, score[i], turn[i], places, numbers, most) for i in range(len(details))]
 
@@ -249,9 +250,8 @@ class Training:
             energy = np.maximum((windows**2).sum(axis=1, keepdims=True), self._floor * windows.shape[1])
             yield some, np.asarray(windows / np.sqrt(energy), np.float32)
 
-    def _refined(self, detail: Array, place: _Place) -> Match:
-        """Return the best match around a place."""
-        tile = symmetries(detail[self._middle(self.step)])[place.turn]
+    def _refined(self, tile: Array, place: _Place) -> Match:
+        """Return the best match of a tile, turned as it is there, around a place."""
         whole = self._detail[place.piece]
         first = [max(0, o * self.step - self.step) for o in place.offset]
         last = [min(n, (o + 1) * self.step + t) for o, t, n in zip(place.offset, tile.shape[1:], whole.shape[1:], strict=True)]
