@@ -204,7 +204,7 @@ def test_bad_collections_give_reasons_and_never_a_crash(made: Path, tmp_path: Pa
     undefined = {name for name, m in metrics.items() if m.status == "undefined"}
     assert all(metrics[name].reason for name in undefined)
     if fault in ("constant", "empty", "other dtype"):
-        own = {n for n in metrics if not n.startswith("control_")}
+        own = {n for n in metrics if not n.startswith("control_")} - {"leaked-holdout"}  # that looks at real images alone
         assert undefined >= own
     if fault == "unlabelled":
         assert {"mask-fidelity", "downstream_gain_over_classical"} <= undefined
