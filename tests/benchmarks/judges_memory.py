@@ -140,7 +140,7 @@ def _trial(alone: list[list[Match]], made: dict[str, list[list[Match]]], told: l
         near = [m.correlation for m in found if m.piece in inside]
         return standing(near) if near else -np.inf
 
-    held, other = (np.array([score(alone[i]) for i in part]) for part in (holdout, third))
+    held, other = (np.array([s for i in part if np.isfinite(s := score(alone[i]))]) for part in (holdout, third))
     copies = {name: np.array([score(found[i]) for i in train]) for name, found in made.items()}
     bar, leak_bar = extreme(held), extreme(other)
     names = list(copies)
