@@ -1,7 +1,7 @@
 """Copies: synthetic images that are training images in disguise, and holdout images that lie in the training part.
 
 Nearness is the score of :mod:`sciimg.validation.nearness`. What is near enough to be a copy is said by real images, which cannot be copies.
-The largest of many correlations follows an extreme-value law, so the bar is the 99.95 % quantile of a Gumbel law fitted to the holdout (and
+The largest of many correlations follows an extreme-value law, so the bar is the 99.97 % quantile of a Gumbel law fitted to the holdout (and
 never below its largest): an empirical 99 % quantile of a hundred images is so uncertain that it called half of all ideal generators
 doubtful when this was simulated on tissue. Training patches planted as copies, in every disguise, must be found, or the check says nothing.
 """
@@ -27,7 +27,7 @@ SOURCE = (
     "2023, arXiv:2301.13188; normalised cross-correlation: Lewis 1995; extreme-value law: Gumbel 1958"
 )
 NAMES = ("copy-rate", "copy-control", "nearest-correlation", "leaked-holdout")
-QUANTILE = 0.9995
+QUANTILE = 0.9997
 FOUND = 0.95  # share of planted copies that must be found
 MIN_IMAGES = 8  # of the holdout that show enough to be recognised
 MIN_APART = 20  # real images that say how near real ones come: fewer fit no law
@@ -47,7 +47,7 @@ def planted(draws: PatchSet, key: tuple[str | int, ...]) -> tuple[NDArray[np.flo
 
 
 def extreme(scores: Scores) -> float:
-    """Return the score that a real image does not reach by chance: the Gumbel law's 99.95 % quantile (moment fit), or the largest seen."""
+    """Return the score that a real image does not reach by chance: the Gumbel law's 99.97 % quantile (moment fit), or the largest seen."""
     scale = float(scores.std()) * math.sqrt(6) / math.pi
     location = float(scores.mean()) - np.euler_gamma * scale
     return max(location - scale * math.log(-math.log(QUANTILE)), float(scores.max()))
