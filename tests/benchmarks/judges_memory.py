@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import platform
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -95,9 +94,7 @@ def measure(images: NDArray[Any], rim: int, *, trials: int, key: str) -> dict[st
     inner = (slice(None), *(slice(rim // 2, n - rim // 2) for n in images.shape[2:]))
     core = np.stack([image[inner] for image in images])
     training = Training(list(core), core.shape[2:])
-    started = time.perf_counter()
     alone = training.search(core)
-    seconds = (time.perf_counter() - started) / len(core)
     scale = span_of(core)
     made = {}
     for name in DISGUISES:
@@ -111,7 +108,6 @@ def measure(images: NDArray[Any], rim: int, *, trials: int, key: str) -> dict[st
         "shape": list(core.shape[2:]),
         "told": len(told),
         "each_part": third,
-        "seconds_an_image": round(seconds, 4),
         "honest_images_called_copies": _mean(t["false"] for t in tally),
         "honest_sets_flagged": _rate(t["honest"] for t in tally),
         "canary_sets_flagged": _rate(t["canary"] for t in tally),

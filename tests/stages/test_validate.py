@@ -283,7 +283,8 @@ def test_subgroups_are_judged_apart_and_the_worst_is_reported(tmp_path: Path) ->
     assert found["power-spectrum_effect_worst-kind"].status in ("ok", "undefined")
     assert "no real training images" in found["membership-auc_texture_worst-kind"].reason
     missing = judged("abc")["kid_effect_texture_worst-kind"]
-    assert missing.status == "undefined" and "1 of 3 subgroups of kind; c: no synthetic images" in missing.reason
+    assert missing.status == "undefined" and "of 3 subgroups of kind" in missing.reason
+    assert missing.detail["subgroups"]["c"] == {"reason": "no synthetic images"}
     unknown = judged("ab"[::-1], "site")["kid_effect_texture_worst-site"]
     assert "do not say which site" in unknown.reason
 
