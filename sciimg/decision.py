@@ -24,6 +24,7 @@ Outcome = Literal["passed", "failed", "inconclusive"]
 Verdict = Literal["accepted", "refused", "inconclusive"]
 
 RECIPE_STAGE = "validate-"
+_CULPRITS = 5  # named in a reason; the evidence names more
 REVIEW_GATE = "planned-review"
 REVIEW_METRIC = "review-readers"  # how many readers have answered every item
 
@@ -158,10 +159,17 @@ def _compare(gate: Gate, metric: Metric) -> tuple[Outcome, str]:
     below = _side(-high, -low, None if gate.at_most is None else -gate.at_most)
     bars = " and ".join(f"{w} {bar:g}" for w, bar in (("at least", gate.at_least), ("at most", gate.at_most)) if bar is not None)
     if "failed" in (above, below):
-        return "failed", f"{said}; required is {bars}"
+        return "failed", f"{said}{_culprits(metric)}; required is {bars}"
     if "inconclusive" in (above, below):
         return "inconclusive", f"{said}; the interval straddles the bar ({bars})"
     return "passed", f"{said}; {bars} as required"
+
+
+def _culprits(metric: Metric) -> str:
+    """Return which images are copies of which, where the metric names them."""
+    pairs = metric.detail.get("pairs", ())
+    shown = [f"{pair['image']} = {pair['train']} {pair['at']}" for pair in pairs[:_CULPRITS]]
+    return f" ({'; '.join(shown)}{'; …' if len(pairs) > _CULPRITS else ''})" if shown else ""
 
 
 def _side(low: float, high: float, at_least: float | None) -> Outcome:

@@ -198,3 +198,12 @@ def test_the_decision_does_not_depend_on_the_order_of_evidence(verdicts: tuple[M
 
 def test_recipe_plan_is_a_candidate_by_default() -> None:
     assert RecipePlan(name="ldm", recipe="ldm").role == "candidate"
+
+
+def test_a_leak_is_refused_with_the_pairs_named() -> None:
+    pairs = [{"image": f"h{i}", "train": f"t{i}", "at": [0, i], "turn": 1, "correlation": 0.99} for i in range(7)]
+    leak = metric(7, name="m").model_copy(update={"detail": {"pairs": pairs}})
+    found = judged({"at_most": 0, "judged_on": "value"}, leak)
+    assert found.decision == "refused"
+    said = found.gates[0].reason
+    assert "h0 = t0 [0, 0]; h1 = t1 [0, 1]" in said and "h4 = t4" in said and "h5" not in said and "…" in said

@@ -315,6 +315,12 @@ class ValidationPlan(Model):
         default=None, min_length=1, description="Feature spaces of the set metrics; by default scattering, encoder and texture."
     )
     weights: WeightsFile | None = None
+    subgroups: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Columns of the catalogue (class, site, acquisition) by whose values set metrics, physics checks and membership are "
+        "judged as well; a gate may name the worst subgroup as METRIC_worst-COLUMN.",
+    )
 
 
 class Gate(Model):
@@ -346,7 +352,13 @@ class ReleasePlan(Model):
     creator: str
 
 
-_LATER = (("generate", "masks"), ("patches", "balance"), ("validation", "features"), ("validation", "weights"))
+_LATER = (
+    ("generate", "masks"),
+    ("patches", "balance"),
+    ("validation", "features"),
+    ("validation", "weights"),
+    ("validation", "subgroups"),
+)
 
 
 class Study(Model):

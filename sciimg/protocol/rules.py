@@ -360,7 +360,8 @@ def gates_have_a_bar(parts: Parts) -> Iterator[Fault]:
 
 
 def gates_name_known_metrics(parts: Parts) -> Iterator[Fault]:
-    known = metrics(condition for _, condition in parts.conditions)
+    subgroups = (parts.validation.subgroups or ()) if parts.validation else ()
+    known = metrics((condition for _, condition in parts.conditions), subgroups)
     for i, gate in parts.gates:
         place: KeyPath = ("gates", i, "metric")
         if gate.metric in known:

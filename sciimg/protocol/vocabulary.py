@@ -51,21 +51,23 @@ PHYSICS: dict[str, Physics] = {
 SPACES = ("scattering", "encoder", "texture", "spectrum", "cooccurrence", "weights")  # the last is a network of the user's
 USUAL_SPACES = SPACES[:3]  # where a study names none
 _SETS = (
-    "kid", "mmd", "fd", "fd_infinity", "swd", "precision", "recall", "density", "coverage", "vendi", "authenticity", "ct",
+    "kid", "mmd", "fd", "fd_infinity", "swd", "precision", "recall", "density", "coverage", "vendi", "authenticity", "ct", "c2st",
     "kid_effect", "mmd_effect", "fd_effect", "swd_effect", "kid_per_blur",
     "precision_ratio", "recall_ratio", "coverage_ratio", "vendi_ratio", "authenticity_ratio",
     "control_blurred", "control_noisier", "control_mode-dropped", "control_duplicated",
 )  # fmt: skip
+_MEMBERSHIP = ("membership-auc", "membership-tpr", "nearer-train")
 _PAIRS = ("ssim", "ssim_uniform", "ms_ssim", "psnr", "nrmse", "ncc", "mutual_information")
 _ARMS = ("score_real", "score_classical", "score_synthetic", "score_combined")
 _GAINS = ("gain_over_real", "gain_over_classical", "gain_added_to_classical", "classical_gain")
 _BY_CONDITION = {"scalar": ("correlation", "slope", "error"), "class": ("accuracy", "accuracy-ratio"), "mask": (), "image": (), "text": ()}
 
 
-def metrics(conditions: Iterable[Condition]) -> dict[str, tuple[Need, ...]]:
+def metrics(conditions: Iterable[Condition], subgroups: Iterable[str] = ()) -> dict[str, tuple[Need, ...]]:
     """Return every metric that the judges of a study can report, by name, with what each needs of the study.
 
-    Metrics of the whole study come first; ``<check>_effect`` needs its physics check to be asked for.
+    Metrics of the whole study come first; ``<check>_effect`` needs its physics check to be asked for, ``<metric>_worst-<column>`` that
+    subgroups are made by the column.
     """
     names: dict[str, tuple[Need, ...]] = {
         "verification-failures": (),
@@ -76,9 +78,10 @@ def metrics(conditions: Iterable[Condition]) -> dict[str, tuple[Need, ...]]:
         "copy-rate": (),
         "copy-control": (),
         "nearest-correlation": (),
+        "leaked-holdout": (),
     }
     names |= {f"{check}_effect{suffix}": ("physics",) for check in PHYSICS for suffix in ("", "_paired")}
-    names |= {f"{stem}_{space}": ("features",) for space in SPACES for stem in _SETS}
+    names |= {f"{stem}_{space}": ("features",) for space in SPACES for stem in (*_SETS, *_MEMBERSHIP)}
     names |= {f"{stem}_{space}_paired": ("features",) for space in SPACES for stem in _SETS if not stem.startswith("control")}
     names |= {f"{side}_{pair}": () for side in ("paired", "reconstruction") for pair in _PAIRS}
     names |= {f"mask-{what}{suffix}": ("mask",) for what in ("dice", "fidelity") for suffix in ("", "_paired")}
@@ -86,6 +89,9 @@ def metrics(conditions: Iterable[Condition]) -> dict[str, tuple[Need, ...]]:
     names |= {f"downstream_{stem}": ("downstream",) for stem in (*_ARMS, *_GAINS)}
     names |= {f"downstream_f1_{stem}": ("downstream", "instances") for stem in (*_ARMS, *_GAINS)}
     names |= {f"condition_{c.name}_{part}": () for c in conditions for part in _BY_CONDITION[c.kind]}
+    split: dict[str, tuple[Need, ...]] = {f"{check}_effect": ("physics",) for check in PHYSICS}
+    split |= {f"{stem}_{space}": () for space in SPACES for stem in (*_SETS, *_MEMBERSHIP) if not stem.startswith("control")}
+    names |= {worst_name(name, column): needs for column in subgroups for name, needs in split.items()}
     return names
 
 
@@ -94,6 +100,12 @@ def space_of(metric: str) -> str:
     return metric.removesuffix("_paired").rpartition("_")[2]
 
 
+def worst_name(metric: str, column: str) -> str:
+    """Return what a metric of the worst subgroup is called: ``METRIC_worst-COLUMN``, in letters that a gate may use."""
+    plain = "".join(c if c.isalnum() and c.isascii() else "-" for c in column.lower())
+    return f"{metric}_worst-{plain}"
+
+
 def physics_of(metric: str) -> str:
-    """Return the physics check that a metric ``<check>_effect`` or ``<check>_effect_paired`` belongs to."""
-    return metric.removesuffix("_paired").removesuffix("_effect")
+    """Return the physics check that a metric ``<check>_effect``, paired or of a subgroup, belongs to."""
+    return metric.split("_worst-")[0].removesuffix("_paired").removesuffix("_effect")

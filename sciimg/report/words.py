@@ -128,10 +128,11 @@ def text(name: str, **values: Any) -> str:
 def caption(name: str) -> Caption:
     """Return what is known of a metric by its name; an unknown one keeps its name and has no description."""
     plain_name = name.replace("_", "-")
-    whole = plain_name.removesuffix("-paired")
+    whole, _, column = plain_name.removesuffix("-paired").partition("-worst-")
+    suffix = f", in the worst subgroup of {column}" if column else ", on conditions of the holdout" if whole != plain_name else ""
     for pattern, template in _captions():
         if found := pattern.fullmatch(whole):
-            title = found.expand(template.title).strip() + (", on conditions of the holdout" if whole != plain_name else "")
+            title = found.expand(template.title).strip() + suffix
             return Caption(template.family, title, found.expand(template.says), template.detail)
     return Caption("other", name, "")
 

@@ -49,7 +49,7 @@ def compare_sets(
     features: Sequence[str] = ("scattering", "texture"),
     weights: Path | None = None,
 ) -> dict[str, Any]:
-    """Compare two sets of images in feature spaces that need no download; with ``train`` also search for copies.
+    """Compare two sets of images in feature spaces that need no download; with ``train`` also search for copies and infer membership.
 
     Parameters
     ----------
@@ -67,7 +67,9 @@ def compare_sets(
     from sciimg.validation.features.named import ENCODER, FIXED, WEIGHTS
     from sciimg.validation.features.space import Embed, Scale, fit_space
     from sciimg.validation.folders import load_patchset
-    from sciimg.validation.memorisation import Training, copies
+    from sciimg.validation.membership import membership_metrics
+    from sciimg.validation.memorisation import copies
+    from sciimg.validation.nearness import Training
     from sciimg.validation.outcome import UndefinedError
 
     names = [name for metric in _spelt(metrics) for name in _GROUPS.get(metric, (metric,))]
@@ -86,14 +88,17 @@ def compare_sets(
                 embed: Embed = _trained(reference, Scale.of(reference))
             else:
                 embed = FIXED[space] if space in FIXED else _given(weights, reference)
-            measured = set_metrics(first, second, [fit_space(space, embed, reference)], train=known)
+            fitted = fit_space(space, embed, reference)
+            measured = set_metrics(first, second, [fitted], train=known)
         except UndefinedError as error:  # reference images that do not differ from one another make no space
             found += [Metric.undefined(name, str(error), higher_is_better=None, n_real=len(first)) for name in sorted(wanted)]
             continue
         found += [m for m in measured if m.name in wanted]
         controls += [m for m in measured if m.name.startswith("control_")]
+        if known is not None:
+            found += membership_metrics(known, first, second, [fitted])
     if known is not None:
-        training = Training(list(known.images), known.images.shape[2:])
+        training = Training(list(known.images), known.images.shape[2:], list(known.table["name"]), list(known.groups))
         found += copies(training, known, first, second, key=("metrics",))[0]
     return {"metrics": [m.as_json() for m in (*found, *controls)]}
 

@@ -36,7 +36,7 @@ from sciimg.validation.physics import obstacle_between
 Found = tuple[list[Metric], Arrays]
 
 GALLERY = "gallery.npz"
-_PLANTED = 32  # copies that the search for copies must find
+_PLANTED = 80  # training patches, most of which are planted as copies that the search must find
 
 
 def validate(
@@ -189,11 +189,13 @@ class _Judge:
             ("worst", self.worst),
             ("likeness", self.likeness),
             ("copies", self.copies),
+            ("membership", self.membership),
             *checks,
             ("fidelity", self.fidelity),
             ("conditions", self.conditions),
             ("pairs", self.pairs),
             ("downstream", self.downstream),
+            *((f"subgroups-{i}", partial(self.subgroups, column)) for i, column in enumerate(self.study.validation.subgroups or ())),
         ]
 
     # ------------------------------------------------------------ material
@@ -293,14 +295,24 @@ class _Judge:
         return metrics, {}
 
     def copies(self) -> Found:
-        from sciimg.validation.memorisation import NAMES, SOURCE, Training, copies
+        from sciimg.validation.memorisation import NAMES, SOURCE, copies
+        from sciimg.validation.nearness import Training
 
         pieces, draws = self.real.train_pieces, self.real.train_draws(_PLANTED, "planted")
         if draws is None or not pieces:
             reason = "there is no real training image as large as a sample"
             return [Metric.undefined(name, reason, higher_is_better=False, source=SOURCE) for name in NAMES], {}
-        training = Training(pieces, self.study.patches.shape)
-        return copies(training, draws, self.real.holdout, self.synthetic, key=(*self.key, "copies"))  # every sample that may leave
+        regions = self.real.train_regions
+        named = {"names": [r.image for r in regions], "groups": [r.group if r.cell is None else r.image for r in regions]}
+        training = Training(pieces, self.study.patches.shape, **named)
+        every = self.synthetic  # that may leave
+        return copies(training, draws, self.real.holdout, every, apart=self.real.calibration, key=(*self.key, "copies"))
+
+    def membership(self) -> Found:
+        from sciimg.validation.membership import membership_metrics
+
+        about: dict[str, Any] = {"apart": self.real.calibration, "rounds": self.rounds, "key": (*self.key, "membership")}
+        return membership_metrics(self.real.train, self.real.holdout, self.synthetic, self.spaces, **about), {}
 
     def physics(self, name: str) -> Found:
         from sciimg.validation.physics import CHECKS, calibrate, curves, effect
@@ -371,6 +383,44 @@ class _Judge:
         ceiling = _ceiling(self.baseline)
         about: dict[str, Any] = {"kind": holdout.label_kind, "bootstrap": self.rounds, "key": (*self.key, "downstream"), "ceiling": ceiling}
         return downstream_metrics(results, plan, **about), {}
+
+    def subgroups(self, column: str) -> Found:
+        """Judge the images of each value of a column apart, and report the worst."""
+        from sciimg.validation.subgroups import obstacle, of_value, values_of, worst
+
+        asked = next((c.name for c in self.study.conditions if isinstance(c, ClassCondition) and c.column == column), column)
+        parts = {"holdout": self.real.holdout, "train": self.real.train, "calibration": self.real.calibration}
+        real = {part: None if p is None else self.real.with_column(p, part, column) for part, p in parts.items()}  # type: ignore[arg-type]
+        values = {part: values_of(p, column) for part, p in real.items()}
+        made = values_of(self.judged, asked)
+        reason = "there are no synthetic images" if self.judged is None else obstacle(values["holdout"], made, column)
+        if reason:
+            none = self._of_subgroup(self.real.holdout.take([]), None, None, None)
+            undefined = [Metric.undefined(m.name, reason, higher_is_better=m.higher_is_better, features=m.features) for m in none]
+            return worst(column, {"all": undefined}), {}
+        by_value = {}
+        for value in sorted(set(values["holdout"].tolist())):  # type: ignore[union-attr]
+            some = {part: of_value(p, values[part], value) for part, p in real.items()}
+            assert some["holdout"] is not None
+            by_value[value] = self._of_subgroup(some["holdout"], some["train"], some["calibration"], of_value(self.judged, made, value))
+        return worst(column, by_value), {}
+
+    def _of_subgroup(self, holdout: PatchSet, train: PatchSet | None, apart: PatchSet | None, synthetic: PatchSet | None) -> list[Metric]:
+        """Return the metrics that exist for a part of the images."""
+        from sciimg.validation.distribution import set_metrics
+        from sciimg.validation.membership import membership_metrics
+        from sciimg.validation.physics import CHECKS, RealImages, calibrate, effect
+
+        made = holdout.take([]) if synthetic is None else synthetic
+        key = (*self.key, "subgroups")
+        found = [m for m in set_metrics(holdout, made, self.spaces, rounds=self.rounds, key=key) if not m.name.startswith("control_")]
+        found += membership_metrics(train, holdout, made, self.spaces, apart=apart, rounds=self.rounds, key=key)
+        segment = None if self.segmenter is None else self.segmenter.segment
+        for name in (n for n in self.study.validation.physics if n in CHECKS):
+            reason = faults_of(holdout, "real")
+            ready = reason or calibrate(CHECKS[name], RealImages(holdout, apart, train, segment), bootstrap=self.rounds, key=key)
+            found.append(effect(ready, made, name=f"{name}_effect"))
+        return found
 
     def _scalar(self, condition: ScalarCondition) -> list[Metric]:
         from sciimg.validation.obedience import scalar_obedience, undefined_scalar

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from sciimg.randomness import generator
 from sciimg.records import Metric, Null
 from sciimg.types import PatchSet
+from sciimg.validation.c2st import accuracies, p_value
 from sciimg.validation.comparison import FEWEST_TO_EXTRAPOLATE, FRECHET_AXES, Candidate, Comparison, Control, feature_controls, upper_null
 from sciimg.validation.distance import NEAREST, coverage_ceiling
 from sciimg.validation.features.faults import FaultySet, faulty_sets
@@ -75,6 +76,7 @@ SET_METRICS: dict[str, SetMetric] = {
     "ct": SetMetric(
         True, -math.inf, math.inf, f"C_T: Meehan et al. 2020, arXiv:2004.05675; below 0 copies, far above 0 unlike real; {_COPYING}"
     ),
+    "c2st": SetMetric(False, 0.0, 1.0, "Lopez-Paz & Oquab 2017, arXiv:1610.06545; logistic regression, cross-fitted by group"),
 }
 NEED_TRAINING = ("authenticity", "ct")
 # derived name: (what it derives from, what it is divided by)
@@ -243,25 +245,33 @@ def _in_space(setting: _Setting, space: FeatureSpace, comparison: Comparison, tr
         yield from _undefined(setting, space, reason, **detail)
         return
     candidate = Candidate(space.transform(setting.synthetic), same_group(setting.synthetic), None)
-    values = comparison.scores(candidate, [s.synthetic for s in comparison.splits])
+    rows = [s.synthetic for s in comparison.splits]
+    values, null = comparison.scores(candidate, rows), dict(comparison.null)
+    real_groups = setting.real.groups
+    itself = Candidate(comparison.vectors, comparison.relation, comparison.relation)
+    values["c2st"] = accuracies(comparison, candidate, rows, real_groups, setting.synthetic.groups)
+    null["c2st"] = accuracies(comparison, itself, [s.real for s in comparison.splits], real_groups, real_groups)
     for name in SET_METRICS:
-        if reason := _missing(setting, name, values[name], comparison):
+        about = detail | _own(name, controls, comparison)
+        if name == "c2st":
+            about |= {"splits": len(values[name]), "p_value": p_value(values[name], null[name])}
+        if reason := _missing(setting, name, values[name], null[name], comparison):
             yield Metric.undefined(f"{name}_{space.name}", reason, detail=detail, **setting.fields(name, space))
             continue
-        yield _metric(setting, space, name, name, values[name], comparison, 1.0, detail | _own(name, controls, comparison))
+        yield _metric(setting, space, name, name, values[name], null[name], comparison, 1.0, about)
     for name, (base, unit) in DERIVED.items():
-        reason = _missing(setting, base, values[base], comparison)
+        reason = _missing(setting, base, values[base], null[base], comparison)
         divisor = 0.0 if reason else _divisor(name, base, comparison, controls)
         if divisor <= 0:
             reason = reason or f"the {unit} is {divisor:.3g}"
             yield Metric.undefined(f"{name}_{space.name}", reason, unit=unit, detail=detail, **setting.fields(base, space))
             continue
-        yield _metric(setting, space, name, base, values[base], comparison, divisor, {"divisor": divisor}, unit)
+        yield _metric(setting, space, name, base, values[base], null[base], comparison, divisor, {"divisor": divisor}, unit)
 
 
-def _missing(setting: _Setting, name: str, values: Array, comparison: Comparison) -> str:
+def _missing(setting: _Setting, name: str, values: Array, null: Array, comparison: Comparison) -> str:
     """Return why a metric has no value, or ``""``."""
-    if np.isfinite([values, comparison.null[name]]).all():
+    if np.isfinite([values, null]).all():
         return ""
     if name in NEED_TRAINING and (reason := _training_missing(setting)):
         return reason
@@ -271,6 +281,8 @@ def _missing(setting: _Setting, name: str, values: Array, comparison: Comparison
             return "the real images do not differ from one another in this space, so that its kernel has no width"
         case "fd_infinity":
             return f"{few} to extrapolate from: {FEWEST_TO_EXTRAPOLATE} are needed"
+        case "c2st":
+            return f"{few} for a classifier"
         case "ct":
             return f"{few} for a rank test in any cell of the training set"
         case _:
@@ -304,13 +316,14 @@ def _metric(
     name: str,
     base: str,
     values: Array,
+    null: Array,
     comparison: Comparison,
     divisor: float,
     detail: dict[str, Any],
     unit: str | None = None,
 ) -> Metric:
-    kind, null = SET_METRICS[base], comparison.null[base]
-    spread = _spread(setting, comparison.splits)
+    kind = SET_METRICS[base]
+    spread = _spread(setting, comparison.splits[: len(values)])
     low, high = half_interval(values, min(setting.groups), lowest=kind.lowest, highest=kind.highest, spread=spread)
     quantiles = np.quantile(null, [0.025, 0.975]) / divisor
     return Metric(

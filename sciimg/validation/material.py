@@ -75,17 +75,31 @@ class RealData:
         return self._named(self.sources["train"].draw((*self.key, *purpose), range(count)))
 
     @cached_property
-    def train_pieces(self) -> list[NDArray[Any]]:
-        """The training regions whole, (C, [Z,] Y, X), as far as they hold a patch; empty where patches are planes of volumes."""
+    def train_regions(self) -> list[Region]:
+        """The training regions that hold a patch; none where patches are planes of volumes."""
         source, shape = self.sources.get("train"), self.study.patches.shape
+        regions = source.regions if source else ()
+        return [r for r in regions if len(r.extent) == len(shape) and all(e >= p for e, p in zip(r.extent, shape, strict=True))]
+
+    @cached_property
+    def train_pieces(self) -> list[NDArray[Any]]:
+        """The pixels of :attr:`train_regions`, (C, [Z,] Y, X)."""
         pieces = []
-        for region in source.regions if source else ():
-            if len(region.extent) == len(shape) and all(e >= p for e, p in zip(region.extent, shape, strict=True)):
-                volume = source.collection.volume(region.image)  # type: ignore[union-attr]
-                box = tuple(slice(a, b) for a, b in zip(region.start, region.stop, strict=True))
-                pixels = volume.read((slice(None), *box)) if "c" in volume.axes else volume.read(box)[None]
-                pieces.append(pixels[made_channels(self.study, source.channels)])  # type: ignore[union-attr]
+        for region in self.train_regions:
+            source = self.sources["train"]
+            volume = source.collection.volume(region.image)
+            box = tuple(slice(a, b) for a, b in zip(region.start, region.stop, strict=True))
+            pixels = volume.read((slice(None), *box)) if "c" in volume.axes else volume.read(box)[None]
+            pieces.append(pixels[made_channels(self.study, source.channels)])
         return pieces
+
+    def with_column(self, patches: PatchSet, part: Part, column: str) -> PatchSet:
+        """Return patches of a part with a column of the catalogue in their table, where the catalogue has it."""
+        rows = self.sources[part].collection.catalogue
+        if column in patches.table or column not in rows:
+            return patches
+        known = dict(zip(rows["id"].astype(str), rows[column], strict=True))
+        return replace(patches, table=patches.table.assign(**{column: [known[str(i)] for i in patches.table["image"]]}))
 
     def at(self, synthetic: PatchSet) -> PatchSet:
         """Return the real patches from whose place (columns ``real_image`` and ``real_origin``) each synthetic one took its conditions."""

@@ -19,6 +19,7 @@ from sciimg.validation.distribution import DERIVED, FAULTS, SET_METRICS, set_met
 from sciimg.validation.features.named import FIXED
 from sciimg.validation.features.space import FeatureSpace, fit_space
 from sciimg.validation.features.texture import texture
+from sciimg.validation.membership import NAMES as MEMBERSHIP
 from sciimg.validation.pair import OF_IMAGES, PAIR_METRICS, pair_metrics
 
 PAIR_KEYS = {"name", "value", "status", "reason", "n", "data_range", "higher_is_better"}
@@ -167,7 +168,7 @@ def test_sets_of_folders_with_training_images(tmp_path: Path) -> None:
     json.dumps(value, allow_nan=False)
     found = {m["name"]: m for m in value["metrics"]}
     names = ("kid", "precision", "recall", "density", "coverage")
-    assert {f"{n}_{s}" for n in names for s in ("scattering", "texture")} | {"copy-rate", "copy-control"} <= set(found)
+    assert {f"{n}_{s}" for n in (*names, *MEMBERSHIP) for s in ("scattering", "texture")} | {"copy-rate", "copy-control"} <= set(found)
     for metric in value["metrics"]:
         assert set(metric) >= SET_KEYS
     kid = found["kid_texture"]

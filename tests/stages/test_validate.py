@@ -111,7 +111,8 @@ def test_every_family_reports(judged: tuple[dict[str, Metric], Path]) -> None:
         "kid_scattering", "kid_effect_encoder", "coverage_ratio_texture_paired", "control_blurred_scattering",
         "intensity-law_effect", "noise-law_effect_paired", "snr_effect", "mask-dice", "mask-fidelity_paired", "mask-object-f1",
         "condition_dab-level_correlation", "paired_ssim", "reconstruction_psnr", "downstream_score_combined",
-        "downstream_gain_over_classical", "downstream_f1_gain_over_classical",
+        "downstream_gain_over_classical", "downstream_f1_gain_over_classical", "c2st_texture", "membership-auc_scattering",
+        "nearer-train_encoder", "leaked-holdout",
     }  # fmt: skip
     assert expected <= set(metrics)
     assert "control_blurred_scattering_paired" not in metrics
@@ -204,7 +205,7 @@ def test_bad_collections_give_reasons_and_never_a_crash(made: Path, tmp_path: Pa
     undefined = {name for name, m in metrics.items() if m.status == "undefined"}
     assert all(metrics[name].reason for name in undefined)
     if fault in ("constant", "empty", "other dtype"):
-        own = {n for n in metrics if not n.startswith("control_")}
+        own = {n for n in metrics if not n.startswith("control_")} - {"leaked-holdout"}  # that looks at real images alone
         assert undefined >= own
     if fault == "unlabelled":
         assert {"mask-fidelity", "downstream_gain_over_classical"} <= undefined
@@ -253,3 +254,57 @@ def test_folders_of_files_are_judged_from_the_command_line(made: Path, tmp_path:
     assert found["noise-law_effect"]["value"] < 1.5 and found["power-spectrum_effect"]["value"] < 1.5
     assert found["kid_effect_scattering"]["status"] == "ok", found["kid_effect_scattering"]["reason"]
     assert found == {m["name"]: m for m in validate_stage.validate_command(*arguments)["metrics"]}
+
+
+def test_subgroups_are_judged_apart_and_the_worst_is_reported(tmp_path: Path) -> None:
+    """Two kinds of textures; synthetic ones of kind b are blurred, and those of kind c were never made."""
+    from scipy import ndimage
+
+    from sciimg.stages.parts import Parts
+    from sciimg.types import Spacing
+
+    rng = np.random.default_rng(0)
+
+    def texture(coarse: float) -> np.ndarray:
+        smooth = ndimage.gaussian_filter(rng.standard_normal((32, 32)), coarse * rng.uniform(0.7, 1.4))
+        return 2000 + 300 * rng.uniform(0.7, 1.3) * smooth / smooth.std() + 60 * rng.standard_normal((32, 32))
+
+    def collection(name: str, kinds: str, blur: float) -> Path:
+        with CollectionWriter(tmp_path / name, synthetic=name != "real") as writer:
+            for i in range(20 * len(kinds)):
+                kind = kinds[i % len(kinds)]
+                pixels = texture({"a": 0.8, "b": 1.6}.get(kind, 3))
+                pixels = ndimage.gaussian_filter(pixels, blur) if kind == "b" and blur else pixels
+                image = Image.from_array(pixels.astype(np.uint16), "yx", Spacing((1.0, 1.0), "pixel"), ("x",))
+                writer.add(f"{name}{i:03d}", image, group=f"{name}{i}", conditions={"kind": kind})
+        return tmp_path / name
+
+    value = STUDY.model_dump(mode="json") | {"conditions": [{"kind": "class", "name": "type", "column": "kind"}]}
+    value["validation"] |= {"physics": ["power-spectrum"], "downstream": None, "subgroups": ["kind"], "samples": 64}
+    study = Study.model_validate(value)
+    assert study.digest != Study.model_validate(value | {"validation": value["validation"] | {"subgroups": None}}).digest
+    value["conditions"] = []
+    study = Study.model_validate(value)
+
+    def judged(kinds: str, column: str = "kind") -> dict[str, Metric]:
+        real, made = collection(f"real-{kinds}" if kinds != "ab" else "real", kinds, 0), collection(f"made-{kinds}", "ab", 1.0)
+        parts = Parts(tmp_path / "out", "x")
+        judge = validate_stage._Judge(study, real_data(study, real, None), made, None, None, tmp_path, parts, parts)
+        return {m.name: m for m in judge.subgroups(column)[0]}
+
+    found = judged("ab")
+    worst = found["kid_effect_texture_worst-kind"]
+    assert worst.detail["worst"] == "b" and set(worst.detail["subgroups"]) == {"a", "b"}, worst.reason
+    assert worst.value > 2 > worst.detail["subgroups"]["a"]["value"]
+    assert found["power-spectrum_effect_worst-kind"].status in ("ok", "undefined")
+    assert "no real training images" in found["membership-auc_texture_worst-kind"].reason
+    missing = judged("abc")["kid_effect_texture_worst-kind"]
+    assert missing.status == "undefined" and "of 3 subgroups of kind" in missing.reason
+    assert missing.detail["subgroups"]["c"] == {"reason": "no synthetic images"}
+    unknown = judged("ab"[::-1], "site")["kid_effect_texture_worst-site"]
+    assert "do not say which site" in unknown.reason
+
+
+def test_a_study_without_subgroups_keeps_its_digest() -> None:
+    assert "subgroups" in STUDY.validation.model_dump() and STUDY.validation.subgroups is None
+    assert STUDY.digest == "sha256:d1aadcf1af291f9c205d48fd90aa3eef083c4c980cd87f46061a58318318a0ab"

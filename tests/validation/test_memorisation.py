@@ -1,5 +1,7 @@
 """The search for copies: planted copies are found, other real images are not, and a blind check says so."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,8 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import gumbel_r
 
 from sciimg.types import PatchSet, Spacing
-from sciimg.validation.memorisation import Training, copies, extreme, false_alarms, planted, symmetries, turned_back
+from sciimg.validation.memorisation import QUANTILE, copies, extreme, false_alarms, planted
+from sciimg.validation.nearness import Training, symmetries, turned_back
 from sciimg.validation.resampling import proportion_interval
 
 
@@ -27,7 +30,7 @@ def cut(images: list[NDArray[np.float32]], size: tuple[int, ...], n: int, seed: 
     return PatchSet(np.stack(patches), None, groups, pd.DataFrame(index=range(n)), Spacing((1.0,) * len(size), "pixel"), ("c",))
 
 
-@pytest.fixture(params=[((160, 150), (32, 32)), ((48, 48, 40), (16, 16, 16))], ids=["2d", "3d"])
+@pytest.fixture(scope="module", params=[((160, 150), (32, 32)), ((48, 48, 40), (16, 16, 16))], ids=["2d", "3d"])
 def case(request: pytest.FixtureRequest) -> tuple[Training, PatchSet, PatchSet, PatchSet]:
     shape, size = request.param
     train = [texture(s, (1, *shape)) for s in (1, 2)]
@@ -54,7 +57,7 @@ def test_training_patches_are_copies(case: tuple[Training, PatchSet, PatchSet, P
 
 def test_turned_brightened_noisy_copies_are_found(case: tuple[Training, PatchSet, PatchSet, PatchSet]) -> None:
     draws = case[1]
-    disguised = PatchSet(planted(draws, ("x",)), None, draws.groups, draws.table, draws.spacing, draws.channels)
+    disguised = PatchSet(planted(draws, ("x",))[0], None, draws.groups, draws.table, draws.spacing, draws.channels)
     rate = values(case, disguised)["copy-rate"]
     assert rate is not None
     assert rate >= 0.95
@@ -67,6 +70,33 @@ def test_the_nearest_window_is_the_place_that_was_copied(case: tuple[Training, P
         window = training.window(nearest, n).astype(np.float64)
         turned = max(np.corrcoef(v.ravel(), window.ravel())[0, 1] for v in symmetries(draws.images[n]) if v.shape == window.shape)
         assert turned > 0.5  # within the averaging of a few pixels
+
+
+def test_holdout_images_that_lie_in_training_are_counted_named_and_set_no_bar(case: tuple[Training, PatchSet, PatchSet, PatchSet]) -> None:
+    training, draws, holdout, other = case
+    leaking = holdout.images.copy()
+    leaking[:5] = planted(draws.take(list(range(5))), ("leak",))[0]  # one in each disguise
+    split = replace(holdout, images=leaking, table=pd.DataFrame({"name": [f"h{i}" for i in range(len(holdout))]}))
+    found = {m.name: m for m in copies(training, draws, split, other, apart=other, key=("test",))[0]}
+    leak = found["leaked-holdout"]
+    assert leak.value == 5 and {p["image"] for p in leak.detail["pairs"]} == {f"h{i}" for i in range(5)}
+    assert {p["train"] for p in leak.detail["pairs"]} <= {"0", "1"} and leak.detail["real_from"] == "the calibration part"
+    rate = found["copy-rate"]
+    assert rate.value is not None and rate.value <= 0.05 and rate.detail["bar"] < 1
+    clean = {m.name: m for m in copies(training, draws, holdout, other, apart=other, key=("test",))[0]}["leaked-holdout"]
+    assert clean.value == 0 and clean.detail["pairs"] == []
+
+
+def test_without_a_third_part_training_groups_say_how_near_real_images_come() -> None:
+    images = np.stack([texture(seed, (1, 32, 32)) for seed in range(60)])
+    groups = np.array([f"g{i // 2}" for i in range(60)])
+    whole = PatchSet(images, None, groups, pd.DataFrame({"name": [f"i{i}" for i in range(60)]}), Spacing((1.0, 1.0), "pixel"), ("c",))
+    train, holdout = whole.take(list(range(30))), whole.take(list(range(29, 60)))  # one image on both sides
+    training = Training(list(train.images), (32, 32), list(train.table["name"]), list(train.groups))
+    assert training.own(train)[3] == {2, 3}
+    leak = {m.name: m for m in copies(training, train, holdout, None, key=("test",))[0]}["leaked-holdout"]
+    assert leak.value == 1 and leak.detail["real_from"].startswith("training images")
+    assert [(p["image"], p["train"]) for p in leak.detail["pairs"]] == [("i29", "i29")]
 
 
 def test_images_without_detail_make_the_check_blind() -> None:
@@ -82,11 +112,10 @@ def test_no_synthetic_images_is_undefined(case: tuple[Training, PatchSet, PatchS
 
 
 def test_the_bar_is_the_quantile_of_the_extreme_value_law() -> None:
-    z = gumbel_r.rvs(0.45, 0.05, size=200_000, random_state=0)
-    expected = np.tanh(gumbel_r.ppf(0.999, 0.45, 0.05))
-    assert min(extreme(np.tanh(part)) for part in np.split(z, 500)) > np.tanh(0.45)
-    assert np.median([extreme(np.tanh(part)) for part in np.split(z, 2000)]) == pytest.approx(expected, abs=0.02)
-    assert extreme(np.array([0.2, 0.21, 0.22, 0.95], np.float32)) >= 0.95
+    scores = gumbel_r.rvs(0.45, 0.05, size=200_000, random_state=0)
+    expected = gumbel_r.ppf(QUANTILE, 0.45, 0.05)
+    assert np.median([extreme(part) for part in np.split(scores, 2000)]) == pytest.approx(expected, abs=0.02)
+    assert extreme(np.array([0.2, 0.21, 0.22, 3.0])) >= 3
 
 
 def test_ideal_generators_pass_and_a_generator_that_copies_a_tenth_does_not() -> None:
@@ -94,8 +123,8 @@ def test_ideal_generators_pass_and_a_generator_that_copies_a_tenth_does_not() ->
     rng = np.random.default_rng(0)
 
     def upper(copied: int) -> float:
-        held, made = (np.tanh(gumbel_r.rvs(0.45, 0.06, size=128, random_state=rng)) for _ in range(2))
-        made[:copied] = rng.uniform(0.85, 0.95, copied)
+        held, made = (gumbel_r.rvs(0.45, 0.06, size=128, random_state=rng) for _ in range(2))
+        made[:copied] = rng.uniform(1.2, 1.8, copied)
         return proportion_interval(int(np.sum(made > extreme(held))), 128)[1]
 
     assert sum(upper(0) <= 0.05 for _ in range(200)) >= 190
@@ -108,7 +137,7 @@ def test_false_alarms_between_real_groups(case: tuple[Training, PatchSet, PatchS
     rate = next(m for m in metrics if m.name == "copy-rate")
     assert rate.null is not None and rate.null.ci95 is not None
     assert 0 <= rate.null.value < 0.05
-    assert false_alarms(np.zeros(4, np.float32), np.array(["a"] * 4), ("test",)) is None
+    assert false_alarms(np.zeros(4), np.array(["a"] * 4), ("test",)) is None
 
 
 def test_a_window_is_shown_as_the_image_is_turned() -> None:

@@ -1,0 +1,224 @@
+"""Membership inference from the synthetic images alone: whether one who holds a real image can tell that the generator learned from it.
+
+The attack needs no access to the generator: an image to which some synthetic image comes near is taken for a member. Some images have near
+neighbours everywhere, so the distance to the nearest synthetic image is measured against that to the nearest image of a third real part,
+where there is one (difficulty calibration). Two questions are asked in every feature space: how well are training images told from holdout
+images (AUC, and how many are betrayed when one holdout image in a hundred may be accused), and whether synthetic images lie nearer to the
+training part than to as many holdout images.
+
+A generator that knows nothing but the distribution gives 0.5. What chance, and a training part that differs from the holdout, do to that is
+shown by exchanging whole groups between the two.
+
+References
+----------
+Hayes J et al. (2019) LOGAN: membership inference attacks against generative models. PoPETs, arXiv:1705.07663
+Carlini N et al. (2022) Membership inference attacks from first principles. IEEE S&P, arXiv:2112.03570 (TPR at low FPR)
+Watson L et al. (2022) On the importance of difficulty calibration in membership inference attacks. ICLR, arXiv:2111.08440
+Platzer M, Reutterer T (2021) Holdout-based empirical assessment of mixed-type synthetic data. doi:10.3389/fdata.2021.679939
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from sciimg.randomness import generator
+from sciimg.records import Metric, Null
+from sciimg.types import PatchSet
+from sciimg.validation.distance import distances
+from sciimg.validation.features.space import FeatureSpace
+from sciimg.validation.outcome import UndefinedError, faults_of, measured, mismatch
+from sciimg.validation.resampling import group_index, half_interval, percentile_interval
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+Key = tuple[str | int, ...]
+
+NAMES = ("membership-auc", "membership-tpr", "nearer-train")
+MIN_GROUPS = 4  # on each side: fewer can hardly be exchanged
+FPR = 0.01
+MIN_NONMEMBERS = 100  # one of them is the hundredth that may be accused
+_TINY = 1e-9
+
+SOURCES = {
+    "membership-auc": "Hayes et al. 2019, arXiv:1705.07663; calibrated as Watson et al. 2022, arXiv:2111.08440",
+    "membership-tpr": f"Carlini et al. 2022, arXiv:2112.03570; at a false-positive rate of {FPR:.0%}",
+    "nearer-train": "Platzer & Reutterer 2021, doi:10.3389/fdata.2021.679939",
+}
+
+
+def membership_metrics(
+    train: PatchSet | None,
+    holdout: PatchSet,
+    synthetic: PatchSet | None,
+    spaces: Sequence[FeatureSpace],
+    *,
+    apart: PatchSet | None = None,
+    rounds: int = 200,
+    key: Key = ("membership",),
+) -> list[Metric]:
+    """Attack a synthetic set in every feature space.
+
+    Parameters
+    ----------
+    train, holdout : PatchSet
+        Members and non-members, of one kind.
+    synthetic : PatchSet or None
+    apart : PatchSet, optional
+        Real images of a third part, against which distances are calibrated.
+    rounds : int
+        Of the bootstrap of groups, and of their exchange.
+
+    Returns
+    -------
+    list of Metric
+        ``membership-auc_SPACE``, ``membership-tpr_SPACE`` and ``nearer-train_SPACE``, each with its interval and with what exchanged groups
+        give.
+    """
+    found: list[Metric] = []
+    for space in spaces:
+        about: dict[str, Any] = {"features": space.name, "higher_is_better": False, "n_real": len(holdout)}
+        reason = _obstacle(train, holdout, synthetic)
+        if reason or train is None or synthetic is None:
+            found += [Metric.undefined(f"{name}_{space.name}", reason, source=SOURCES[name], **about) for name in NAMES]
+            continue
+        about |= {"n_synthetic": len(synthetic), "n": min(len(group_index(p.groups)[0]) for p in (train, holdout)), "unit_of_n": "groups"}
+        vectors = {"train": space.transform(train), "holdout": space.transform(holdout), "synthetic": space.transform(synthetic)}
+        third = None if apart is None or faults_of(apart, "apart") or mismatch(holdout, apart, ("", "")) else space.transform(apart)
+        scores = [_scores(vectors[part], vectors["synthetic"], third) for part in ("train", "holdout")]
+        detail = {"calibrated_by": "a third real part" if third is not None else "nothing", "members": len(train)}
+        for name, statistic in (("membership-auc", auc), ("membership-tpr", tpr)):
+            fields = about | {"source": SOURCES[name], "detail": detail}
+            own = (*key, space.name, name)
+            whole = f"{name}_{space.name}"
+            groups = (train.groups, holdout.groups)
+            found.append(
+                measured(whole, lambda: _two_sample(whole, statistic, scores, groups, rounds, own, fields), **fields)  # noqa: B023
+            )
+        nearer = _nearer(vectors, (train.groups, holdout.groups, synthetic.groups), rounds, (*key, space.name, "nearer"))
+        value, interval, null, p = nearer
+        name = "nearer-train"
+        fields = about | {"source": SOURCES[name], "detail": {"p_value": p}}
+        found.append(Metric(name=f"{name}_{space.name}", value=value, ci95=interval, null=null, **fields))
+    return found
+
+
+def auc(members: Array, others: Array) -> float:
+    """Return the probability that a member has the higher score, ties counting half (Mann-Whitney)."""
+    ranks = stats.rankdata(np.concatenate([members, others]))
+    n = len(members)
+    return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * len(others)))
+
+
+def tpr(members: Array, others: Array, fpr: float = FPR) -> float:
+    """Return the share of members above the score that at most ``fpr`` of the others exceed."""
+    if len(others) < MIN_NONMEMBERS:
+        raise UndefinedError(f"{len(others)} holdout images; a false-positive rate of {fpr:.0%} needs {MIN_NONMEMBERS}")
+    allowed = int(fpr * len(others))
+    return float(np.mean(members > np.sort(others)[::-1][allowed]))
+
+
+def _obstacle(train: PatchSet | None, holdout: PatchSet, synthetic: PatchSet | None) -> str:
+    """Return why members cannot be told from non-members, or ``""``."""
+    if train is None or synthetic is None:
+        return "there are no real training images" if train is None else "there are no synthetic images"
+    sets = {"training": train, "holdout": holdout, "synthetic": synthetic}
+    reason = next((r for what, p in sets.items() if (r := faults_of(p, what))), "")
+    reason = reason or mismatch(holdout, train, ("holdout", "training")) or mismatch(holdout, synthetic, ("real", "synthetic"))
+    if reason:
+        return reason
+    few = {what: n for what, p in sets.items() if (n := len(group_index(p.groups)[0])) < MIN_GROUPS}
+    return "; ".join(f"{n} independent groups of {what} images, {MIN_GROUPS} are needed" for what, n in few.items())
+
+
+def _scores(real: Array, synthetic: Array, third: Array | None) -> Array:
+    """Return how much nearer a synthetic image comes to each real one than a real image of a third part, on a logarithmic scale."""
+    own = np.log(distances(real, synthetic).min(axis=1) + _TINY)
+    other = 0.0 if third is None else np.log(distances(real, third).min(axis=1) + _TINY)
+    return np.asarray(other - own)
+
+
+def _two_sample(
+    name: str,
+    statistic: Callable[[Array, Array], float],
+    scores: Sequence[Array],
+    groups: tuple[NDArray[Any], NDArray[Any]],
+    rounds: int,
+    key: Key,
+    fields: dict[str, Any],
+) -> Metric:
+    """Return a statistic of member and non-member scores with its bootstrap interval and its law under exchange of groups."""
+    value = statistic(*scores)
+    index = [group_index(g)[1] for g in groups]
+    members = [[np.flatnonzero(i == g) for g in range(i.max() + 1)] for i in index]
+    rng = generator(*key, "bootstrap")
+    replicates = []
+    for _ in range(rounds):
+        chosen = [np.concatenate([m[g] for g in rng.integers(0, len(m), len(m))]) for m in members]
+        chosen[1] = np.resize(chosen[1], len(scores[1]))  # small groups drawn often must not leave too few
+        replicates.append(statistic(scores[0][chosen[0]], scores[1][chosen[1]]))
+    low, high = percentile_interval(np.array(replicates))
+    null = _exchanged(statistic, scores, members, rounds, generator(*key, "exchange"))
+    p = (int(np.sum(null >= value)) + 1) / (len(null) + 1)
+    detail = fields["detail"] | {"p_value": p}
+    ends = percentile_interval(null)
+    law = Null(value=float(np.clip(null.mean(), *ends)), ci95=ends)
+    return Metric(name=name, value=value, ci95=(min(low, value), max(high, value)), null=law, **(fields | {"detail": detail}))
+
+
+def _exchanged(
+    statistic: Callable[[Array, Array], float], scores: Sequence[Array], members: list[list[Index]], rounds: int, rng: np.random.Generator
+) -> Array:
+    """Return the statistic with whole groups exchanged at random between members and non-members."""
+    pooled = np.concatenate(scores)
+    units = [*members[0], *(rows + len(scores[0]) for rows in members[1])]
+    found = []
+    for _ in range(rounds):
+        order = rng.permutation(len(units))
+        rows = np.concatenate([units[o] for o in order])
+        cut = len(scores[0])  # a group may be cut in two where sizes differ: as many members as there are
+        found.append(statistic(pooled[rows[:cut]], pooled[rows[cut:]]))
+    return np.array(found)
+
+
+def _nearer(
+    vectors: dict[str, Array], groups: tuple[NDArray[Any], NDArray[Any], NDArray[Any]], rounds: int, key: Key
+) -> tuple[float, tuple[float, float], Null, float]:
+    """Return the share of synthetic images nearer to training than to as many holdout images, its interval, its null, and p."""
+    train, holdout = distances(vectors["synthetic"], vectors["train"]), distances(vectors["synthetic"], vectors["holdout"])
+    both = np.concatenate([train, holdout], axis=1)
+    index = [group_index(g)[1] for g in groups]
+    rng = generator(*key)
+    size = min(train.shape[1], holdout.shape[1])
+    rows = np.arange(len(both))
+
+    def share(a: Index, b: Index, of: Index) -> float:
+        n = min(len(a), len(b))
+        near, far = (both[np.ix_(of, rng.permutation(side)[:n])].min(axis=1) for side in (a, b))
+        return float(np.mean((near < far) + 0.5 * (near == far)))
+
+    first, second = np.arange(train.shape[1]), train.shape[1] + np.arange(holdout.shape[1])
+    value = float(np.mean([share(first, second, rows) for _ in range(10 if train.shape[1] != holdout.shape[1] else 1)]))
+    halves = [share(*(p[_half(i, rng)] for p, i in zip((first, second, rows), index, strict=True))) for _ in range(rounds)]
+    replicates = np.array(halves) - np.mean(halves) + value  # half as many neighbours: the spread counts, not the place
+    least = min(int(i.max()) + 1 for i in index[:2])
+    units = np.concatenate([index[0], index[0].max() + 1 + index[1]])
+    null = []
+    for _ in range(rounds):
+        order = np.argsort(rng.permutation(units.max() + 1)[units], kind="stable")
+        null.append(share(order[:size], order[-size:], rows))
+    ends = percentile_interval(np.array(null))
+    p = (int(np.sum(np.array(null) >= value)) + 1) / (rounds + 1)
+    law = Null(value=float(np.clip(np.mean(null), *ends)), ci95=ends)
+    low, high = half_interval(replicates, least, lowest=0.0, highest=1.0)
+    # a few central images may be nearest to everything, which halves do not show: at least as wide as exchanged groups spread
+    low, high = min(low, value - (law.value - ends[0])), max(high, value + (ends[1] - law.value))
+    return value, (max(low, 0.0), min(high, 1.0)), law, p
+
+
+def _half(index: Index, rng: np.random.Generator) -> Index:
+    """Return the rows of a random half of the groups."""
+    count = int(index.max()) + 1
+    return np.flatnonzero(np.isin(index, rng.permutation(count)[: max(1, count // 2)]))
