@@ -253,6 +253,7 @@ LATER = [
     ("patches", "balance", "group"),
     ("validation", "features", ("spectrum",)),
     ("validation", "weights", WeightsFile(path="n.pt", sha256="0" * 64)),
+    ("validation", "subgroups", ("site",)),
 ]
 
 

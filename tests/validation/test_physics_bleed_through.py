@@ -19,7 +19,7 @@ def two_stains(share: float, seed: int = 0) -> np.ndarray:
     blobs = ndimage.gaussian_filter(rng.standard_normal((20, 2, 64, 64)), (0, 0, 4, 4))
     truth = 100 + 1000 * np.clip(blobs / blobs.std() - 0.5, 0, None)
     truth[:, 1] += share * (truth[:, 0] - 100)
-    return truth + 10 * rng.standard_normal(truth.shape)
+    return truth + 30 * rng.standard_normal(truth.shape)
 
 
 def distances(first: PatchSet, second: PatchSet) -> dict[str, float]:
