@@ -101,11 +101,11 @@ def _sheet(real: NDArray[Any], made: NDArray[Any], path: Path) -> None:
 _PAGE = """# Every system on real images
 
 {passed} of the {count} rows that were run pass, of {total} that there are ({date}, {machine}, torch {torch}). Each recipe was trained for
-about a minute on one core: on a stained colon section (2D) or the ICBM 152 brain template (3D). The threshold must be reached by the
+one to five minutes on one core: on a stained colon section (2D) or the ICBM 152 brain template (3D). The threshold must be reached by the
 recipe, and missed by an untrained network, a blurred mean of the training images, and a replay of the training set (whose copies are
 thrown out: a dash is what could not be measured).
 On each sheet real images are above, samples for their conditions below. `make conformance` repeats it; rows may come from different days.
-A star marks a row whose recipe, budget or threshold has changed since it was run.
+A star marks a row that was run with another recipe, budget or threshold than today's, or before rows kept record of them.
 
 | system | recipe | dims | measure | value | threshold | untrained | blurred mean | replay | seconds | passed |
 |---|---|---|---|---|---|---|---|---|---|---|
