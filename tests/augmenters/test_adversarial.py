@@ -204,6 +204,7 @@ def test_samples_are_the_same_in_any_company(tmp_path: Path, dims: int, shape: t
     assert not np.array_equal(model.sample(patches.labels, patches.table, key=("h",), indices=range(11)), together)
 
 
+@pytest.mark.slow
 def test_the_game_learns_levels_masks_and_variety(tmp_path: Path) -> None:
     """Discs of the mask come out bright, images differ where their noise does, and the level that is asked for is given."""
     wide = {"backbone.generator": [16, 16], "backbone.discriminator": [16, 16]}
