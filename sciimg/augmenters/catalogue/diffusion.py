@@ -1,6 +1,7 @@
 """Flow, diffusion and score-based models, in pixels and in latent spaces, and what draws from them."""
 
 from sciimg.augmenters.backbones.settings import UNetBackbone
+from sciimg.augmenters.catalogue.budgets import LATENT_VOLUMES, PIXEL_VOLUMES
 from sciimg.augmenters.conditioning.settings import Conditioning
 from sciimg.augmenters.processes.settings import (
     DiffusionProcess,
@@ -29,21 +30,12 @@ _IN_3D = {"training.batch": 4, "training.symmetries": "flips", "training.tell_sy
 _LATENT_IN_3D = _IN_3D | {"training.batch": 8, "space.training.batch": 8}
 
 _OPTIONS = {"training.steps": 500, "training.batch": 16}
-_OPTIONS_3D = {"training.steps": 600, "training.batch": 4, "training.learning_rate": 2e-3, "backbone.widths": [16, 32, 64]}
-_PIXELS = Reach(measure="mask-obedience", at_least=0.7, options=_OPTIONS, options_3d=_OPTIONS_3D)
+_PIXELS = Reach(measure="mask-obedience", at_least=0.7, options=_OPTIONS, options_3d=PIXEL_VOLUMES)
 _LATENT = Reach(
     measure="mask-obedience",
     at_least=0.7,
     options=_OPTIONS | {"space.training.steps": 120},
-    options_3d={
-        "training.steps": 1200,
-        "training.batch": 8,
-        "training.learning_rate": 2e-3,
-        "backbone.widths": [32, 64, 96],
-        "space.widths": [32],
-        "space.training.steps": 200,
-        "space.training.batch": 4,
-    },
+    options_3d=LATENT_VOLUMES,
 )
 # what samplers and parameterisations do shows in small networks
 _SHORT = {"training.steps": 400, "training.batch": 16, "training.learning_rate": 2e-3, "backbone.widths": [16, 32, 64]}

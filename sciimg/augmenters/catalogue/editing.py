@@ -1,6 +1,7 @@
 """Flows that begin from real images: the same networks as elsewhere, with a task for the sampler."""
 
 from sciimg.augmenters.backbones.settings import UNetBackbone
+from sciimg.augmenters.catalogue.budgets import LATENT_VOLUMES, PIXEL_VOLUMES
 from sciimg.augmenters.conditioning.settings import Conditioning
 from sciimg.augmenters.processes.settings import FlowProcess
 from sciimg.augmenters.recipe import Reach, Recipe
@@ -14,17 +15,7 @@ _PALETTE = "Saharia et al. 2022, arXiv:2111.05826"
 _REPAINT = "Lugmayr et al. 2022, arXiv:2201.09865"
 _INVERSION = "Song et al. 2021, arXiv:2010.02502"
 _OPTIONS = {"training.steps": 500, "training.batch": 16}
-_OPTIONS_3D = {"training.steps": 600, "training.batch": 4, "training.learning_rate": 2e-3, "backbone.widths": [16, 32, 64]}
 _LATENT_OPTIONS = {"space.training.steps": 120}
-_LATENT_OPTIONS_3D = {
-    "training.steps": 1200,
-    "training.batch": 8,
-    "training.learning_rate": 2e-3,
-    "backbone.widths": [32, 64, 96],
-    "space.widths": [32],
-    "space.training.steps": 200,
-    "space.training.batch": 4,
-}
 _ALL = Conditioning()
 _KL = KLSpace(training=Schedule(steps=400, learning_rate=2e-3, warmup=30, ema=0.99))
 
@@ -61,7 +52,7 @@ RECIPES = (
         ("inpainting", "RePaint"),
         "inpaint",
         (_REPAINT, _PALETTE),
-        Reach(measure="seam-of-known", at_most=0.05, options=_OPTIONS, options_3d=_OPTIONS_3D),
+        Reach(measure="seam-of-known", at_most=0.05, options=_OPTIONS, options_3d=PIXEL_VOLUMES),
         holes=True,
     ),
     _recipe(
@@ -69,7 +60,7 @@ RECIPES = (
         ("outpainting",),
         "outpaint",
         (_REPAINT, _PALETTE, _LATENT_DIFFUSION),
-        Reach(measure="seam-of-known", at_most=0.05, options=_OPTIONS | _LATENT_OPTIONS, options_3d=_OPTIONS_3D | _LATENT_OPTIONS_3D),
+        Reach(measure="seam-of-known", at_most=0.05, options=_OPTIONS | _LATENT_OPTIONS, options_3d=LATENT_VOLUMES),
         space=_KL,
         holes=True,
     ),
@@ -78,14 +69,14 @@ RECIPES = (
         ("anonymised copy", "partial inversion"),
         "copy",
         (_INVERSION,),
-        Reach(measure="anonymous-copy", at_least=0.7, options=_OPTIONS, options_3d=_OPTIONS_3D),
+        Reach(measure="anonymous-copy", at_least=0.7, options=_OPTIONS, options_3d=PIXEL_VOLUMES),
     ),
     _recipe(
         "interpolation",
         ("interpolation of latents",),
         "interpolate",
         (_INVERSION, "Shoemake 1985, doi:10.1145/325165.325242"),
-        Reach(measure="passage", at_least=0.7, options=_OPTIONS, options_3d=_OPTIONS_3D),
+        Reach(measure="passage", at_least=0.7, options=_OPTIONS, options_3d=PIXEL_VOLUMES),
         conditioning=Conditioning(uses=("scalar", "class")),
     ),
     _recipe(
@@ -93,6 +84,6 @@ RECIPES = (
         ("attribute editing",),
         "edit",
         (_INVERSION, "Hertz et al. 2022, arXiv:2208.01626"),
-        Reach(measure="attribute", at_least=0.7, options=_OPTIONS, options_3d=_OPTIONS_3D),
+        Reach(measure="attribute", at_least=0.7, options=_OPTIONS, options_3d=PIXEL_VOLUMES),
     ),
 )

@@ -1,6 +1,7 @@
 """Diffusion and flow in other spaces and with other networks than the first: wavelets, a consistency decoder, transformers."""
 
 from sciimg.augmenters.backbones.settings import DiTBackbone, UNetBackbone
+from sciimg.augmenters.catalogue.budgets import FIRST_STAGE_VOLUMES, LATENT_GRID_VOLUMES
 from sciimg.augmenters.processes.settings import DiffusionProcess, FlowProcess
 from sciimg.augmenters.recipe import Reach, Recipe
 from sciimg.augmenters.samplers.settings import SamplerSettings
@@ -15,10 +16,8 @@ _UNET = UNetBackbone(widths=(64, 128, 192), blocks=(1, 1, 1))
 _STAGE_1 = Schedule(steps=400, learning_rate=2e-3, warmup=30, ema=0.99)
 _IN_3D = {"training.batch": 8, "training.symmetries": "flips", "training.tell_symmetry": True}
 _OPTIONS = {"training.steps": 500, "training.batch": 16}
-_OPTIONS_3D = {"training.steps": 1200, "training.batch": 8, "training.learning_rate": 2e-3, "backbone.widths": [32, 64, 96]}
 _TOKENS_3D = {"training.steps": 300, "training.batch": 4}
 _STAGE_1_OPTIONS = {"space.training.steps": 120}
-_STAGE_1_OPTIONS_3D = {"space.widths": [32], "space.training.steps": 200, "space.training.batch": 4}
 
 RECIPES = (
     Recipe(
@@ -31,7 +30,7 @@ RECIPES = (
         training=Training(steps=900, learning_rate=2e-3),
         in_3d=_IN_3D,
         cites=("Friedrich et al. 2024, arXiv:2402.19043", _RECTIFIED_FLOW),
-        reach=Reach(measure="mask-obedience", at_least=0.7, options=_OPTIONS, options_3d=_OPTIONS_3D),
+        reach=Reach(measure="mask-obedience", at_least=0.7, options=_OPTIONS, options_3d=LATENT_GRID_VOLUMES),
     ),
     Recipe(
         name="ldm-consistency-decoder",
@@ -50,7 +49,7 @@ RECIPES = (
             measure="sharpness",
             at_least=0.25,
             options={"training.steps": 50, "training.batch": 16, "space.consistency.training.steps": 250} | _STAGE_1_OPTIONS,
-            options_3d=_OPTIONS_3D | {"space.consistency.training.steps": 250} | _STAGE_1_OPTIONS_3D,
+            options_3d=LATENT_GRID_VOLUMES | {"space.consistency.training.steps": 250} | FIRST_STAGE_VOLUMES,
         ),
     ),
     Recipe(
@@ -64,7 +63,7 @@ RECIPES = (
         in_3d=_IN_3D | {"space.training.batch": 8, "backbone.patch": 1},
         cites=(_TRANSFORMER, _LATENT_DIFFUSION, *_PATCHES),
         reach=Reach(
-            measure="kid-beside-unet", at_most=0.1, options=_OPTIONS | _STAGE_1_OPTIONS, options_3d=_TOKENS_3D | _STAGE_1_OPTIONS_3D
+            measure="kid-beside-unet", at_most=0.1, options=_OPTIONS | _STAGE_1_OPTIONS, options_3d=_TOKENS_3D | FIRST_STAGE_VOLUMES
         ),
     ),
     Recipe(
@@ -78,7 +77,7 @@ RECIPES = (
         in_3d=_IN_3D | {"space.training.batch": 8, "backbone.patch": 1},
         cites=("Ma et al. 2024, arXiv:2401.08740", _TRANSFORMER, _LATENT_DIFFUSION, _RECTIFIED_FLOW, *_PATCHES),
         reach=Reach(
-            measure="kid-beside-unet", at_most=0.1, options=_OPTIONS | _STAGE_1_OPTIONS, options_3d=_TOKENS_3D | _STAGE_1_OPTIONS_3D
+            measure="kid-beside-unet", at_most=0.1, options=_OPTIONS | _STAGE_1_OPTIONS, options_3d=_TOKENS_3D | FIRST_STAGE_VOLUMES
         ),
     ),
 )

@@ -1,6 +1,7 @@
 """Physics last: networks make structure; optics and noise are computed, as calibrated on the real images."""
 
 from sciimg.augmenters.backbones.settings import UNetBackbone
+from sciimg.augmenters.catalogue.budgets import LATENT_VOLUMES
 from sciimg.augmenters.formation.settings import Camera, FormationSettings, Scanner
 from sciimg.augmenters.processes.settings import FlowProcess
 from sciimg.augmenters.recipe import Reach, Recipe
@@ -29,15 +30,7 @@ def _structure(
             data=data,
             at_most=0.05,
             options={"training.steps": 300, "training.batch": 16, "space.training.steps": 120},
-            options_3d={
-                "training.steps": 1200,
-                "training.batch": 8,
-                "training.learning_rate": 2e-3,
-                "backbone.widths": [32, 64, 96],
-                "space.widths": [32],
-                "space.training.steps": 200,
-                "space.training.batch": 4,
-            },
+            options_3d=LATENT_VOLUMES,
         ),
     )
 

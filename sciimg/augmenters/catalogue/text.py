@@ -1,6 +1,7 @@
 """Images and captions: text to image, encoders of both, and encoders of images alone."""
 
 from sciimg.augmenters.backbones.settings import UNetBackbone, ViTBackbone
+from sciimg.augmenters.catalogue.budgets import LATENT_VOLUMES
 from sciimg.augmenters.conditioning.settings import Conditioning
 from sciimg.augmenters.processes.settings import ContrastiveProcess, FlowProcess, MaskedProcess, UnclipProcess
 from sciimg.augmenters.recipe import Reach, Recipe
@@ -37,15 +38,7 @@ RECIPES = (
             at_least=0.6,
             data="captions",
             options=_OPTIONS | {"space.training.steps": 120, "space.training.batch": 16},
-            options_3d={
-                "training.steps": 1200,
-                "training.batch": 8,
-                "training.learning_rate": 2e-3,
-                "backbone.widths": [32, 64, 96],
-                "space.widths": [32],
-                "space.training.steps": 200,
-                "space.training.batch": 4,
-            },
+            options_3d=LATENT_VOLUMES,
         ),
     ),
     Recipe(
