@@ -1,5 +1,6 @@
 """Many images of one shape as one array that need not fit in memory."""
 
+import os
 import tempfile
 from typing import Any
 
@@ -35,7 +36,10 @@ class Stack:
 
 
 def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    if int(np.prod(shape, dtype=np.int64)) * dtype.itemsize <= IN_MEMORY:
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if size <= IN_MEMORY:
         return np.empty(shape, dtype)
     with tempfile.TemporaryFile() as file:  # the array keeps what it maps
+        if hasattr(os, "posix_fallocate"):  # a full disk is an error here; where a page is first written it would kill the process
+            os.posix_fallocate(file.fileno(), 0, size)
         return np.memmap(file, dtype, "w+", shape=shape)
