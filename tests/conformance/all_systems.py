@@ -106,6 +106,7 @@ recipe, and missed by an untrained network, a blurred mean of the training image
 thrown out: a dash is what could not be measured).
 On each sheet real images are above, samples for their conditions below. `make conformance` repeats it; rows may come from different days.
 A star marks a row that was run with another recipe, budget or threshold than today's, or before rows kept record of them.
+Seconds are processor time; in rows run until 21 November 2026 they are wall time on a shared machine, pauses included.
 
 | system | recipe | dims | measure | value | threshold | untrained | blurred mean | replay | seconds | passed |
 |---|---|---|---|---|---|---|---|---|---|---|

@@ -56,7 +56,7 @@ def run(name: str, dims: int, folder: Path, told: int = 32, training: int = 128)
     if data is None:
         return None
     subject = Subject(recipe, dims, data, data.unseen.draw(("told",), range(told)), data.train.draw(("training",), range(training)))
-    begun = time.perf_counter()
+    begun = time.process_time()
     trained = _trained(recipe, subject, folder / "trained")
     measure = MEASURES[recipe.reach.measure]
     real = subject.made_of(subject.training)
@@ -77,7 +77,7 @@ def run(name: str, dims: int, folder: Path, told: int = 32, training: int = 128)
         value,
         recipe.reach.threshold(dims),
         impostors,
-        round(time.perf_counter() - begun, 1),
+        round(time.process_time() - begun, 1),
         good,
         asked_of(name, dims),
         shown,
