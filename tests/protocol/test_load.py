@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sciimg.errors import Problem, StudyError
 from sciimg.protocol import built_in_studies, load_study, parse_study
-from sciimg.protocol.models import WeightsFile
+from sciimg.protocol.models import CrossValidation, WeightsFile
 from sciimg.records import digest_of
 
 ROOT = Path(__file__).parents[2]
@@ -254,6 +254,7 @@ LATER = [
     ("validation", "features", ("spectrum",)),
     ("validation", "weights", WeightsFile(path="n.pt", sha256="0" * 64)),
     ("validation", "subgroups", ("site",)),
+    ("validation", "cross_validation", CrossValidation(folds=5)),
 ]
 
 
