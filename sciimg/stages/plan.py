@@ -81,7 +81,7 @@ def plan_of(run: Run) -> dict[str, Stage]:
 
 def folds_of(run: Run) -> int | None:
     """Return into how many folds the split of a run fell; None where it is not done."""
-    return len(fold_files(run.folder("split"))) if run.ledger("split") else None
+    return None if run.ledger("split") is None else len(fold_files(run.folder("split")))
 
 
 def _training(recipe: RecipePlan, cut: Cut) -> Stage:

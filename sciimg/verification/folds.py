@@ -1,4 +1,4 @@
-"""Cross-validation: no group is on two sides of a fold, none is forgotten, strips keep their distance, and the pool is as wide as it must be."""
+"""Cross-validation: no group is on two sides of a fold, none is forgotten, strips keep their distance; the pool is wide enough."""
 
 import math
 from collections import Counter

@@ -37,7 +37,7 @@ def outside(regions: pd.DataFrame) -> set[str]:
     return set(regions.loc[regions["part"] != "holdout", "group"])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(NAMES, st.integers(3, 9), st.integers(1, 3))
 def test_folds_never_share_a_group_and_hold_each_out_once(names: list[str], folds: int, images: int) -> None:
     collection = listed(names * images)

@@ -1,6 +1,7 @@
 """Cross-validation as stages: each fold goes through the stages of the study, sees no other fold's holdout, and is pooled fail-closed."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,14 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return collection_of(tmp_path_factory.mktemp("folds") / "c", images, "yx", field=field).path
 
 
+@pytest.fixture(scope="module")
+def split(collection: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The split of a study that asks for three folds."""
+    folder = tmp_path_factory.mktemp("split")
+    split_collection(study({"folds": 3}), collection, folder)
+    return folder
+
+
 def judged(folder: Path, values: list[float]) -> list[Path]:
     """Write what the judges of each fold might have said."""
     for fold, value in enumerate(values, start=1):
@@ -131,19 +140,17 @@ def judged(folder: Path, values: list[float]) -> list[Path]:
     return [folder / f"judged-{fold}" for fold in range(1, len(values) + 1)]
 
 
-def test_the_split_of_a_study_makes_and_proves_its_folds(collection: Path, tmp_path: Path) -> None:
-    asked = study({"folds": 3})
-    for name in "ab":
-        split_collection(asked, collection, tmp_path / name)
-    assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
-    files = fold_files(tmp_path / "a")
+def test_the_split_of_a_study_makes_and_proves_its_folds(collection: Path, split: Path, tmp_path: Path) -> None:
+    split_collection(study({"folds": 3}), collection, tmp_path)
+    assert files_of(tmp_path) == files_of(split)
+    files = fold_files(split)
     assert [path.name for path in files] == ["1.parquet", "2.parquet", "3.parquet"]
-    whole = pd.read_parquet(tmp_path / "a/regions.parquet")
+    whole = pd.read_parquet(split / "regions.parquet")
     secret = set(whole.loc[whole["part"] == "holdout", "group"])
     held = [set(t.loc[t["part"] == "holdout", "group"]) for t in map(pd.read_parquet, files)]
     assert secret and not any(secret & set(pd.read_parquet(path)["group"]) for path in files)
     assert sorted(group for names in held for group in names) == sorted(set(GROUPS) - secret)
-    evidence = json.loads((tmp_path / "a/evidence.json").read_text())
+    evidence = json.loads((split / "evidence.json").read_text())
     folds = [Check.model_validate(c) for c in evidence["checks"] if c["name"].startswith("folds-")]
     assert len(folds) == 4 and all(check.passed for check in folds)
 
@@ -156,33 +163,32 @@ def test_the_split_of_a_study_without_folds_stays_as_it_was(collection: Path, tm
 
 @pytest.mark.parametrize(("asked", "held"), [({"folds": 7}, 0.2), ({"leave_one_out": True}, 0.75)])
 def test_too_few_groups_are_one_problem_of_the_split(asked: dict[str, Any], held: float, collection: Path, tmp_path: Path) -> None:
-    split = BASE["split"] | {"holdout": held, "calibration": 0.1}
+    less = BASE["split"] | {"holdout": held, "calibration": 0.1}
     with pytest.raises(InputError) as refused:
-        split_collection(study(asked, split=split), collection, tmp_path / "out")
+        split_collection(study(asked, split=less), collection, tmp_path / "out")
     (problem,) = refused.value.problems
     assert (problem.where, problem.kind) == ("validation.cross_validation", "too-few-groups")
     assert "fewer folds" in problem.message
     assert not (tmp_path / "out").exists()
 
 
-def test_folds_are_pooled_with_how_many_groups_they_share(collection: Path, tmp_path: Path) -> None:
+def test_folds_are_pooled_with_how_many_groups_they_share(collection: Path, split: Path, tmp_path: Path) -> None:
     asked, values = study({"folds": 3}), [0.2, 0.5, 0.8]
-    split_collection(asked, collection, tmp_path / "split")
-    (found,) = pool_folds(asked, collection, tmp_path / "split", judged(tmp_path, values), tmp_path / "a")
+    (found,) = pool_folds(asked, collection, split, judged(tmp_path, values), tmp_path / "a")
     # six groups outside the holdout: two held out, two calibrate, two train
     assert found.value == pytest.approx(0.5) and found.ci95 == pytest.approx(corrected_interval(values, 1.0))
     evidence = json.loads((tmp_path / "a/evidence.json").read_text())
     assert [(f["train"], f["calibration"], f["holdout"]) for f in evidence["folds"]] == [(2, 2, 2)] * 3
-    tables = [pd.read_parquet(path) for path in fold_files(tmp_path / "split")]
+    tables = [pd.read_parquet(path) for path in fold_files(split)]
     assert [f["held_out"] for f in evidence["folds"]] == [sorted(t.loc[t["part"] == "holdout", "group"]) for t in tables]
-    pool_folds(asked, collection, tmp_path / "split", judged(tmp_path, values), tmp_path / "b")
+    pool_folds(asked, collection, split, judged(tmp_path, values), tmp_path / "b")
     assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
 
 
 @pytest.mark.parametrize("fault", ["another fold's holdout is trained on", "the holdout of the study is trained on"])
-def test_a_planted_crossing_takes_every_number_and_the_study_is_refused(fault: str, collection: Path, tmp_path: Path) -> None:
+def test_a_planted_crossing_takes_every_number_and_the_study_is_refused(fault: str, collection: Path, split: Path, tmp_path: Path) -> None:
     asked = study({"folds": 3})
-    split_collection(asked, collection, tmp_path / "split")
+    shutil.copytree(split, tmp_path / "split")
     path = fold_files(tmp_path / "split")[1]
     table, whole = pd.read_parquet(path), pd.read_parquet(tmp_path / "split/regions.parquet")
     if fault.startswith("another"):
@@ -200,27 +206,25 @@ def test_a_planted_crossing_takes_every_number_and_the_study_is_refused(fault: s
     assert decision.decision == "refused" and "folds are not apart" in " ".join(decision.reasons)
 
 
-def test_a_gate_over_folds_meets_the_pool_of_its_recipe(collection: Path, tmp_path: Path) -> None:
+def test_a_gate_over_folds_meets_the_pool_of_its_recipe(collection: Path, split: Path, tmp_path: Path) -> None:
     asked = study({"folds": 3})
-    split_collection(asked, collection, tmp_path / "split")
     outcomes = {}
     for name, values in (("near", [0.2, 0.2, 0.3]), ("unclear", [0.2, 0.2, 3.0]), ("far", [9.0, 9.1, 9.2])):
-        pool_folds(asked, collection, tmp_path / "split", judged(tmp_path, values), tmp_path / name)
+        pool_folds(asked, collection, split, judged(tmp_path, values), tmp_path / name)
         evidence = json.loads((tmp_path / name / "evidence.json").read_text())
         decision = decide(asked, *collect({"folds-ldm": evidence, "folds-gan": evidence}))
         outcomes[name] = decision.decision
     assert outcomes == {"near": "accepted", "unclear": "inconclusive", "far": "refused"}
 
 
-def test_pixels_of_the_holdout_are_never_asked_for_in_a_fold(collection: Path, tmp_path: Path) -> None:
+def test_pixels_of_the_holdout_are_never_asked_for_in_a_fold(collection: Path, split: Path) -> None:
     """What stages read of the images goes through the regions of their fold."""
     from sciimg.validation.material import real_data
 
     asked = study({"folds": 3})
-    split_collection(asked, collection, tmp_path)
-    whole = pd.read_parquet(tmp_path / "regions.parquet")
+    whole = pd.read_parquet(split / "regions.parquet")
     secret = set(whole.loc[whole["part"] == "holdout", "image"])
-    for fold, path in enumerate(fold_files(tmp_path), start=1):
+    for fold, path in enumerate(fold_files(split), start=1):
         data = real_data(asked, collection, pd.read_parquet(path), key=Cut(fold).key)
         assert data.calibration is not None and data.train is not None
         seen = [np.unique(p.table["image"]) for p in (data.holdout, data.calibration, data.train)]
