@@ -6,6 +6,7 @@ taken up after any crash, with another server or none.
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from flows.engines import Runner, engine
 from flows.slots import Slots
 from sciimg.errors import Problem, SciimgError
 from sciimg.stages.ledger import Run, Stage, log
-from sciimg.stages.plan import plan
+from sciimg.stages.plan import plan, plan_of
 
 
 class StageFailedError(SciimgError):
@@ -51,20 +52,13 @@ def study_flow(study_file: str, workdir: str = "runs", slots: int = 2, engine_na
         The run folder and the decision, as :func:`summary` reads them.
     """
     run = Run.begin(Path(study_file), Path(workdir))
-    stages = plan(run.loaded.study)
-    free = Slots(slots, list(stages))
     digest8 = run.loaded.study.digest.removeprefix("sha256:")[:8]
     with tags(digest8, run.loaded.study.name), engine(engine_name, slots) as runner:
         futures: dict[str, Any] = {}
-        for name, stage in stages.items():
-            futures[name] = stage_task.with_options(name=name, task_run_name=name).submit(
-                str(run.path), name, free, runner, return_state=False, wait_for=[futures[n] for n in stage.needs]
-            )
-        wait(list(futures.values()))
-        failed = [future.state.result(raise_on_failure=False) for future in futures.values() if future.state.is_failed()]
-        errors = [error for error in failed if isinstance(error, BaseException)]
-        if errors:
-            raise next((e for e in errors if isinstance(e, SciimgError)), errors[0])
+        stages = plan(run.loaded.study)
+        _carry_out_all(run, stages, futures, slots, runner)
+        if "decide" not in stages:  # how many groups can be left out is known after the split
+            _carry_out_all(run, plan_of(run), futures, slots, runner)
     outcome = summary(run)
     create_markdown_artifact(
         key="decision",
@@ -74,11 +68,26 @@ def study_flow(study_file: str, workdir: str = "runs", slots: int = 2, engine_na
     return outcome
 
 
+def _carry_out_all(run: Run, stages: Mapping[str, Stage], futures: dict[str, Any], slots: int, runner: Runner) -> None:
+    """Start every stage that has none of the ``futures`` yet, and wait for the end of all; raise what a stage reported."""
+    free = Slots(slots, list(stages))
+    for name, stage in stages.items():
+        if name not in futures:
+            futures[name] = stage_task.with_options(name=name, task_run_name=name).submit(
+                str(run.path), name, free, runner, return_state=False, wait_for=[futures[n] for n in stage.needs]
+            )
+    wait(list(futures.values()))
+    failed = [future.state.result(raise_on_failure=False) for future in futures.values() if future.state.is_failed()]
+    errors = [error for error in failed if isinstance(error, BaseException)]
+    if errors:
+        raise next((e for e in errors if isinstance(e, SciimgError)), errors[0])
+
+
 @task(cache_policy=NO_CACHE, persist_result=False)  # the ledger knows what is done
 def stage_task(folder: str, name: str, free: Slots, runner: Runner) -> str:
     """Run one stage in a supervised process; raise what it reports."""
     run = Run(Path(folder))
-    stage = plan(run.loaded.study)[name]
+    stage = plan_of(run)[name]
     if stage.is_done(run):
         log(f"{name}: done before")
         return name

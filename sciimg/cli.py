@@ -126,7 +126,12 @@ def run(
 
     if dry_run:
         value = describe_plan(study, workdir, engine)
-        return value, "\n".join(f"{s['stage']:<20} {'done' if s['done'] else 'to do'}" for s in value["stages"]), 0
+        lines = [f"{s['stage']:<26} {'done' if s['done'] else 'to do'}" for s in value["stages"]]
+        lines.append(
+            f"{len(lines)} stages"
+            + ("; the others are known after the split, which says how many folds there are" if value["folds"] is None else "")
+        )
+        return value, "\n".join(lines), 0
     _choose(device)
     outcome = launch(study, workdir, engine=engine, slots=slots)
     reasons = "\n".join(f"  - {r}" for r in outcome["reasons"])

@@ -23,7 +23,7 @@ from sciimg.records import Check, Decision, GateResult, Metric, canonical_json
 Outcome = Literal["passed", "failed", "inconclusive"]
 Verdict = Literal["accepted", "refused", "inconclusive"]
 
-RECIPE_STAGE = "validate-"
+RECIPE_STAGES = ("validate-", "folds-")  # and then the name of the recipe
 _CULPRITS = 5  # named in a reason; the evidence names more
 REVIEW_GATE = "planned-review"
 REVIEW_METRIC = "review-readers"  # how many readers have answered every item
@@ -37,9 +37,10 @@ def collect(evidence: Mapping[str, Any]) -> tuple[dict[str, list[Metric]], list[
     Parameters
     ----------
     evidence : mapping
-        Stage name → JSON object with ``metrics`` and ``checks``, either of which may be missing. ``validate-<recipe>`` speaks of a recipe,
-        every other stage of the study. Checks become one metric, the number that failed: ``verification-failures`` for the stage
-        ``verify``, ``<stage>-failures`` for others; where a list of checks is empty it is undefined, for nothing was checked.
+        Stage name → JSON object with ``metrics`` and ``checks``, either of which may be missing. ``validate-<recipe>`` and
+        ``folds-<recipe>`` speak of a recipe, every other stage of the study. Checks become one metric, the number that failed:
+        ``verification-failures`` for the stage ``verify``, ``folds-failures`` for the folds of a recipe, ``<stage>-failures`` for others;
+        where a list of checks is empty it is undefined, for nothing was checked.
     """
     recipes: dict[str, list[Metric]] = {}
     common: list[Metric] = []
@@ -47,15 +48,16 @@ def collect(evidence: Mapping[str, Any]) -> tuple[dict[str, list[Metric]], list[
         metrics = [Metric.model_validate_json(canonical_json(m)) for m in value.get("metrics", ())]
         if "checks" in value:
             metrics.append(_failures(stage, [Check.model_validate(c) for c in value["checks"]]))
-        if stage.startswith(RECIPE_STAGE):
-            recipes.setdefault(stage.removeprefix(RECIPE_STAGE), []).extend(metrics)
+        if prefix := next((p for p in RECIPE_STAGES if stage.startswith(p)), None):
+            recipes.setdefault(stage.removeprefix(prefix), []).extend(metrics)
         else:
             common.extend(metrics)
     return recipes, common
 
 
 def _failures(stage: str, checks: Sequence[Check]) -> Metric:
-    name = f"{'verification' if stage == 'verify' else stage}-failures"
+    said = "verification" if stage == "verify" else "folds" if stage.startswith("folds-") else stage
+    name = f"{said}-failures"
     if not checks:
         return Metric.undefined(name, f"stage {stage!r} made no check", higher_is_better=False)
     failed = [c.name for c in checks if not c.passed]

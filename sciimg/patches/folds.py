@@ -1,8 +1,8 @@
-"""Folds for cross-validation: every group, or every strip of an image, is the holdout once.
+"""Folds for cross-validation: every group, or every strip of an image, is the holdout once. The holdout of the study is in none of them.
 
-With k folds the data fall into k shares that have no group in common. In fold i share i is the holdout, the share after it is the
-calibration part and the others are trained on, so that each share is held out exactly once and calibrates exactly once. Leaving one group
-out is as many folds as there are groups.
+What a study trains and calibrates on falls into k shares that have no group in common. In fold i share i is the holdout, the share after
+it is the calibration part and the others are trained on, so that each share is held out exactly once and calibrates exactly once. Leaving
+one group out is as many folds as there are groups.
 
 References
 ----------
@@ -10,31 +10,35 @@ Stone M (1974) Cross-validatory choice and assessment of statistical predictions
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pandas as pd
 
 from sciimg.errors import InputError, Problem
-from sciimg.patches.alike import alike_problems
-from sciimg.patches.regions import Region, to_table
-from sciimg.patches.split import check_columns, extent_of, strata_of, too_small
+from sciimg.patches.regions import Region, from_table, to_table
+from sciimg.patches.split import strata_of
 from sciimg.protocol.models import SplitByBlocks, SplitByColumn
 from sciimg.randomness import generator
 from sciimg.store import Collection
 from sciimg.types import SPATIAL, Part
 
 FEWEST = 3  # holdout, calibration, training
+WHERE = "validation.cross_validation"
 
 
 def make_folds(
-    collection: Collection, split: SplitByColumn | SplitByBlocks, patch_shape: tuple[int, ...], folds: int | None
+    collection: Collection, regions: pd.DataFrame, split: SplitByColumn | SplitByBlocks, patch_shape: tuple[int, ...], folds: int | None
 ) -> list[pd.DataFrame]:
     """Return the regions of every fold.
 
     Parameters
     ----------
     collection : Collection
+    regions : DataFrame
+        As made by :func:`sciimg.patches.split.make_split` from the same collection and split; its holdout is left alone.
     split : SplitByColumn or SplitByBlocks
         As in the study: its column and strata, or its axis, guard and cells. Its fractions do not count; a share is 1 / ``folds``.
     patch_shape : tuple of int
@@ -50,16 +54,15 @@ def make_folds(
     Raises
     ------
     InputError
-        Kinds ``dimensions``, ``mixed-images``, ``unknown-column``, ``no-group``, ``too-few-groups``, ``no-groups``, ``axes``,
-        ``too-small``.
+        Kinds ``too-few-groups``, ``no-groups``, ``too-small``.
     """
-    if problems := alike_problems(collection.catalogue, patch_shape):
-        raise InputError(problems)
+    own = [region for region in from_table(regions) if region.part != "holdout"]
     match split:
         case SplitByColumn():
-            return [to_table(regions) for regions in _by_column(collection, split, folds)]
+            found = _by_column(collection, own, split, folds)
         case SplitByBlocks():
-            return [to_table(regions) for regions in _by_blocks(collection, split, patch_shape, folds)]
+            found = _by_blocks(collection, own, split, patch_shape, folds)
+    return [to_table(fold) for fold in found]
 
 
 def shares_of_groups(groups: Sequence[str], folds: int, strata: Mapping[str, str] | None = None, *, key: str = "") -> dict[str, int]:
@@ -88,65 +91,68 @@ def part_of(share: int, fold: int, folds: int) -> Part:
             return "train"
 
 
-def fold_strips(length: int, folds: int, guard_px: int) -> list[tuple[int, int]]:
-    """Return [start, stop) of each share along an axis; neighbours lie ``guard_px`` apart and together they leave nothing else out."""
-    usable = length - (folds - 1) * guard_px
-    marks = [i * usable // folds for i in range(folds + 1)]
+def fold_strips(first: int, last: int, folds: int, guard_px: int) -> list[tuple[int, int]]:
+    """Return [start, stop) of each share of [first, last); neighbours lie ``guard_px`` apart and together they leave nothing else out."""
+    usable = last - first - (folds - 1) * guard_px
+    marks = [first + i * usable // folds for i in range(folds + 1)]
     return [(a + i * guard_px, b + i * guard_px) for i, (a, b) in enumerate(pairwise(marks))]
 
 
-def _by_column(collection: Collection, split: SplitByColumn, folds: int | None) -> list[list[Region]]:
-    check_columns(collection, split)
-    table = collection.catalogue
-    groups = table[split.column].astype(str)
-    names = sorted(groups.unique())
+def _by_column(collection: Collection, own: Sequence[Region], split: SplitByColumn, folds: int | None) -> list[list[Region]]:
+    names = sorted({region.group for region in own})
     count = len(names) if folds is None else folds
     if len(names) < max(count, FEWEST):
         message = (
-            f"Every fold holds out a whole {split.unit}, calibrates on others and trains on the rest: {max(count, FEWEST)} folds need as "
-            f"many; there are {len(names)}. Add images, ask for fewer folds (at least {FEWEST}), or split by blocks."
+            f"A fold holds out whole {split.unit}s, calibrates on others, trains on the rest and leaves the holdout of the study alone: "
+            f"{max(count, FEWEST)} folds need as many outside that holdout; there are {len(names)}. Add images, lower split.holdout, ask "
+            f"for fewer folds (at least {FEWEST}), or split by blocks."
         )
-        raise InputError(Problem(str(collection.path), "too-few-groups", message))
-    strata = strata_of(groups, table[split.stratify].astype(str)) if split.stratify else None
+        raise InputError(Problem(WHERE, "too-few-groups", message))
+    strata = None
+    if split.stratify is not None:
+        table = collection.catalogue.set_index("id").loc[[region.image for region in own]]
+        strata = strata_of(pd.Series([region.group for region in own], index=table.index), table[split.stratify].astype(str))
     shares = shares_of_groups(names, count, strata, key=split.column)
-    images = [
-        (id, group, extent_of(axes, shape))
-        for id, group, axes, shape in zip(table["id"], groups, table["axes"], table["shape"], strict=True)
-    ]
-    return [
-        [Region(id, part_of(shares[group], fold, count), group, (0,) * len(extent), extent) for id, group, extent in images]
-        for fold in range(count)
-    ]
+    return [[replace(region, part=part_of(shares[region.group], fold, count)) for region in own] for fold in range(count)]
 
 
-def _by_blocks(collection: Collection, split: SplitByBlocks, patch_shape: tuple[int, ...], folds: int | None) -> list[list[Region]]:
+def _by_blocks(
+    collection: Collection, own: Sequence[Region], split: SplitByBlocks, patch_shape: tuple[int, ...], folds: int | None
+) -> list[list[Region]]:
     if folds is None:
         message = "A split by blocks has no groups that could be left out one at a time. Ask for a number of folds."
-        raise InputError(Problem("validation.cross_validation", "no-groups", message))
+        raise InputError(Problem(WHERE, "no-groups", message))
+    axes = dict(zip(collection.catalogue["id"], collection.catalogue["axes"], strict=True))
+    by_image: dict[str, list[Region]] = defaultdict(list)
+    for region in own:
+        by_image[region.image].append(region)
     found: list[list[Region]] = [[] for _ in range(folds)]
-    problems: list[Problem] = []
-    table = collection.catalogue
-    for id, axes, shape in zip(table["id"], table["axes"], table["shape"], strict=True):
-        spatial, extent = "".join(a for a in axes if a in SPATIAL), extent_of(axes, shape)
-        if split.axis not in spatial or len(split.cell) != len(spatial):
-            message = f"A split along {split.axis!r} with {len(split.cell)} edges of a cell needs such axes; the image has {spatial}."
-            problems.append(Problem(id, "axes", message))
-            continue
+    thinnest: dict[int, str] = {}
+    for id, parts in by_image.items():
+        spatial = [a for a in axes[id] if a in SPATIAL]
         along = spatial.index(split.axis)
-        strips = fold_strips(extent[along], folds, split.guard_px)
-        problems += too_small([_strip(id, extent, along, strips, i, "holdout", split) for i in range(folds)], patch_shape)
+        first, last = min(r.start[along] for r in parts), max(r.stop[along] for r in parts)
+        strips = fold_strips(first, last, folds, split.guard_px)
+        width = min(b - a for a, b in strips)
+        if width < ((1,) * (len(spatial) - len(patch_shape)) + patch_shape)[along]:
+            thinnest.setdefault(width, id)
         for fold in range(folds):
-            found[fold] += [_strip(id, extent, along, strips, i, part_of(i, fold, folds), split) for i in range(folds)]
-    if problems:
-        raise InputError(problems)
+            found[fold] += [_strip(parts[0], along, strips, share, part_of(share, fold, folds), split) for share in range(folds)]
+    if thinnest:
+        width = min(thinnest)
+        message = (
+            f"Every strip must hold a patch of {list(patch_shape)} pixels; {folds} folds cut what lies outside the holdout of "
+            f"{thinnest[width]} into strips of {max(width, 0)} along {split.axis}. Ask for fewer folds (at least {FEWEST}), or use smaller "
+            "patches, a smaller guard or a smaller holdout."
+        )
+        raise InputError(Problem(WHERE, "too-small", message))
     return found
 
 
-def _strip(
-    id: str, extent: tuple[int, ...], along: int, strips: Sequence[tuple[int, int]], share: int, part: Part, split: SplitByBlocks
-) -> Region:
+def _strip(whole: Region, along: int, strips: Sequence[tuple[int, int]], share: int, part: Part, split: SplitByBlocks) -> Region:
+    """Return a share of an image: like a region of it across the axis of the split."""
     first, last = strips[share]
-    start = tuple(first if i == along else 0 for i in range(len(extent)))
-    stop = tuple(last if i == along else n for i, n in enumerate(extent))
+    start = tuple(first if i == along else a for i, a in enumerate(whole.start))
+    stop = tuple(last if i == along else b for i, b in enumerate(whole.stop))
     cell = tuple(b - a if c is None else min(c, max(1, b - a)) for c, a, b in zip(split.cell, start, stop, strict=True))
-    return Region(id, part, f"share-{share}", start, stop, cell)
+    return Region(whole.image, part, f"share-{share}", start, stop, cell)

@@ -1,9 +1,10 @@
 """Proof that a split separates: no group and no file in two parts, the guard distance kept, no copy on both sides, and the search that
-says so able to find one.
+says so able to find one. The same of the folds of a cross-validation, but for the search: judges look for leaks in every fold.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import combinations, pairwise, product
 from typing import Any
@@ -62,16 +63,57 @@ def prove_split(
     return evidence + _Search(collection, found, patch_shape, key).evidence()
 
 
+def prove_folds(collection: Collection, regions: pd.DataFrame, folds: Sequence[pd.DataFrame], *, guard_px: int = 0) -> list[Check]:
+    """Return the evidence that folds cross neither each other nor the holdout of the study.
+
+    Parameters
+    ----------
+    regions : DataFrame
+        The split of the study.
+    folds : sequence of DataFrame
+        Regions of every fold, as made by :func:`sciimg.patches.folds.make_folds`.
+
+    Returns
+    -------
+    list of Check
+        ``folds-groups-crossing``, ``folds-files-crossing``, ``folds-guard-px`` (where parts share an image): between the parts of each
+        fold. ``folds-in-holdout``: groups, files and boxes of folds that are in the holdout of the study. ``folds-not-held-out-once``:
+        boxes that are not held out in exactly one fold.
+    """
+    tables = [from_table(fold) for fold in folds]
+    holdout = from_table(regions, "holdout")
+    beside = [[*(replace(r, part="train") for r in table), *holdout] for table in tables]
+    gaps = [gap for sides in (*tables, *beside) if (gap := _least_gap(sides)) is not None]
+    in_holdout = sum(_groups_in_two(sides) + _files_in_two(collection, sides) for sides in beside)
+    in_holdout += sum((_least_gap(sides) or 0) < 0 for sides in beside)
+    held = Counter((r.image, r.start, r.stop) for table in tables for r in table if r.part == "holdout")
+    boxes = {(r.image, r.start, r.stop) for table in tables for r in table}
+    return [
+        _zero("folds-groups-crossing", sum(map(_groups_in_two, tables)), "in each fold a group belongs to one part"),
+        _zero("folds-files-crossing", sum(_files_in_two(collection, t) for t in tables), "in each fold a file belongs to one part"),
+        *([_at_least("folds-guard-px", guard_px, min(gaps))] if gaps else []),
+        _zero("folds-in-holdout", in_holdout, "the holdout of the study takes no part in a fold"),
+        _zero("folds-not-held-out-once", sum(held[box] != 1 for box in boxes), "every share is held out in exactly one fold"),
+    ]
+
+
 def _groups_crossing(regions: Sequence[Region]) -> Check:
+    return _zero("split-groups-crossing", _groups_in_two(regions), "a group belongs to one part")
+
+
+def _groups_in_two(regions: Sequence[Region]) -> int:
     parts: dict[str, set[str]] = defaultdict(set)
     for region in regions:
         if region.cell is None:
             parts[region.group].add(region.part)
-    crossing = sum(len(p) > 1 for p in parts.values())
-    return _zero("split-groups-crossing", crossing, "a group belongs to one part")
+    return sum(len(p) > 1 for p in parts.values())
 
 
 def _files_crossing(collection: Collection, regions: Sequence[Region]) -> Check:
+    return _zero("split-files-crossing", _files_in_two(collection, regions), "a file belongs to one part, under whatever names it appears")
+
+
+def _files_in_two(collection: Collection, regions: Sequence[Region]) -> int:
     """Count contents that different images of different parts share, byte for byte in the source or pixel for pixel in the store."""
     table = collection.catalogue
     contents = {id: set(digests) for id, *digests in zip(table["id"], table["sha256"], table["digest"], strict=True)}
@@ -79,17 +121,26 @@ def _files_crossing(collection: Collection, regions: Sequence[Region]) -> Check:
     for region in regions:
         for digest in contents[region.image]:
             parts[digest][region.image] = region.part
-    crossing = sum(len(set(images.values())) > 1 for images in parts.values())
-    return _zero("split-files-crossing", crossing, "a file belongs to one part, under whatever names it appears")
+    return sum(len(set(images.values())) > 1 for images in parts.values())
 
 
 def _guard(regions: Sequence[Region], guard_px: int) -> Evidence:
-    gaps = [_gap(a, b) for a, b in combinations(regions, 2) if a.image == b.image and a.part != b.part]
-    if not gaps:
-        return []
-    least = min(gaps)
+    least = _least_gap(regions)
+    return [] if least is None else [_at_least("split-guard-px", guard_px, least)]
+
+
+def _least_gap(regions: Sequence[Region]) -> int | None:
+    """Return the smallest distance in pixels between regions of different parts of one image; None where no image is in two parts."""
+    by_image: dict[str, list[Region]] = defaultdict(list)
+    for region in regions:
+        by_image[region.image].append(region)
+    gaps = (_gap(a, b) for own in by_image.values() for a, b in combinations(own, 2) if a.part != b.part)
+    return min(gaps, default=None)
+
+
+def _at_least(name: str, guard_px: int, least: int) -> Check:
     source = "patches stay inside regions; regions of different parts of one image keep the guard distance along some axis"
-    return [Check(name="split-guard-px", expected=guard_px, got=least, tolerance=0, passed=least >= guard_px, source=source)]
+    return Check(name=name, expected=guard_px, got=least, tolerance=0, passed=least >= guard_px, source=source)
 
 
 def _gap(a: Region, b: Region) -> int:

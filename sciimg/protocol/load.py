@@ -62,6 +62,9 @@ def parse_study(data: bytes, name: str, *, judging: bool = False) -> LoadedStudy
     tree = read_tree(data, name)
     judging = judging and only_judges(tree.value)
     if judging:
+        if isinstance(plan := tree.value.get("validation"), dict) and "cross_validation" in plan:
+            message = "A cross-validation trains recipes again; a study that only judges has none. Remove it."
+            tree.report(("validation", "cross_validation"), "nothing-to-train", message)
         tree.value = completed(tree.value)
     study = None if tree.problems and tree.value is None else _validated(tree)
     if tree.problems or study is None:

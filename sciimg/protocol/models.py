@@ -299,6 +299,18 @@ class WeightsFile(Model):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Of the file; another one is refused.")
 
 
+class CrossValidation(Model):
+    """Recipes are trained again without a share of the data, which then judges them, for each share in turn.
+
+    Shares are whole groups (strips, where the study splits by blocks) of the training and calibration parts; the holdout takes no part.
+    Either ``folds`` or ``leave_one_out`` is given. A gate names a pooled metric as ``METRIC_folds``.
+    """
+
+    folds: int | None = Field(default=None, ge=3, description="How many shares: one is held out, one calibrates, the others train.")
+    leave_one_out: bool = Field(default=False, description="A share for every group of the training and calibration parts.")
+    recipes: tuple[Name, ...] | None = Field(default=None, min_length=1, description="By default all recipes of the study.")
+
+
 FeatureName = Literal["scattering", "encoder", "texture", "spectrum", "cooccurrence"]
 
 
@@ -321,6 +333,7 @@ class ValidationPlan(Model):
         description="Columns of the catalogue (class, site, acquisition) by whose values set metrics, physics checks and membership are "
         "judged as well; a gate may name the worst subgroup as METRIC_worst-COLUMN.",
     )
+    cross_validation: CrossValidation | None = None
 
 
 class Gate(Model):
@@ -369,6 +382,7 @@ _LATER: tuple[tuple[str, ...], ...] = (
     ("validation", "features"),
     ("validation", "weights"),
     ("validation", "subgroups"),
+    ("validation", "cross_validation"),
 )
 
 
@@ -409,6 +423,12 @@ class Study(Model):
             if part[key] is None:
                 del part[key]
         return digest_of(data)
+
+    @property
+    def folded(self) -> tuple[RecipePlan, ...]:
+        """Recipes that are cross-validated."""
+        plan = self.validation.cross_validation
+        return () if plan is None else tuple(r for r in self.recipes if plan.recipes is None or r.name in plan.recipes)
 
     @property
     def dims(self) -> Literal[2, 3]:

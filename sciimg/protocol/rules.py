@@ -34,7 +34,7 @@ from sciimg.protocol.models import (
     TextCondition,
     ValidationPlan,
 )
-from sciimg.protocol.vocabulary import PHYSICS, USUAL_SPACES, Need, metrics, physics_of, space_of
+from sciimg.protocol.vocabulary import PHYSICS, USUAL_SPACES, Need, metrics, over_folds, physics_of, space_of
 from sciimg.protocol.yaml_tree import KeyPath
 
 Fault = tuple[KeyPath, str, str]  # key path, kind, message
@@ -363,9 +363,31 @@ def gates_have_a_bar(parts: Parts) -> Iterator[Fault]:
             yield ("gates", i), "impossible-bar", message
 
 
+def folds_can_be_made(parts: Parts) -> Iterator[Fault]:
+    plan = parts.validation.cross_validation if parts.validation else None
+    if plan is None:
+        return
+    place: KeyPath = ("validation", "cross_validation")
+    if (plan.folds is None) != plan.leave_one_out:
+        came = "neither" if plan.folds is None else "both"
+        yield place, "folds", f"A cross-validation has either `folds: K` or `leave_one_out: true`; got {came}. Give one of them."
+    if plan.leave_one_out and isinstance(parts.split, SplitByBlocks):
+        message = "Strips of images are no groups that could be left out one at a time; the study splits by blocks. Ask for `folds: K`."
+        yield (*place, "leave_one_out"), "no-groups", message
+    names = [recipe.name for _, recipe in parts.recipes]
+    for i, name in enumerate(plan.recipes or ()):
+        if name not in names and "recipes" not in parts.faulty:
+            message = f"A recipe that is cross-validated is one of the study: {', '.join(names)}; got {name!r}.{closest(name, names)}"
+            yield (*place, "recipes", i), "unknown-recipe", message
+        if name in (plan.recipes or ())[:i]:
+            yield (*place, "recipes", i), "duplicate-name", f"A recipe stands once; {name!r} stands twice. Remove one."
+
+
 def gates_name_known_metrics(parts: Parts) -> Iterator[Fault]:
-    subgroups = (parts.validation.subgroups or ()) if parts.validation else ()
-    known = metrics((condition for _, condition in parts.conditions), subgroups)
+    about = ([condition for _, condition in parts.conditions], (parts.validation.subgroups or ()) if parts.validation else ())
+    known = metrics(*about) | over_folds(*about)
+    folds = parts.validation is not None and parts.validation.cross_validation is not None
+    offered = [name for name, needs in known.items() if folds or "folds" not in needs]
     for i, gate in parts.gates:
         place: KeyPath = ("gates", i, "metric")
         if gate.metric in known:
@@ -373,8 +395,8 @@ def gates_name_known_metrics(parts: Parts) -> Iterator[Fault]:
                 message = f"Gate {gate.name!r} reads {gate.metric!r}, which needs {' and '.join(lacking)}. Ask for it, or remove the gate."
                 yield place, "metric-not-computed", message
         elif not (gate.metric.startswith("condition_") and "conditions" in parts.faulty):
-            similar = difflib.get_close_matches(gate.metric, known, n=5, cutoff=0.4)
-            hint = f"{closest(gate.metric, known)} Similar: {', '.join(similar)}." if similar else " `sciimg schema` lists them."
+            similar = difflib.get_close_matches(gate.metric, offered, n=5, cutoff=0.4)
+            hint = f"{closest(gate.metric, offered)} Similar: {', '.join(similar)}." if similar else " `sciimg schema` lists them."
             yield place, "unknown-metric", f"No check reports {gate.metric!r}, so gate {gate.name!r} could only refuse.{hint}"
 
 
@@ -391,6 +413,8 @@ def _lacking(need: Need, metric: str, parts: Parts) -> str:
             return "" if parts.validation is None or parts.validation.downstream else "validation.downstream"
         case "review":
             return "" if parts.review is None or parts.review.readers else "review.readers above 0"
+        case "folds":
+            return "" if parts.validation is None else _lacking_folds(parts.validation, parts.recipes)
         case "mask":
             asked = "conditions" in parts.faulty or any(c.kind == "mask" for _, c in parts.conditions)
             return "" if asked else "a condition of kind mask"
@@ -403,6 +427,15 @@ def _lacking_space(space: str, plan: ValidationPlan) -> str:
     if space == "weights":
         return "" if plan.weights else "validation.weights"
     return "" if space in (plan.features or USUAL_SPACES) else f"{space!r} in validation.features"
+
+
+def _lacking_folds(plan: ValidationPlan, recipes: Sequence[tuple[int, RecipePlan]]) -> str:
+    """A candidate that is not cross-validated could never pass a gate on folds."""
+    if plan.cross_validation is None:
+        return "validation.cross_validation"
+    asked = plan.cross_validation.recipes
+    left_out = [r.name for _, r in recipes if asked is not None and r.role == "candidate" and r.name not in asked]
+    return f"candidate {', '.join(map(repr, left_out))} in validation.cross_validation.recipes" if left_out else ""
 
 
 def enough_is_generated(parts: Parts) -> Iterator[Fault]:
@@ -454,6 +487,7 @@ RULES: tuple[Callable[[Parts], Iterator[Fault]], ...] = (
     labels_are_of_one_kind,
     one_mask_at_most,
     physics_fits_modality,
+    folds_can_be_made,
     gates_have_a_bar,
     gates_name_known_metrics,
     enough_is_generated,

@@ -9,7 +9,7 @@ from typing import Literal
 
 from sciimg.protocol.models import Condition
 
-Need = Literal["mask", "instances", "classes", "downstream", "review", "physics", "features"]
+Need = Literal["mask", "instances", "classes", "downstream", "review", "physics", "features", "folds"]
 
 MODALITIES = ("fluorescence", "brightfield", "electron", "mri")
 _MICROSCOPY = ("fluorescence", "brightfield", "electron")
@@ -22,6 +22,8 @@ class Physics:
     modalities: tuple[str, ...]
     needs: Literal["instances", "classes"] | None = None
 
+
+FOLDS = "_folds"  # ends the name of a metric that is pooled over the folds of a cross-validation
 
 PHYSICS: dict[str, Physics] = {
     "intensity-law": Physics(MODALITIES),
@@ -67,14 +69,26 @@ def metrics(conditions: Iterable[Condition], subgroups: Iterable[str] = ()) -> d
     """Return every metric that the judges of a study can report, by name, with what each needs of the study.
 
     Metrics of the whole study come first; ``<check>_effect`` needs its physics check to be asked for, ``<metric>_worst-<column>`` that
-    subgroups are made by the column.
+    subgroups are made by the column. :func:`over_folds` gives those of a cross-validation.
     """
-    names: dict[str, tuple[Need, ...]] = {
+    whole: dict[str, tuple[Need, ...]] = {
         "verification-failures": (),
         "split-failures": (),
         "split-closest-match": (),
         "review-readers": ("review",),
         "review-accuracy": ("review",),
+        "folds-failures": ("folds",),
+    }
+    return whole | _of_a_recipe(conditions, subgroups)
+
+
+def over_folds(conditions: Iterable[Condition], subgroups: Iterable[str] = ()) -> dict[str, tuple[Need, ...]]:
+    """Return every metric that a cross-validation can pool, with what each needs: all that judges report of a recipe."""
+    return {name + FOLDS: (*needs, "folds") for name, needs in _of_a_recipe(conditions, subgroups).items()}
+
+
+def _of_a_recipe(conditions: Iterable[Condition], subgroups: Iterable[str]) -> dict[str, tuple[Need, ...]]:
+    names: dict[str, tuple[Need, ...]] = {
         "copy-rate": (),
         "copy-control": (),
         "nearest-correlation": (),
@@ -97,7 +111,7 @@ def metrics(conditions: Iterable[Condition], subgroups: Iterable[str] = ()) -> d
 
 def space_of(metric: str) -> str:
     """Return the feature space of a metric of sets."""
-    return metric.removesuffix("_paired").rpartition("_")[2]
+    return metric.removesuffix(FOLDS).removesuffix("_paired").rpartition("_")[2]
 
 
 def worst_name(metric: str, column: str) -> str:
@@ -107,5 +121,5 @@ def worst_name(metric: str, column: str) -> str:
 
 
 def physics_of(metric: str) -> str:
-    """Return the physics check that a metric ``<check>_effect``, paired or of a subgroup, belongs to."""
-    return metric.split("_worst-")[0].removesuffix("_paired").removesuffix("_effect")
+    """Return the physics check that a metric ``<check>_effect``, paired, of a subgroup or over folds, belongs to."""
+    return metric.removesuffix(FOLDS).split("_worst-")[0].removesuffix("_paired").removesuffix("_effect")

@@ -40,6 +40,9 @@ class RecipeEvidence:
 
     plan: RecipePlan
     metrics: tuple[Metric, ...] = ()
+    pooled: tuple[Metric, ...] = ()  # over the folds of a cross-validation
+    folds: tuple[Mapping[str, Any], ...] = ()
+    fold_checks: tuple[Check, ...] = ()
     gallery: Gallery = field(default_factory=dict)
     curves: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
@@ -108,7 +111,7 @@ def read_run(run: Path, release: Path | None = None) -> Evidence:
     return Evidence(
         study=study,
         decision=reader.parse("decision", lambda: Decision.model_validate(decision)) if decision else None,
-        recipes=tuple(_recipe(run, plan) for plan in study.recipes),
+        recipes=tuple(_recipe(run, plan, folded=plan in study.folded) for plan in study.recipes),
         common=tuple(reader.parse("evidence of the study", lambda: collect({"split": split, "verify": verify})[1]) or ()),
         judges=tuple(reader.metrics(reader.json(run / "baseline/evidence.json", ""), "evidence of the judges")),
         checks=tuple(reader.checks(verify)),
@@ -165,7 +168,7 @@ class _Reader:
         return [c for e in entries if (c := self.parse(f"test {e.get('name', '?')}", lambda e=e: Check.model_validate(e)))]  # type: ignore[misc]
 
 
-def _recipe(run: Path, plan: RecipePlan) -> RecipeEvidence:
+def _recipe(run: Path, plan: RecipePlan, *, folded: bool) -> RecipeEvidence:
     reader = _Reader()
     folder = run / f"validate-{plan.name}"
     evidence = reader.json(folder / "evidence.json", f"measurements of {plan.name}")
@@ -175,9 +178,13 @@ def _recipe(run: Path, plan: RecipePlan) -> RecipeEvidence:
     else:
         reader.absent.append(Absent(f"pictures of {plan.name}", f"validate-{plan.name}/gallery.npz is not in the run."))
     model = run / f"train-{plan.name}/model"
+    again = reader.json(run / f"folds-{plan.name}/evidence.json", f"cross-validation of {plan.name}") if folded else {}
     return RecipeEvidence(
         plan=plan,
         metrics=tuple(reader.metrics(evidence, f"measurement of {plan.name}")),
+        pooled=tuple(reader.metrics(again, f"cross-validation of {plan.name}")),
+        folds=tuple(again.get("folds", ())),
+        fold_checks=tuple(reader.checks(again)),
         gallery=gallery,
         curves=reader.json(model / "curves.json", f"training curves of {plan.name}"),
         model=_model(model, reader, plan.name),

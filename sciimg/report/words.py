@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from sciimg.protocol.vocabulary import FOLDS
 from sciimg.records import Metric
 from sciimg.review.typesetting import templates
 
@@ -127,9 +128,10 @@ def text(name: str, **values: Any) -> str:
 
 def caption(name: str) -> Caption:
     """Return what is known of a metric by its name; an unknown one keeps its name and has no description."""
-    plain_name = name.replace("_", "-")
+    plain_name = name.removesuffix(FOLDS).replace("_", "-")
     whole, _, column = plain_name.removesuffix("-paired").partition("-worst-")
     suffix = f", in the worst subgroup of {column}" if column else ", on conditions of the holdout" if whole != plain_name else ""
+    suffix += ", over folds" if name.endswith(FOLDS) else ""
     for pattern, template in _captions():
         if found := pattern.fullmatch(whole):
             title = found.expand(template.title).strip() + suffix

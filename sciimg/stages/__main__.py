@@ -16,13 +16,13 @@ from sciimg.stages.supervision import watch_parent
 def main(stage: str, folder: str) -> int:
     """Perform one stage; return the exit code."""
     from sciimg.stages.ledger import Run, perform
-    from sciimg.stages.plan import plan
+    from sciimg.stages.plan import plan_of
 
     run = Run(Path(folder))
     problems = run.path / "logs" / f"{stage}.problems.json"
     problems.unlink(missing_ok=True)
     try:
-        perform(plan(run.loaded.study)[stage], run)
+        perform(plan_of(run)[stage], run)
     except SciimgError as error:
         write_json(problems, {"exit_code": error.exit_code, "problems": [dataclasses.asdict(p) for p in error.problems]})
         traceback.print_exc()

@@ -23,7 +23,7 @@ EVIDENCE = "evidence.json"
 DRAWS = {2: 512, 3: 128}  # random training patches that the segmenter and the feature spaces learn from
 
 
-def baseline(study: Study, *, real: Path, regions: Path | None, out: Path, train: Path | None = None) -> None:
+def baseline(study: Study, *, real: Path, regions: Path | None, out: Path, train: Path | None = None, key: tuple[str, ...] = ()) -> None:
     """Train what every recipe is judged with.
 
     Parameters
@@ -34,11 +34,13 @@ def baseline(study: Study, *, real: Path, regions: Path | None, out: Path, train
         ``regions.parquet`` of the split; without it the collection is all holdout, and ``train`` holds training images, if there are any.
     out : Path
         Folder to fill; parts of an interrupted attempt are kept.
+    key : tuple of str
+        What draws depend on beside the study: the fold, where ``regions`` are not the split of the study.
     """
     import pandas as pd
 
     table = None if regions is None else pd.read_parquet(regions)
-    data = real_data(study, real, table, train=train)
+    data = real_data(study, real, table, train=train, key=key)
     parts = baseline_parts(study, real=real, regions=regions, train=train, folder=out)
     metrics = _segmenter(study, data, parts, out)
     _encoder(study, data, parts, out)

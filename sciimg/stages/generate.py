@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 _PAIRS = 64  # at most, in ``paired`` and ``reconstruction``
 
 
-def generate_recipe(study: Study, plan: RecipePlan, model: Path, collection: Path, regions: Path, out: Path) -> None:
+def generate_recipe(
+    study: Study, plan: RecipePlan, model: Path, collection: Path, regions: Path, out: Path, *, key: tuple[str, ...] = ()
+) -> None:
     """Make the synthetic collections of one recipe.
 
     synthetic/        what may be released: conditions drawn from the training part and perturbed
@@ -36,6 +38,8 @@ def generate_recipe(study: Study, plan: RecipePlan, model: Path, collection: Pat
         Real images, and the split of them.
     out : Path
         Folder to fill; what an interrupted attempt left is kept.
+    key : tuple of str
+        What draws depend on beside the study and the recipe: the fold, where it is not the split of the study.
     """
     from sciimg.augmenters.model_file import read_card
     from sciimg.augmenters.recipe import refuse_encoders
@@ -50,7 +54,7 @@ def generate_recipe(study: Study, plan: RecipePlan, model: Path, collection: Pat
     refuse_encoders(card.recipe)
     images, table, asked = Collection(collection), pd.read_parquet(regions), study.generate
     source = PatchSource(images, table, "train", study.patches.shape, study.conditions, study.patches.min_foreground)
-    key = (study.digest, "generate", plan.name)
+    mask_key, key = (study.digest, "masks", *key), (study.digest, "generate", plan.name, *key)
     given = card.conditions.image.channels if card.conditions.image else ()
     solver = card.recipe.sampler.name != "one-step"  # a study's solver is for the recipes that have one
     how: dict[str, Any] = {
@@ -64,7 +68,8 @@ def generate_recipe(study: Study, plan: RecipePlan, model: Path, collection: Pat
     if not (out / "synthetic").exists():
         turn = not card.recipe.training.tell_symmetry
         if isinstance(asked.masks, GeneratedMasks):
-            made = _made_masks(study, asked.masks, source, PatchSource(images, table, "calibration", study.patches.shape), out)
+            unseen = PatchSource(images, table, "calibration", study.patches.shape)
+            made = _made_masks(study, asked.masks, source, unseen, out, mask_key)
             conditions = draw_conditions(source, range(asked.count), key, turn=turn, given=given, made=made)
         else:
             conditions = draw_conditions(source, range(asked.count), key, turn=turn, given=given, masks=asked.masks or "perturbed")
@@ -82,7 +87,9 @@ def generate_recipe(study: Study, plan: RecipePlan, model: Path, collection: Pat
     _reconstruct(model, real, about, out / "reconstruction", study)
 
 
-def _made_masks(study: Study, plan: GeneratedMasks, train: "PatchSource", unseen: "PatchSource", out: Path) -> NDArray[np.int32]:
+def _made_masks(
+    study: Study, plan: GeneratedMasks, train: "PatchSource", unseen: "PatchSource", out: Path, key: tuple[str, ...]
+) -> NDArray[np.int32]:
     """Train a recipe on the masks of the training part and draw as many as are asked for; the model is kept in ``masks/``."""
     from sciimg.augmenters.augmenter import Augmenter
     from sciimg.augmenters.recipes import get_recipe
@@ -92,7 +99,7 @@ def _made_masks(study: Study, plan: GeneratedMasks, train: "PatchSource", unseen
     kind = train.draw(("kind",), range(1)).label_kind
     if kind is None:
         raise InputError(Problem("generate.masks", "no-labels", "Masks are learned from label images, and the collection has none."))
-    model, key = out / "masks", (study.digest, "masks")
+    model = out / "masks"
     if not model.exists():
         recipe = get_recipe(plan.recipe, plan.options, study.dims)
         about = {"study": study.digest, "recipe": plan.recipe, "of": "masks"}

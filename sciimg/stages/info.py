@@ -135,11 +135,11 @@ def _model(path: Path) -> dict[str, Any]:
 
 def _run(path: Path) -> dict[str, Any]:
     from sciimg.stages.ledger import Run
-    from sciimg.stages.plan import plan
+    from sciimg.stages.plan import plan_of
 
     run = Run(path)
     stages = []
-    for name in plan(run.loaded.study):
+    for name in plan_of(run):
         entry = run.ledger(name)
         stages.append({"stage": name, "done": entry is not None, **({} if entry is None else entry["timings"])})
     decision = run.folder("decide") / "decision.json"

@@ -12,7 +12,7 @@ from typing import Any
 from sciimg.errors import InputError, Problem, SciimgError
 from sciimg.files import hold
 from sciimg.stages.ledger import Run
-from sciimg.stages.plan import plan
+from sciimg.stages.plan import folds_of, plan
 from sciimg.stages.supervision import start
 
 ENGINES = ("local", "dask")
@@ -102,7 +102,10 @@ def check_recipes(study: Path) -> None:
 
 
 def describe_plan(study: Path, workdir: Path, engine: str = "local") -> dict[str, Any]:
-    """Return what a run would do: its folder, its stages and which of them are done. What a run would refuse at once is refused here."""
+    """Return what a run would do: its folder, its stages and which of them are done. What a run would refuse at once is refused here.
+
+    ``folds`` is None where one group is left out at a time and the split has not yet said how many there are: the stages end with it.
+    """
     from sciimg.io.expand import expand
     from sciimg.protocol import load_study
 
@@ -121,8 +124,11 @@ def describe_plan(study: Path, workdir: Path, engine: str = "local") -> dict[str
     folder = workdir / f"{loaded.study.name}-{digest.removeprefix('sha256:')[:8]}"
     run = Run(folder)
     begun = (folder / "run.json").exists()
+    known = plan(loaded.study, folds_of(run))
     done: dict[str, bool] = {}
-    for stage in plan(loaded.study).values():  # in order, so that what a stage needs is known before it
+    for stage in known.values():  # in order, so that what a stage needs is known before it
         done[stage.name] = begun and all(done[n] for n in stage.needs) and stage.is_done(run)
-    stages = [{"stage": s.name, "needs": list(s.needs), "done": done[s.name]} for s in plan(loaded.study).values()]
-    return {"study": loaded.study.name, "digest": digest, "run": str(folder), "stages": stages}
+    stages = [{"stage": s.name, "needs": list(s.needs), "done": done[s.name]} for s in known.values()]
+    asked = loaded.study.validation.cross_validation
+    folds = 0 if asked is None else asked.folds or folds_of(run)
+    return {"study": loaded.study.name, "digest": digest, "run": str(folder), "folds": folds, "stages": stages}

@@ -5,6 +5,7 @@ imported inside, because a stage should load only what it needs.
 """
 
 import json
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,32 +14,99 @@ from sciimg.files import write_json
 from sciimg.protocol.models import RecipePlan, Study
 from sciimg.records import digest_file
 from sciimg.stages.ledger import Run, Stage, environment, log
+from sciimg.stages.split import FOLDS, REGIONS, fold_files
 
 COLLECTION = Path("ingest/collection")
-REGIONS = Path("split/regions.parquet")
 
 
-def plan(study: Study) -> dict[str, Stage]:
+@dataclass(frozen=True)
+class Cut:
+    """What stages see of the real images: the split of the study, or a fold of it, in which the same stages have names of their own."""
+
+    fold: int = 0  # from 1; 0 is the study itself
+
+    def name(self, stage: str) -> str:
+        return f"fold-{self.fold}-{stage}" if self.fold else stage
+
+    def regions(self, run: Run) -> Path:
+        return run.folder("split") / (f"{FOLDS}/{self.fold}.parquet" if self.fold else REGIONS)
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What random draws depend on beside the study."""
+        return ("fold", str(self.fold)) if self.fold else ()
+
+
+def plan(study: Study, folds: int | None = None) -> dict[str, Stage]:
     """Return the stages of a study by name, in an order in which they can run.
 
     Of the heavy stages that are ready at the same time the earlier ones begin first, so training stands before what is quicker.
+
+    Parameters
+    ----------
+    folds : int or None
+        How many there are where the study leaves one group out, as :func:`folds_of` knows it; without it the plan ends with the split.
     """
-    recipes = [r.name for r in study.recipes]
+    first = [Stage("ingest", (), _ingest, parameters=_source_files), Stage("split", ("ingest",), _split)]
+    asked = study.validation.cross_validation
+    count = 0 if asked is None else asked.folds or folds
+    if count is None:
+        return {stage.name: stage for stage in first}
+    own, again = Cut(), [Cut(fold) for fold in range(1, count + 1)]
+    recipes, folded = study.recipes, study.folded
+    cuts = [(own, recipes), *((cut, folded) for cut in again)]
     stages = [
-        Stage("ingest", (), _ingest, parameters=_source_files),
-        Stage("split", ("ingest",), _split),
-        *(
-            Stage(f"train-{r.name}", ("ingest", "split"), partial(_train, r), parameters=partial(_resolved, r), heavy=True)
-            for r in study.recipes
-        ),
-        Stage("baseline", ("ingest", "split"), _baseline, heavy=True),
+        *first,
+        *(_training(recipe, cut) for cut, these in cuts for recipe in these),
+        *(Stage(cut.name("baseline"), ("ingest", "split"), partial(_baseline, cut), heavy=True) for cut in (own, *again)),
         Stage("verify", (), _verify, parameters=_this_machine, heavy=True),
-        *(Stage(f"generate-{r.name}", ("ingest", "split", f"train-{r.name}"), partial(_generate, r), heavy=True) for r in study.recipes),
-        *(Stage(f"validate-{r}", ("ingest", "split", "baseline", f"generate-{r}"), partial(_validate, r), heavy=True) for r in recipes),
-        Stage("decide", ("split", "verify", *(f"validate-{r}" for r in recipes)), _decide, parameters=_readers),
-        Stage("release", ("ingest", *(f"{s}-{r}" for r in recipes for s in ("train", "generate")), "decide"), _release, parameters=_signer),
+        *(_generation(recipe, cut) for cut, these in cuts for recipe in these),
+        *(_validation(recipe, cut) for cut, these in cuts for recipe in these),
+        *(_pooling(recipe, again) for recipe in folded),
+        Stage("decide", ("split", "verify", *_judging(study)), _decide, parameters=_readers),
+        Stage(
+            "release",
+            ("ingest", *(f"{stage}-{r.name}" for r in recipes for stage in ("train", "generate")), "decide"),
+            _release,
+            parameters=_signer,
+        ),
     ]
     return {stage.name: stage for stage in stages}
+
+
+def plan_of(run: Run) -> dict[str, Stage]:
+    """Return the stages of a run, as far as they are known."""
+    return plan(run.loaded.study, folds_of(run))
+
+
+def folds_of(run: Run) -> int | None:
+    """Return into how many folds the split of a run fell; None where it is not done."""
+    return None if run.ledger("split") is None else len(fold_files(run.folder("split")))
+
+
+def _training(recipe: RecipePlan, cut: Cut) -> Stage:
+    name = cut.name(f"train-{recipe.name}")
+    return Stage(name, ("ingest", "split"), partial(_train, recipe, cut), parameters=partial(_resolved, recipe), heavy=True)
+
+
+def _generation(recipe: RecipePlan, cut: Cut) -> Stage:
+    needs = ("ingest", "split", cut.name(f"train-{recipe.name}"))
+    return Stage(cut.name(f"generate-{recipe.name}"), needs, partial(_generate, recipe, cut), heavy=True)
+
+
+def _validation(recipe: RecipePlan, cut: Cut) -> Stage:
+    needs = ("ingest", "split", cut.name("baseline"), cut.name(f"generate-{recipe.name}"))
+    return Stage(cut.name(f"validate-{recipe.name}"), needs, partial(_validate, recipe.name, cut), heavy=True)
+
+
+def _pooling(recipe: RecipePlan, folds: list[Cut]) -> Stage:
+    needs = ("ingest", "split", *(cut.name(f"validate-{recipe.name}") for cut in folds))
+    return Stage(f"folds-{recipe.name}", needs, partial(_pool, recipe.name, folds))
+
+
+def _judging(study: Study) -> list[str]:
+    """Return the stages whose evidence speaks of a recipe."""
+    return [*(f"validate-{r.name}" for r in study.recipes), *(f"folds-{r.name}" for r in study.folded)]
 
 
 # ---------------------------------------------------------------- what a stage depends on beyond the study and earlier stages
@@ -96,40 +164,48 @@ def _verify(run: Run, out: Path) -> None:
     write_json(out / "evidence.json", verify_machine())
 
 
-def _train(recipe: RecipePlan, run: Run, out: Path) -> None:
+def _train(recipe: RecipePlan, cut: Cut, run: Run, out: Path) -> None:
     from sciimg.stages.train import train_recipe
 
-    train_recipe(run.loaded.study, recipe, run.path / COLLECTION, run.path / REGIONS, out / "model", log)
+    train_recipe(run.loaded.study, recipe, run.path / COLLECTION, cut.regions(run), out / "model", log, key=cut.key)
 
 
-def _generate(recipe: RecipePlan, run: Run, out: Path) -> None:
+def _generate(recipe: RecipePlan, cut: Cut, run: Run, out: Path) -> None:
     from sciimg.stages.generate import generate_recipe
 
-    model = run.folder(f"train-{recipe.name}") / "model"
-    generate_recipe(run.loaded.study, recipe, model, run.path / COLLECTION, run.path / REGIONS, out)
+    model = run.folder(cut.name(f"train-{recipe.name}")) / "model"
+    generate_recipe(run.loaded.study, recipe, model, run.path / COLLECTION, cut.regions(run), out, key=cut.key)
 
 
-def _baseline(run: Run, out: Path) -> None:
+def _baseline(cut: Cut, run: Run, out: Path) -> None:
     from sciimg.stages.baseline import baseline
 
-    baseline(run.loaded.study, real=run.path / COLLECTION, regions=run.path / REGIONS, out=out)
+    baseline(run.loaded.study, real=run.path / COLLECTION, regions=cut.regions(run), out=out, key=cut.key)
 
 
-def _validate(recipe: str, run: Run, out: Path) -> None:
+def _validate(recipe: str, cut: Cut, run: Run, out: Path) -> None:
     from sciimg.stages.validate import validate
 
-    made = run.folder(f"generate-{recipe}")
+    made = run.folder(cut.name(f"generate-{recipe}"))
     validate(
         run.loaded.study,
         real=run.path / COLLECTION,
-        regions=run.path / REGIONS,
+        regions=cut.regions(run),
         synthetic=made / "synthetic",
         paired=_if_there(made / "paired"),
         reconstruction=_if_there(made / "reconstruction"),
-        made_baseline=run.folder("baseline"),
+        made_baseline=run.folder(cut.name("baseline")),
         folder=run.loaded.folder,
         out=out,
+        key=cut.key,
     )
+
+
+def _pool(recipe: str, folds: list[Cut], run: Run, out: Path) -> None:
+    from sciimg.stages.folds import pool_folds
+
+    judged = [run.folder(cut.name(f"validate-{recipe}")) for cut in folds]
+    pool_folds(run.loaded.study, run.path / COLLECTION, run.folder("split"), judged, out)
 
 
 def _decide(run: Run, out: Path) -> None:
@@ -161,7 +237,7 @@ def _release(run: Run, out: Path) -> None:
         decision=decision,
         evidence=_evidence(run),
         synthetic=run.folder(f"generate-{decision.released}") / "synthetic" if decision.released else None,
-        stages={name: entry for name in plan(run.loaded.study) if (entry := run.ledger(name))},
+        stages={name: entry for name in plan_of(run) if (entry := run.ledger(name))},
         environment=environment(),
         rejected=ingested["rejected"],
         notes=ingested.get("notes", ()),
@@ -174,7 +250,7 @@ def _evidence(run: Run) -> dict[str, Path]:
     """Return the evidence files that the decision reads, by stage."""
     from sciimg.stages.review import EVIDENCE
 
-    stages = ["split", "verify", *(f"validate-{r.name}" for r in run.loaded.study.recipes)]
+    stages = ["split", "verify", *_judging(run.loaded.study)]
     files = {stage: run.folder(stage) / "evidence.json" for stage in stages}
     return files | ({"review": reading} if (reading := run.path / EVIDENCE).exists() else {})
 

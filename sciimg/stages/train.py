@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 _EVERY_S = 10.0  # between progress lines
 
 
-def train_recipe(study: Study, plan: RecipePlan, collection: Path, regions: Path, out: Path, say: Callable[[str], None]) -> None:
+def train_recipe(
+    study: Study, plan: RecipePlan, collection: Path, regions: Path, out: Path, say: Callable[[str], None], *, key: tuple[str, ...] = ()
+) -> None:
     """Train a recipe on the training part, early stopping on the calibration part; the holdout is not opened.
 
     Parameters
@@ -29,16 +31,25 @@ def train_recipe(study: Study, plan: RecipePlan, collection: Path, regions: Path
         Model folder to make.
     say : callable
         Receives progress lines.
+    key : tuple of str
+        What draws depend on beside the study and the recipe: the fold, where it is not the split of the study.
     """
     from sciimg.augmenters.device import team_of
     from sciimg.augmenters.team import together
 
-    work = partial(_train, study, plan, collection, regions, out)
+    work = partial(_train, study, plan, collection, regions, out, key)
     together(work, team_of(), partial(work, progress=_Lines(say)))
 
 
 def _train(
-    study: Study, plan: RecipePlan, collection: Path, regions: Path, out: Path, team: "Team", progress: "Progress | None" = None
+    study: Study,
+    plan: RecipePlan,
+    collection: Path,
+    regions: Path,
+    out: Path,
+    key: tuple[str, ...],
+    team: "Team",
+    progress: "Progress | None" = None,
 ) -> None:
     """The work of one process of those that train together."""
     from sciimg.augmenters.recipes import get_recipe
@@ -59,9 +70,9 @@ def _train(
         source,
         part("calibration"),
         study.conditions,
-        key=(study.digest, "train", plan.name),
+        key=(study.digest, "train", plan.name, *key),
         out=out,
-        provenance={"study": study.digest, "collection": images.digest, "recipe": plan.name},
+        provenance={"study": study.digest, "collection": images.digest, "recipe": plan.name} | ({"of": " ".join(key)} if key else {}),
         progress=progress,
         fed_from=feeding(source, study.patches.balance),
         team=team,

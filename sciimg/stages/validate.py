@@ -51,6 +51,7 @@ def validate(
     train: Path | None = None,
     folder: Path = Path(),
     out: Path,
+    key: tuple[str, ...] = (),
 ) -> list[Metric]:
     """Judge a synthetic collection and write ``evidence.json`` and ``gallery.npz``.
 
@@ -74,13 +75,15 @@ def validate(
         What the path of ``validation.weights`` is relative to: that of the study file.
     out : Path
         Folder to fill; parts of an interrupted attempt are kept.
+    key : tuple of str
+        What draws depend on beside the study: the fold, where ``regions`` are not the split of the study.
     """
     import pandas as pd
 
     weights = _checked_weights(study, folder)
     base = made_baseline or out / "baseline"
     if made_baseline is None:
-        baseline(study, real=real, regions=regions, train=train, out=base)
+        baseline(study, real=real, regions=regions, train=train, out=base, key=key)
     collections = (real, synthetic, paired, reconstruction, train)
     files = file_keys(
         *(None if c is None else c / CATALOGUE for c in collections), regions, base / EVIDENCE, base / SEGMENTER, base / ENCODER
@@ -88,7 +91,8 @@ def validate(
     parts = Parts(out, digest_of([study.digest, files]))
     table = None if regions is None else pd.read_parquet(regions)
     kept = baseline_parts(study, real=real, regions=regions, train=train, folder=base)
-    judge = _Judge(study, real_data(study, real, table, train=train), synthetic, paired, reconstruction, base, weights, kept, parts)
+    opened = real_data(study, real, table, train=train, key=key)
+    judge = _Judge(study, opened, synthetic, paired, reconstruction, base, weights, kept, parts)
     metrics = [metric for name, compute in judge.plan() for metric in parts.metrics(name, compute)]
     _no_name_twice(metrics)
     write_json(out / EVIDENCE, {"metrics": [m.as_json() for m in metrics]})

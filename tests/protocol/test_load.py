@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sciimg.errors import Problem, StudyError
 from sciimg.protocol import Study, built_in_studies, load_study, parse_study
-from sciimg.protocol.models import Risk, WeightsFile
+from sciimg.protocol.models import CrossValidation, Risk, WeightsFile
 from sciimg.records import digest_of
 
 ROOT = Path(__file__).parents[2]
@@ -257,6 +257,7 @@ LATER = [
     ("validation", "features", ("spectrum",)),
     ("validation", "weights", WeightsFile(path="n.pt", sha256="0" * 64)),
     ("validation", "subgroups", ("site",)),
+    ("validation", "cross_validation", CrossValidation(folds=5)),
 ]
 
 

@@ -88,6 +88,15 @@ def review_words(study: Study) -> str:
     return f"{readers}, {items} each, {plan.repeats:.0%} repeated, {plan.catch_pairs} catch pairs"
 
 
+def folds_words(study: Study) -> str:
+    """Say which cross-validation is planned."""
+    plan, names = study.validation.cross_validation, listed(r.name for r in study.folded)
+    if plan is None:
+        return "no cross-validation"
+    how = f"in {plan.folds} folds" if plan.folds else f"leaving out one {study.split.unit} at a time"
+    return f"cross-validation of {names} {how}, apart from the holdout"
+
+
 def _sources(study: Study) -> Table:
     columns = tuple(Column(title=t) for t in ("Source", "Modality", "Licence", "Citation", "Preparation", "Labels"))
     rows = tuple(
@@ -114,6 +123,8 @@ def _judged(study: Study) -> str:
     parts = [f"{plan.samples} real holdout and synthetic samples", f"{plan.bootstrap} bootstrap rounds by group"]
     if plan.physics:
         parts.append(f"physics checks {listed(plan.physics)}")
+    if plan.cross_validation:
+        parts.append(folds_words(study))
     if plan.downstream:
         d = plan.downstream
         parts.append(f"a segmenter trained on {d.annotated_images} annotated images under {d.seeds} seeds, {d.steps} steps each")

@@ -98,7 +98,7 @@ def _tally(outcomes: Sequence[str]) -> str:
 
 def find_metric(evidence: Evidence, recipe: str | None, name: str) -> Metric | None:
     """Return a metric of a recipe, or of the study."""
-    pools = [r.metrics for r in evidence.recipes if recipe is None or r.plan.name == recipe] + [evidence.common]
+    pools = [(*r.metrics, *r.pooled) for r in evidence.recipes if recipe is None or r.plan.name == recipe] + [evidence.common]
     return next((m for pool in pools for m in pool if m.name == name), None)
 
 
@@ -137,7 +137,7 @@ def _table(recipes: Sequence[RecipeEvidence], title: str, wanted: Callable[[Capt
     for name in names:
         found = [next((m for m in r.metrics if m.name == name), None) for r in recipes]
         first = next(m for m in found if m is not None)
-        rows.append((_label(first), *(estimate(m) if m else "not measured" for m in found), _null_cell(found), _n(first)))
+        rows.append((label(first), *(estimate(m) if m else "not measured" for m in found), _null_cell(found), _n(first)))
     columns = [Column(title="Measurement"), *(Column(title=r.plan.name) for r in recipes), Column(title="Real against real")]
     return Table(caption=title, columns=(*columns, Column(title="n", short=True)), rows=tuple(rows), compact=True)
 
@@ -155,7 +155,8 @@ def feature_spaces(evidence: Evidence) -> list[Block]:
     return [Notice(tone="open", title=said, text=text("spaces-miss", missed=missed))]
 
 
-def _label(metric: Metric) -> str:
+def label(metric: Metric) -> str:
+    """Return what a metric is called, in which feature space, and which direction is better."""
     described: Caption = caption(metric.name)
     features = f" ({metric.features})" if metric.features and metric.features not in described.title else ""
     arrow = {True: " ↑", False: " ↓", None: ""}[metric.higher_is_better]

@@ -1,0 +1,64 @@
+"""Where one group is left out at a time, the flow plans the folds when the split has said how many there are."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows import study as flow
+from sciimg.files import write_bytes, write_json
+from sciimg.stages.ledger import Run, Stage
+
+ROOT = Path(__file__).parents[2]
+NUCLEI = (ROOT / "protocols/nuclei.yaml").read_text()
+
+
+class Carried:
+    """Stands for the engine: notes what was asked for, and leaves the split that an engine would have made."""
+
+    def __init__(self, groups: int) -> None:
+        self.groups = groups
+        self.rounds: list[list[str]] = []
+
+    def __call__(self, run: Run, stages: dict[str, Stage], futures: dict[str, Any], slots: int, runner: Any) -> None:
+        self.rounds.append([name for name in stages if name not in futures])
+        futures |= dict.fromkeys(stages)
+        for number in range(1, self.groups + 1):
+            write_bytes(run.folder("split") / f"folds/{number}.parquet", b"")
+        write_json(run.folder("split") / "stage.json", {})
+
+
+@contextmanager
+def no_engine(name: str, slots: int) -> Iterator[None]:
+    yield None
+
+
+def carried(asked: str, groups: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    engine = Carried(groups)
+    outcome = {"study": "s", "decision": "refused", "reasons": [], "report": "r"}
+    for name, stand_in in {
+        "engine": no_engine,
+        "_carry_out_all": engine,
+        "summary": lambda run: outcome,
+        "create_markdown_artifact": lambda **about: None,
+        "get_run_logger": lambda: logging.getLogger("test"),
+    }.items():
+        monkeypatch.setattr(flow, name, stand_in)
+    (folder / "study.yaml").write_text(NUCLEI.replace("validation:\n", f"validation:\n  cross_validation: {asked}\n"))
+    flow.study_flow.fn(str(folder / "study.yaml"), str(folder))
+    return engine.rounds
+
+
+def test_folds_of_groups_are_planned_after_the_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = carried("{leave_one_out: true, recipes: [gan]}", 5, tmp_path, monkeypatch)
+    assert first == ["ingest", "split"]
+    assert len([name for name in second if name.startswith("fold-")]) == 5 * 4
+    assert {"folds-gan", "decide", "release"} < set(second) and not set(first) & set(second)
+
+
+def test_folds_of_a_known_number_are_planned_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (only,) = carried("{folds: 3}", 3, tmp_path, monkeypatch)
+    assert len(only) == 12 + 3 * 7 + 2
