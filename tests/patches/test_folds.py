@@ -93,7 +93,6 @@ def test_strata_come_from_the_study() -> None:
         assert len(set(table.loc[table["part"] == "holdout", "group"]) & rare) == 1
 
 
-@settings(deadline=None)
 @given(st.integers(0, 99), st.integers(60, 400), st.integers(3, 6), st.integers(0, 8))
 def test_strips_keep_their_guard_and_leave_nothing_else_out(first: int, length: int, folds: int, guard: int) -> None:
     found = fold_strips(first, first + length, folds, guard)
