@@ -16,7 +16,7 @@ from pydantic import Field
 
 from sciimg.errors import InputError, Problem
 from sciimg.protocol.models import ReviewPlan
-from sciimg.records import Record
+from sciimg.records import Digest, Record
 from sciimg.review import agreement as agree
 from sciimg.review import resampling, statistics
 from sciimg.review.answers import read_answers
@@ -66,6 +66,8 @@ class ReviewScore(Record):
     equivalence: dict[str, Any]
     per_reader: tuple[ReaderScore, ...]
     notes: tuple[str, ...]
+    study: Digest | None = None
+    recipe: str | None = None
     task: Task = "yes-no"
     agreement_ci95: dict[str, tuple[float, float]] = Field(default_factory=dict)
     clustered: dict[str, Any] = Field(default_factory=dict)
@@ -110,7 +112,8 @@ def score_files(paths: Sequence[Path], key: Path | None = None, *, margin: float
     if problems:
         raise InputError(problems)
     plan = known.plan if known else ReviewPlan()
-    return score(readings, plan=plan if margin is None else plan.model_copy(update={"margin": margin}), notes=notes)
+    scored = score(readings, plan=plan if margin is None else plan.model_copy(update={"margin": margin}), notes=notes)
+    return scored.model_copy(update={"study": known.study, "recipe": known.recipe}) if known else scored
 
 
 def score(readings: Sequence[Reading], *, plan: ReviewPlan | None = None, notes: Sequence[str] = ()) -> ReviewScore:
