@@ -118,12 +118,18 @@ def _criteria(score: ReviewScore) -> Table:
             _said(c.superiority, n=False),
             _said(c.agreement["gwet_ac2"], n=False),
             _said(c.agreement["krippendorff_alpha"], n=False),
-            _said(c.repeatability),
+            _again(c),
         )
         for c in score.criteria
     )
     caption = text("review-criteria", resampled=score.clustered["resampled"])
     return Table(caption=caption, columns=tuple(Column(title=t) for t in columns), rows=rows, compact=True)
+
+
+def _again(c: CriterionScore) -> str:
+    if not c.repeats or c.repeats == c.repeats_same:
+        return f"{c.repeats_same} of {c.repeats} the same" if c.repeats else "no item was repeated"
+    return f"{_said(c.repeatability, n=False)}; {c.repeats_same} of {c.repeats} the same"
 
 
 def _steps(criteria: tuple[CriterionScore, ...]) -> Plot:
