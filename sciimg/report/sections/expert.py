@@ -47,7 +47,11 @@ def _verdict(score: ReviewScore) -> Notice:
     margin = f"{number(0.5 - equal['margin'])} and {number(0.5 + equal['margin'])}"
     clustered = score.clustered.get("equivalent")
     if equal["equivalent"]:
-        held = "" if clustered is None else f"; it {'holds' if clustered else 'does not hold'} when {score.clustered['resampled']} are resampled"
+        held = (
+            ""
+            if clustered is None
+            else f"; it {'holds' if clustered else 'does not hold'} when {score.clustered['resampled']} are resampled"
+        )
         said = text("review-equivalent", margin=margin, trials=count(score.trials, "reading"), held=held)
         return Notice(tone="open" if clustered is False else "note", title="Readers cannot be told from guessing", text=said)
     if score.to_decide.get("settled") == "beyond the margin":
