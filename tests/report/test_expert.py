@@ -53,7 +53,11 @@ def test_every_reader_criterion_and_artefact_has_its_row(evidence):
         ),
         (lambda i, reader: i % 10 > 0, "Readers can tell", "lies beyond 0.35 and 0.65"),
         (lambda i, reader: i % 5 > 1, "Whether readers guess is not settled", "more readings"),
-        (lambda i, reader: reader < 2, "Readers cannot be told from guessing", "it does not hold when readers and images are resampled"),
+        (
+            lambda i, reader: reader < 2,
+            "Equivalent to guessing only if answers are independent",
+            "it does not hold when readers and images are resampled",
+        ),
     ],
 )
 def test_the_verdict_on_guessing_is_one_sentence(evidence, right, title, said):
