@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 from readers import PLAN, reading, readings
+from report_run import STUDY
 
 from sciimg.files import write_json
-from sciimg.report.build import report_of_evidence
+from sciimg.protocol import parse_study
+from sciimg.report.build import plan_of_study, report_of_evidence
 from sciimg.report.evidence import read_run
 from sciimg.report.sections.expert import review
 from sciimg.review.evidence import metrics
@@ -72,6 +74,16 @@ def test_one_reader_has_no_agreement_and_the_report_says_why(evidence):
     assert facts["Agreement, Gwet AC1"] == "undefined: agreement needs at least two readers"
     assert facts["Same answer when shown again"] == "undefined: no item was repeated"
     assert "images only" in facts["Accuracy, clustered"]
+
+
+def test_the_plan_says_what_readers_will_be_asked():
+    asked = "review:\n  readers: 3\n  task: 2afc\n  artefacts: [seams]\n  criteria: [{name: sharpness, question: How sharp, level: interval}]\nrelease:"
+    plan = plan_of_study(parse_study(STUDY.replace("release:", asked).encode(), "s").study)
+    method = next(s for s in plan.sections if s.name == "method")
+    words = [value for b in method.blocks if b.kind == "facts" for term, value in b.rows if term == "Expert review"]
+    assert "which of two is synthetic" in words[0] and "ticked: seams" in words[0] and "within 0.15 of 0.5" in words[0]
+    table = next(b for b in method.blocks if b.kind == "table" and b.columns[0].title == "Criterion")
+    assert table.rows == (("sharpness", "How sharp", "1 = very poor, 2 = poor, 3 = fair, 4 = good, 5 = very good", "interval"),)
 
 
 def test_a_recorded_score_is_read_from_the_run(refused_run, tmp_path):
