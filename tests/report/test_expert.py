@@ -77,7 +77,8 @@ def test_one_reader_has_no_agreement_and_the_report_says_why(evidence):
 
 
 def test_the_plan_says_what_readers_will_be_asked():
-    asked = "review:\n  readers: 3\n  task: 2afc\n  artefacts: [seams]\n  criteria: [{name: sharpness, question: How sharp, level: interval}]\nrelease:"
+    criterion = "{name: sharpness, question: How sharp, level: interval}"
+    asked = f"review: {{readers: 3, task: 2afc, artefacts: [seams], criteria: [{criterion}]}}\nrelease:"
     plan = plan_of_study(parse_study(STUDY.replace("release:", asked).encode(), "s").study)
     method = next(s for s in plan.sections if s.name == "method")
     words = [value for b in method.blocks if b.kind == "facts" for term, value in b.rows if term == "Expert review"]
