@@ -14,6 +14,7 @@ from typing import Any, Protocol, assert_never
 from sciimg.protocol.explain import closest
 from sciimg.protocol.models import (
     ACQUISITION,
+    REVIEW_COLUMNS,
     ClassCondition,
     Condition,
     Gate,
@@ -35,7 +36,7 @@ from sciimg.protocol.models import (
     ValidationPlan,
 )
 from sciimg.protocol.vocabulary import PHYSICS, USUAL_SPACES, Need, metrics, over_folds, physics_of, space_of
-from sciimg.protocol.yaml_tree import KeyPath
+from sciimg.protocol.yaml_tree import KeyPath, dotted
 
 Fault = tuple[KeyPath, str, str]  # key path, kind, message
 
@@ -385,7 +386,7 @@ def folds_can_be_made(parts: Parts) -> Iterator[Fault]:
 
 def gates_name_known_metrics(parts: Parts) -> Iterator[Fault]:
     about = ([condition for _, condition in parts.conditions], (parts.validation.subgroups or ()) if parts.validation else ())
-    known = metrics(*about) | over_folds(*about)
+    known = metrics(*about, parts.review) | over_folds(*about)
     folds = parts.validation is not None and parts.validation.cross_validation is not None
     offered = [name for name, needs in known.items() if folds or "folds" not in needs]
     for i, gate in parts.gates:
@@ -454,6 +455,19 @@ def expiry_follows_registration(parts: Parts) -> Iterator[Fault]:
         yield ("release", "expires"), "expired", message
 
 
+def review_asks_one_thing_by_one_name(parts: Parts) -> Iterator[Fault]:
+    if parts.review is None:
+        return
+    places = dict.fromkeys(REVIEW_COLUMNS, "a column of every sheet")
+    asked: list[tuple[KeyPath, str]] = [(("review", "criteria", i, "name"), c.name) for i, c in enumerate(parts.review.criteria)]
+    asked += [(("review", "artefacts", i), name) for i, name in enumerate(parts.review.artefacts)]
+    for place, name in asked:
+        if name in places:
+            message = f"Criteria and artefacts of a review have names of their own; {name!r} is also {places[name]}. Rename one."
+            yield place, "duplicate-name", message
+        places.setdefault(name, dotted(place))
+
+
 # ---------------------------------------------------------------- text
 
 
@@ -492,4 +506,5 @@ RULES: tuple[Callable[[Parts], Iterator[Fault]], ...] = (
     gates_name_known_metrics,
     enough_is_generated,
     expiry_follows_registration,
+    review_asks_one_thing_by_one_name,
 )

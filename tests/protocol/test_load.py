@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sciimg.errors import Problem, StudyError
 from sciimg.protocol import Study, built_in_studies, load_study, parse_study
-from sciimg.protocol.models import CrossValidation, Risk, WeightsFile
+from sciimg.protocol.models import Criterion, CrossValidation, Risk, WeightsFile
 from sciimg.records import digest_of
 
 ROOT = Path(__file__).parents[2]
@@ -125,6 +125,15 @@ BROKEN: list[tuple[str, str, str, str, str]] = [
     ("metric: verification-failures", "metric: kid_spectrum", "metric-not-computed", "gates[0].metric", "validation.features"),
     ("metric: verification-failures", "metric: mmd_effect_weights_paired", "metric-not-computed", "gates[0].metric", "validation.weights"),
     ("metric: verification-failures", "metric: review-readers", "metric-not-computed", "gates[0].metric", "review.readers"),
+    (
+        "  readers: 0",
+        "  readers: 0\n  criteria: [{name: a, question: b}]\n  artefacts: [seams, a]",
+        "duplicate-name",
+        "review.artefacts[1]",
+        "criteria[0]",
+    ),
+    ("  readers: 0", "  readers: 0\n  artefacts: [comment]", "duplicate-name", "review.artefacts[0]", "every sheet"),
+    ("metric: verification-failures", "metric: review-difference_x", "unknown-metric", "gates[0].metric", "review-readers"),
     ("metric: verification-failures", "metric: xyzzy", "unknown-metric", "gates[0].metric", "sciimg schema"),
     ("    at_most: 0\n", "", "no-bar", "gates[0]", "at_least or at_most"),
     ("    at_most: 0\n", "    at_most: 0\n    at_least: 1\n", "impossible-bar", "gates[0]", "never be passed"),
@@ -258,6 +267,12 @@ LATER = [
     ("validation", "weights", WeightsFile(path="n.pt", sha256="0" * 64)),
     ("validation", "subgroups", ("site",)),
     ("validation", "cross_validation", CrossValidation(folds=5)),
+    ("review", "task", "2afc"),
+    ("review", "criteria", (Criterion(name="sharpness", question="How sharp?"),)),
+    ("review", "artefacts", ("seams",)),
+    ("review", "confidence", False),
+    ("review", "minimum_seconds", 2.0),
+    ("review", "margin", 0.1),
 ]
 
 
@@ -267,13 +282,15 @@ def test_a_key_of_a_later_version_counts_where_it_is_used(part: str, key: str, v
     plain = parse_study(TISSUE.encode(), "s").study.model_copy(update={"risk": None})
     data = plain.model_dump(mode="json")
     for of, name, _ in LATER:
-        assert (data[of] if of else data).pop(name) is None
+        del (data[of] if of else data)[name]
     assert plain.digest == digest_of(data)
+    own = getattr(plain, part) if part else plain
 
     def told(to: object) -> Study:
-        return plain.model_copy(update={part: getattr(plain, part).model_copy(update={key: to})} if part else {key: to})
+        changed = own.model_copy(update={key: to})
+        return plain.model_copy(update={part: changed}) if part else changed
 
-    assert told(None).digest == plain.digest != told(value).digest
+    assert told(type(own).model_fields[key].default).digest == plain.digest != told(value).digest
 
 
 def test_a_release_expires_after_its_registration() -> None:

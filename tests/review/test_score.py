@@ -53,11 +53,23 @@ def filled(path, reader, answers):
 
 def test_long_table_gives_the_documented_json(long_table):
     summary = score_files([long_table]).summary()
-    assert list(summary) == ["readers", "items", "accuracy", "ci95", "p_value", "d_prime", "agreement", "equivalence"]
+    assert list(summary)[:8] == ["readers", "items", "accuracy", "ci95", "p_value", "d_prime", "agreement", "equivalence"]
     assert (summary["readers"], summary["items"], summary["accuracy"]) == (3, 10, 0.8)
     assert set(summary["agreement"]) == {"fleiss_kappa", "gwet_ac1", "krippendorff_alpha"}
     assert summary["p_value"] == pytest.approx(0.0014309, abs=1e-6)  # binomial, 24 of 30
     assert summary["equivalence"]["equivalent"] is False
+
+
+def test_without_a_key_the_score_says_so(long_table):
+    assert any("no key" in note for note in score_files([long_table]).notes)
+
+
+def test_a_step_that_became_a_decimal_number_is_still_one(tmp_path):
+    table = write(tmp_path / "a.csv", "reader,item,answer,truth,confidence\na,1,real,real,3.0\na,2,synthetic,synthetic,\n")
+    assert score_files([table]).confidence[0]["confidence"] == 3
+    with pytest.raises(InputError) as error:
+        score_files([write(tmp_path / "b.csv", table.read_text().replace("3.0", "3.5"))])
+    assert kinds(error) == ["out-of-scale"]
 
 
 def test_windows_spreadsheet_csv_reads_the_same(long_table, tmp_path):
