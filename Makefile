@@ -22,7 +22,7 @@ demo: env
 	$(BIN)/sciimg audit "$$(ls -td runs/tissue-demo-*/release/release | head -n 1)"
 
 test: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --durations 20
 
 lint: env
 	$(BIN)/ruff check .

@@ -470,13 +470,15 @@ def audit(
 
 @command(app, "report")
 def report(
-    path: Annotated[Path, typer.Argument(metavar="RUN|STUDY", help="A run folder, or a study file with --plan.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="RUN|RUNS|STUDY", help="A run, a folder of runs to compare, or a study file with --plan.")
+    ],
     plan: Annotated[bool, typer.Option("--plan", help="Render the study itself, before any run.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for report.html and report.pdf.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the HTML and the PDF.")] = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
-    """Render the audit report of a run, or a study as its pre-registration."""
+    """Render the audit report of a run, several runs side by side, or a study as its pre-registration."""
     from sciimg.stages.report import report_command
 
     value = report_command(path, plan=plan, out=out)

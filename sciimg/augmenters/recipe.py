@@ -60,7 +60,7 @@ class Recipe(Settings):
     formation: FormationSettings | None = Field(default=None, description="Optics and noise that are not learned but computed.")
     in_3d: dict[str, Any] = Field(default_factory=dict, description="Dotted settings that differ for volumes.")
     cites: tuple[str, ...]
-    reach: Reach
+    reach: Reach | None = Field(default=None, description="What the catalogue's own is held to; a trained model's is not.")
 
     @property
     def draws(self) -> bool:

@@ -356,6 +356,14 @@ class ReviewPlan(Model):
     catch_pairs: int = Field(default=2, ge=0)
 
 
+class Risk(Model):
+    """What hangs on the synthetic images, judged before any result (model influence and decision consequence of ASME V&V 40)."""
+
+    influence: Literal["low", "medium", "high"] = Field(description="How much a decision leans on them, beside other evidence.")
+    consequence: Literal["low", "medium", "high"] = Field(description="What a wrong decision does.")
+    because: str
+
+
 class ReleasePlan(Model):
     """What leaves, under which identity."""
 
@@ -363,9 +371,12 @@ class ReleasePlan(Model):
     version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
     licence: str
     creator: str
+    expires: datetime.date | None = Field(default=None, description="Last day on which the decision may be relied upon.")
 
 
-_LATER = (
+_LATER: tuple[tuple[str, ...], ...] = (
+    ("risk",),
+    ("release", "expires"),
     ("generate", "masks"),
     ("patches", "balance"),
     ("validation", "features"),
@@ -386,6 +397,7 @@ class Study(Model):
     context_of_use: str
     excluded_uses: tuple[str, ...] = Field(min_length=1)
     limits: tuple[str, ...] = Field(min_length=1, description="What the data cannot support, said before any result.")
+    risk: Risk | None = None
     sources: tuple[Source, ...] = Field(min_length=1)
     split: Split
     patches: Patches
@@ -404,9 +416,12 @@ class Study(Model):
         Keys that came with a later version count where they are used, so that a study registered before them keeps its digest.
         """
         data = self.model_dump(mode="json")
-        for part, key in _LATER:
-            if data[part][key] is None:
-                del data[part][key]
+        for *parents, key in _LATER:
+            part = data
+            for parent in parents:
+                part = part[parent]
+            if part[key] is None:
+                del part[key]
         return digest_of(data)
 
     @property

@@ -3,6 +3,7 @@
 One function is one rule; the message says the rule, what came and what to do next.
 """
 
+import datetime
 import difflib
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from sciimg.protocol.models import (
     LabelFiles,
     Patches,
     RecipePlan,
+    ReleasePlan,
     ReviewPlan,
     ScalarCondition,
     SegmentNuclei,
@@ -56,6 +58,8 @@ class Parts:
     validation: ValidationPlan | None = None
     gates: tuple[tuple[int, Gate], ...] = ()
     review: ReviewPlan | None = None
+    registered: datetime.date | None = None
+    release: ReleasePlan | None = None
     faulty: frozenset[str] = frozenset()  # top-level keys with an item left out above
 
     @property
@@ -443,6 +447,13 @@ def enough_is_generated(parts: Parts) -> Iterator[Fault]:
         yield ("generate", "count"), "too-few-samples", message
 
 
+def expiry_follows_registration(parts: Parts) -> Iterator[Fault]:
+    expires = parts.release and parts.release.expires
+    if expires and parts.registered and expires <= parts.registered:
+        message = f"A release expires after its study is registered ({parts.registered}); got {expires}. Give a later day."
+        yield ("release", "expires"), "expired", message
+
+
 # ---------------------------------------------------------------- text
 
 
@@ -480,4 +491,5 @@ RULES: tuple[Callable[[Parts], Iterator[Fault]], ...] = (
     gates_have_a_bar,
     gates_name_known_metrics,
     enough_is_generated,
+    expiry_follows_registration,
 )

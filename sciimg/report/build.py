@@ -5,7 +5,7 @@ from pathlib import Path
 from sciimg.protocol import Study
 from sciimg.report.evidence import Evidence, read_run
 from sciimg.report.model import ReportModel, Section, Tone, Verdict
-from sciimg.report.sections import asked, closing, done, folds, judged, pictures
+from sciimg.report.sections import asked, closing, crosswalk, done, folds, judged, pictures
 from sciimg.report.words import count, listed, sentence, text
 
 REASONS = 8  # reasons of the decision that stand beside the verdict; the rest is in the section on gates
@@ -35,7 +35,7 @@ def report_of_evidence(evidence: Evidence) -> ReportModel:
             "copies": lambda: [pictures.neighbours(recipe, show) for recipe in evidence.recipes],
         },
     )
-    sections = (
+    sections: tuple[Section, ...] = (
         asked.question(study),
         done.section(evidence, show),
         pictures.section(evidence, show),
@@ -50,6 +50,7 @@ def report_of_evidence(evidence: Evidence) -> ReportModel:
         closing.checking(evidence),
         closing.appendix(evidence),
     )
+    sections = (*sections, crosswalk.section(_titles(sections)))
     return ReportModel(
         kind="report",
         title=study.title,
@@ -61,6 +62,13 @@ def report_of_evidence(evidence: Evidence) -> ReportModel:
         sections=sections,
         colophon=text("colophon"),
     )
+
+
+def _titles(sections: tuple[Section, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for own in sections:
+        found |= {own.name: own.title} | _titles(own.parts)
+    return found
 
 
 def plan_of_study(study: Study) -> ReportModel:
@@ -124,11 +132,11 @@ def _holdout(evidence: Evidence) -> list[tuple[str, str]]:
 
 
 def write_report(report: ReportModel, out: Path) -> list[Path]:
-    """Write ``report.html`` and ``report.pdf`` (of a plan: ``plan.html``, ``plan.pdf``) into a folder; return their paths."""
+    """Write ``report.html`` and ``report.pdf`` (of a plan, ``plan.*``; of several runs, ``runs.*``) into a folder; return their paths."""
     from sciimg.files import write_bytes
     from sciimg.report import html, pdf
 
-    stem = "plan" if report.kind == "plan" else "report"
+    stem = report.kind
     paths = [out / f"{stem}.html", out / f"{stem}.pdf"]
     write_bytes(paths[0], html.render(report))
     write_bytes(paths[1], pdf.render(report))

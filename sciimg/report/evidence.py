@@ -75,7 +75,7 @@ class Evidence:
     regions: tuple[Mapping[str, Any], ...] = ()
     review: ReviewScore | None = None
     release: Release | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     collection: Path | None = None
     absent: tuple[Absent, ...] = ()
 
@@ -122,7 +122,7 @@ def read_run(run: Path, release: Path | None = None) -> Evidence:
         regions=tuple(reader.table(run / "split/regions.parquet", "split")),
         review=reader.parse("score of the review", lambda: ReviewScore.model_validate(score)) if score else None,
         release=_release(release or run / "release/release", reader),
-        environment=_environment(run),
+        environments=_environments(run),
         collection=run / "ingest/collection" if (run / "ingest/collection").is_dir() else None,
         absent=tuple(reader.absent),
     )
@@ -219,12 +219,13 @@ def _release(folder: Path, reader: _Reader) -> Release | None:
     )
 
 
-def _environment(run: Path) -> dict[str, str]:
-    """Return versions that the numbers depend on, from the first stage that recorded them; machine and clock stay out."""
+def _environments(run: Path) -> dict[str, dict[str, str]]:
+    """Return versions that the numbers depend on, by stage; machine and clock stay out."""
+    found = {}
     for path in sorted(run.glob("*/stage.json")):
         try:
             entry = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
             continue
-        return {k: str(v) for k, v in entry.get("environment", {}).items() if k not in ("platform", "machine")}
-    return {}
+        found[path.parent.name] = {k: str(v) for k, v in entry.get("environment", {}).items() if k not in ("platform", "machine")}
+    return found

@@ -149,13 +149,20 @@ def _compact(svg: str) -> str:
 
 @dataclass(frozen=True)
 class Scale:
-    """What a ruler shows, all in the unit of the metric."""
+    """What a ruler shows, all in the unit of the metric. ``beside`` are values of other rulers that are read beside this one."""
 
     value: float
     interval: tuple[float, float] | None
     null: tuple[float, float] | None
     at_least: float | None
     at_most: float | None
+    beside: tuple[float, ...] = ()
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """Everything that the ruler itself shows."""
+        bars = (bar for bar in (self.at_least, self.at_most) if bar is not None)
+        return (self.value, *(self.interval or ()), *(self.null or ()), *bars)
 
 
 RULER_WIDTH, RULER_HEIGHT = 260, 30
@@ -164,7 +171,7 @@ RULER_WIDTH, RULER_HEIGHT = 260, 30
 def ruler(scale: Scale, outcome: str, alt: str) -> Picture:
     """Draw an estimate with its interval against its bar: the allowed side is a thick line, what real data do is a grey band."""
     bars = [bar for bar in (scale.at_least, scale.at_most) if bar is not None]
-    ends = [scale.value, *(scale.interval or ()), *(scale.null or ()), *bars]
+    ends = [*scale.values, *scale.beside]
     low, high = min(ends), max(ends)
     pad = 0.12 * (high - low) or 0.1 * abs(high) or 1.0
     low, high = low - pad, high + pad

@@ -174,7 +174,7 @@ class ReportModel(Record):
     """Everything that a report says."""
 
     sciimg_report: Literal[1] = 1
-    kind: Literal["report", "plan"]
+    kind: Literal["report", "plan", "runs"]
     title: str
     subtitle: str
     study: str

@@ -10,6 +10,7 @@ from safetensors.numpy import load_file, save_file
 from textures import Textures
 
 from sciimg.augmenters.augmenter import Augmenter
+from sciimg.augmenters.model_file import ModelCard, read_card
 from sciimg.augmenters.samplers.solvers import SAMPLERS
 from sciimg.errors import InputError
 from tests.augmenters.test_training import small, train
@@ -55,6 +56,14 @@ def test_samples_do_not_depend_on_batch_subset_order_or_workers(which: str, requ
     assert again.digest == model.digest
     assert np.array_equal(again.sample(told.labels, table, key=KEY, indices=range(11), workers=2), whole)
     assert not np.array_equal(model.sample(told.labels, table, key=("other",), indices=range(11)), whole)
+
+
+def test_what_the_suite_asks_of_a_recipe_is_not_in_a_model(flat: Path) -> None:
+    """Another budget of the test suite must not give other samples: their noise is keyed by the card."""
+    card = read_card(flat)
+    told = card.model_dump(mode="json")
+    told["recipe"]["reach"] = {"measure": "kid", "at_most": 0.5, "options": {"training.steps": 7}}
+    assert card.recipe.reach is None and ModelCard.model_validate(told) == card
 
 
 def request_for(model: Augmenter, n: int):

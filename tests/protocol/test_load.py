@@ -1,5 +1,6 @@
 """Each rule of a study has one broken study; the message names file, line and key path and says what to do."""
 
+import datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sciimg.errors import Problem, StudyError
-from sciimg.protocol import built_in_studies, load_study, parse_study
-from sciimg.protocol.models import CrossValidation, WeightsFile
+from sciimg.protocol import Study, built_in_studies, load_study, parse_study
+from sciimg.protocol.models import CrossValidation, Risk, WeightsFile
 from sciimg.records import digest_of
 
 ROOT = Path(__file__).parents[2]
@@ -249,6 +250,8 @@ def test_a_folder_may_be_given(tmp_path: Path) -> None:
 
 
 LATER = [
+    ("", "risk", Risk(influence="low", consequence="high", because="A reason.")),
+    ("release", "expires", datetime.date(2030, 1, 1)),
     ("generate", "masks", "recombined"),
     ("patches", "balance", "group"),
     ("validation", "features", ("spectrum",)),
@@ -261,14 +264,24 @@ LATER = [
 @pytest.mark.parametrize(("part", "key", "value"), LATER)
 def test_a_key_of_a_later_version_counts_where_it_is_used(part: str, key: str, value: object) -> None:
     """What was registered before the key existed keeps its digest; asking for it makes another study."""
-    plain = parse_study(TISSUE.encode(), "s").study
+    plain = parse_study(TISSUE.encode(), "s").study.model_copy(update={"risk": None})
     data = plain.model_dump(mode="json")
     for of, name, _ in LATER:
-        assert data[of].pop(name) is None
+        assert (data[of] if of else data).pop(name) is None
     assert plain.digest == digest_of(data)
-    own = getattr(plain, part)
-    same, other = (plain.model_copy(update={part: own.model_copy(update={key: to})}) for to in (None, value))
-    assert same.digest == plain.digest != other.digest
+
+    def told(to: object) -> Study:
+        return plain.model_copy(update={part: getattr(plain, part).model_copy(update={key: to})} if part else {key: to})
+
+    assert told(None).digest == plain.digest != told(value).digest
+
+
+def test_a_release_expires_after_its_registration() -> None:
+    text = TISSUE.replace("version: 1.0.0", "version: 1.0.0\n  expires: 2020-01-01")
+    with pytest.raises(StudyError, match="expires after its study is registered"):
+        parse_study(text.encode(), "s.yaml")
+    later = parse_study(text.replace("2020-01-01", "2031-01-01").encode(), "s.yaml").study
+    assert later.release.expires == datetime.date(2031, 1, 1)
 
 
 def test_a_study_that_only_judges_has_ten_lines_and_is_none_that_runs() -> None:

@@ -25,7 +25,7 @@ STUDY = (
     .replace("validation:\n", "validation:\n  cross_validation: {folds: 3}\n")
     .replace("release:", GATE)
     .replace("  downstream: {seeds: 2, steps: 5, annotated_images: 4}\n", "")
-    .replace("[intensity-law, power-spectrum]", "[intensity-law]\n  features: [scattering]")
+    .replace("[intensity-law, power-spectrum]", "[intensity-law]")
     .replace("count: 24", "count: 12")
     .replace("samples: 24", "samples: 12")
     .replace("name: smoke\n", "name: folded\n")

@@ -2,7 +2,7 @@
 
 from sciimg.protocol.models import Gate, SplitByBlocks, SplitByColumn, Study
 from sciimg.report.model import Block, Column, Facts, Notice, Section, Table
-from sciimg.report.words import caption, count, listed, number, plain, sentence
+from sciimg.report.words import caption, count, listed, number, plain, sentence, text
 
 
 def question(study: Study) -> Section:
@@ -14,12 +14,25 @@ def question(study: Study) -> Section:
             Facts(rows=(("Question", sentence(study.question)), ("Meant for", sentence(study.context_of_use)))),
             Notice(tone="bad", title="Not to be used for", text=" ".join(sentence(use) for use in study.excluded_uses)),
             Notice(tone="open", title="Limits stated before any result", text=" ".join(sentence(limit) for limit in study.limits)),
+            _risk(study),
             Facts(
-                rows=(("Registered", study.registered.isoformat()), ("Study digest", study.digest)),
+                rows=(("Registered", study.registered.isoformat()), ("Valid until", _expiry(study)), ("Study digest", study.digest)),
                 code=("Study digest",),
             ),
         ),
     )
+
+
+def _risk(study: Study) -> Notice:
+    if study.risk is None:
+        return Notice(tone="open", title="Risk was not judged", text=text("no-risk"))
+    risk = study.risk
+    title = f"Risk: {risk.influence} influence on decisions, {risk.consequence} consequence of a wrong one"
+    return Notice(tone="note", title=title, text=sentence(risk.because))
+
+
+def _expiry(study: Study) -> str:
+    return study.release.expires.isoformat() if study.release.expires else "no end was set"
 
 
 def method(study: Study) -> Section:

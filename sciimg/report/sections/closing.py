@@ -138,7 +138,8 @@ def appendix(evidence: Evidence) -> Section:
     if evidence.release:
         rows.append(("Signed payload", f"sha256:{evidence.release.payload_digest}"))
     blocks: list[Block] = [Facts(rows=tuple(rows), code=tuple(term for term, _ in rows))]
-    about = [("Environment", listed(f"{k} {v}" for k, v in sorted(evidence.environment.items())))] if evidence.environment else []
+    first = next(iter(evidence.environments.values()), {})  # where stages differ, the deviations say so
+    about = [("Environment", listed(f"{k} {v}" for k, v in sorted(first.items())))] if first else []
     if evidence.decision:
         about.append(("Recipes", listed(f"{k} {v}" for k, v in evidence.decision.per_recipe.items())))
         about.append(("Released", evidence.decision.released or "none"))

@@ -11,6 +11,7 @@ from sciimg.protocol.models import Source, SplitByBlocks, TissueMaps
 from sciimg.report.evidence import Evidence
 from sciimg.report.model import Block, Column, Facts, Missing, Notice, Plate, PlateRow, Prose, Section, Table
 from sciimg.report.plates import tinted_strip
+from sciimg.report.sections import deviations
 from sciimg.report.sections.asked import split_words
 from sciimg.report.sections.checks import checks_table
 from sciimg.report.sections.training import training
@@ -25,7 +26,8 @@ MAP_VALUES = 2**24  # a larger image is not read for the sake of one picture
 
 def section(evidence: Evidence, show: Presentation | None) -> Section:
     """Return data, split, recipes and training."""
-    return Section(name="done", title="What was done", parts=(_data(evidence), _split(evidence, show), training(evidence)))
+    parts = (_data(evidence), _split(evidence, show), training(evidence), deviations.section(evidence))
+    return Section(name="done", title="What was done", parts=parts)
 
 
 # ---------------------------------------------------------------- data

@@ -1,6 +1,7 @@
 """What the evidence says: every gate with what it met, then every measurement, family by family, recipes side by side."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sciimg.protocol.models import Gate
@@ -23,7 +24,7 @@ def gates(evidence: Evidence) -> Section:
         groups.setdefault(result.recipe, []).append(result)
     blocks: list[Block] = []
     for recipe, members in groups.items():
-        lines = sorted((_line(evidence, r) for r in members), key=lambda line: ORDER[line.outcome])
+        lines = sorted((gate_line(evidence, r) for r in members), key=lambda line: ORDER[line.outcome])
         said = _tally([line.outcome for line in lines])
         title = f"For every recipe: {said}" if recipe is None else f"Recipe {recipe}: {said}"
         blocks.append(Gates(title=title, lines=tuple(lines)))
@@ -40,9 +41,9 @@ def _undecided(evidence: Evidence) -> list[GateResult]:
     ]
 
 
-def _line(evidence: Evidence, result: GateResult) -> GateLine:
-    gate = next((g for g in evidence.study.gates if g.name == result.gate), None)
-    metric = find_metric(evidence, result.recipe, result.metric)
+def gate_line(evidence: Evidence, result: GateResult, beside: tuple[float, ...] = ()) -> GateLine:
+    """Return a gate and what it met; its ruler also has room for the values ``beside`` it."""
+    gate, metric = _gate(evidence, result), find_metric(evidence, result.recipe, result.metric)
     outcome: Outcome = result.outcome if evidence.decision else "open"
     described = caption(result.metric)
     return GateLine(
@@ -55,7 +56,7 @@ def _line(evidence: Evidence, result: GateResult) -> GateLine:
         null=null(metric) if metric else "not measured",
         reason=" ".join(part for part in (described.says, sentence(_finding(result))) if part),
         why=sentence(gate.why) if gate else "",
-        ruler=_ruler(result, gate, metric),
+        ruler=_ruler(evidence, result, beside),
     )
 
 
@@ -65,15 +66,29 @@ def _finding(result: GateResult) -> str:
     return after if separator and before.startswith(f"{result.metric} is ") and result.value is not None else result.reason
 
 
-def _ruler(result: GateResult, gate: Gate | None, metric: Metric | None) -> Picture | None:
+def _ruler(evidence: Evidence, result: GateResult, beside: tuple[float, ...]) -> Picture | None:
+    scale = scale_of(evidence, result)
+    if scale is None:
+        return None
+    gate, metric = _gate(evidence, result), find_metric(evidence, result.recipe, result.metric)
+    assert gate is not None and metric is not None
+    alt = f"{caption(result.metric).title}: estimate {estimate(metric)}; must be {rule_words(gate)}; real against real {null(metric)}."
+    return ruler(replace(scale, beside=beside), result.outcome, alt)
+
+
+def scale_of(evidence: Evidence, result: GateResult) -> Scale | None:
+    """Return what a gate's ruler shows; None where there is nothing but a number."""
+    gate, metric = _gate(evidence, result), find_metric(evidence, result.recipe, result.metric)
     if result.value is None or gate is None or metric is None:
         return None
     real = metric.null.ci95 if metric.null and metric.null.ci95 else None
     if gate.judged_on == "value" and metric.ci95 is None and real is None:
         return None
-    scale = Scale(result.value, result.ci95, real, gate.at_least, gate.at_most)
-    alt = f"{caption(result.metric).title}: estimate {estimate(metric)}; must be {rule_words(gate)}; real against real {null(metric)}."
-    return ruler(scale, result.outcome, alt)
+    return Scale(result.value, result.ci95, real, gate.at_least, gate.at_most)
+
+
+def _gate(evidence: Evidence, result: GateResult) -> Gate | None:
+    return next((g for g in evidence.study.gates if g.name == result.gate), None)
 
 
 def _tally(outcomes: Sequence[str]) -> str:

@@ -54,12 +54,13 @@ def section(evidence: Evidence, show: Presentation | None) -> Section:
         return Section(name="pictures", title="What it looks like", blocks=(Missing(what="every picture", why=why),))
     dims = len(show.spacing.values)
     blocks: list[Block] = [Prose(text=show.words + (f" {text('volumes')}" if dims == 3 else ""))]
-    blocks += _side_by_side(evidence, show)
+    blocks += side_by_side(evidence, show)
     parts = [part for recipe in evidence.recipes if (part := _of_recipe(recipe, show)) is not None]
     return Section(name="pictures", title="What it looks like", lead=text("pictures-lead"), blocks=tuple(blocks), parts=tuple(parts))
 
 
-def _side_by_side(evidence: Evidence, show: Presentation) -> list[Block]:
+def side_by_side(evidence: Evidence, show: Presentation, title: str = "Real and synthetic") -> list[Block]:
+    """Return strips of real images and of each recipe's, and what is missing."""
     n = _tiles(show)
     real = next(r.gallery["real.images"] for r in evidence.recipes if len(r.gallery.get("real.images", ())))
     rows = [PlateRow(label="Real", note="held out", picture=image_strip(real[:n], show, f"{min(n, len(real))} real holdout images."))]
@@ -71,7 +72,7 @@ def _side_by_side(evidence: Evidence, show: Presentation) -> list[Block]:
             continue
         alt = f"{min(n, len(made))} synthetic images by recipe {recipe.plan.name}, drawn at random."
         rows.append(PlateRow(label=f"Synthetic: {recipe.plan.name}", note=recipe.plan.role, picture=image_strip(made[:n], show, alt)))
-    return [Plate(title="Real and synthetic", caption=text("side-by-side"), rows=tuple(rows)), *blocks]
+    return [Plate(title=title, caption=text("side-by-side"), rows=tuple(rows)), *blocks]
 
 
 def _of_recipe(recipe: RecipeEvidence, show: Presentation) -> Section | None:
