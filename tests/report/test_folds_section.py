@@ -52,6 +52,7 @@ def blocks(run, kind):
 def test_every_fold_and_the_pool_stand_side_by_side(refused_run, tmp_path):
     run = folded_run(refused_run, tmp_path)
     folds, measured = blocks(run, "table")
+    assert [row[0] for row in measured.rows][0] == "Noise law ↓"  # a gate reads it
     assert folds.rows[1] == ("2", "strip 2 of each image", "1", "1", "1")
     rows = {row[0]: row[1:] for row in measured.rows}
     each, mean, spread, own = rows["Noise law ↓"]
