@@ -1,6 +1,10 @@
-"""The order of tests."""
+"""The order of tests, and no clock in them."""
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("sciimg", deadline=None)  # a busy machine is no fault of the code
+hypothesis.settings.load_profile("sciimg")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,7 +7,7 @@ from sciimg.augmenters.intensity import learn_scale
 from sciimg.errors import InputError
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(dtype=st.sampled_from(["uint8", "uint16", "int16", "float32"]), seed=st.integers(0, 100))
 def test_round_trip(dtype: str, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -10,7 +10,7 @@ from sciimg.augmenters.backbones.unet import UNet
 from sciimg.augmenters.system import Condition, FieldSizes
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(dims=st.sampled_from([2, 3]), factor=st.sampled_from([1, 2, 4]), channels=st.integers(1, 3), last=st.booleans())
 def test_folding_is_exact_and_undone(dims: int, factor: int, channels: int, last: bool) -> None:
     x = torch.randn(2, channels, *[8] * dims)

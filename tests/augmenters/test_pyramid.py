@@ -23,7 +23,7 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(dims=st.sampled_from([2, 3]), channels=st.integers(1, 3), levels=st.integers(1, 3), seed=st.integers(0, 99))
 def test_round_trip_and_energy(dims: int, channels: int, levels: int, seed: int) -> None:
     x = noise(2, channels, *(2**levels * (2 + axis) for axis in range(dims)), seed=seed)

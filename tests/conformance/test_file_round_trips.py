@@ -181,7 +181,7 @@ def test_what_others_write_is_read_bit_for_bit(row: Row, tmp_path: Path) -> None
     path = tmp_path / row.file
 
     @given(st.data())
-    @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, derandomize=True, suppress_health_check=list(HealthCheck))
     def whole_way(data: st.DataObject) -> None:
         axes, array = data.draw(arrays(row))
         row.write(data.draw, path, array, axes)

@@ -690,7 +690,7 @@ def test_damaged_bytes_give_an_image_or_a_problem(row, tmp_path_factory):
     sound = path.read_bytes()
 
     @given(st.lists(st.tuples(st.integers(0, min(len(sound), 600) - 1), st.integers(0, 255)), min_size=1, max_size=4))
-    @settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=12, derandomize=True, suppress_health_check=list(HealthCheck))
     def damage(changes):
         data = bytearray(sound)
         for place, value in changes:
@@ -729,7 +729,7 @@ def test_gzip_members_in_a_row_are_one_stream(tmp_path):
     st.permutations("tczyx").map("".join),
     st.sampled_from(["u1", "i2", ">u2", "f4", "f8", ">f4", "?", "u8", "i8"]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_arrays_from_python_keep_their_values(order, dtype):
     array = np.random.default_rng(3).integers(0, 2, (2, 3, 4, 5, 6)).astype(dtype)
     image = Image.from_array(array, order, None)

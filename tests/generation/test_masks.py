@@ -21,7 +21,7 @@ from sciimg.generation.masks import bending, perturbed, recombined
 RNG = np.random.default_rng
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), dims=st.sampled_from([2, 3]))
 def test_small_objects_survive_bending(seed: int, dims: int) -> None:
     rng = RNG(seed)

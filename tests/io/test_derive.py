@@ -45,7 +45,7 @@ def test_densities_agree_with_scikit_image(step):
 
 
 @given(st.floats(0.0, 1.2), st.floats(0.0, 1.2))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_amounts_of_stain_come_back_through_beer_and_lambert(haematoxylin, dab):
     vectors = stain_matrix(TWO.stains)[:2]
     light = 65535 * 10.0 ** -(np.array([haematoxylin, dab]) @ vectors)
@@ -93,7 +93,7 @@ def test_only_colour_pictures_have_stains():
 
 
 @given(st.integers(0, 10**6), st.sampled_from(["f4", "u2", "i2", "u1"]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_rescale_maps_its_percentiles_and_keeps_order(seed, dtype):
     values = np.random.default_rng(seed).gamma(2, 20, (30, 40)).astype(dtype)
     step = Rescale(kind="rescale", percentiles=(5, 95), top=1000, headroom=2)

@@ -25,7 +25,7 @@ def kinds(path):
 
 
 @given(st.permutations(range(6)))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_order_is_by_place_whatever_the_names_and_numbers(tmp_path_factory, order):
     folder = tmp_path_factory.mktemp("order")
     for z, name in enumerate(order):

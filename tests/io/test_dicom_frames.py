@@ -115,7 +115,7 @@ def enhanced(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(enhanced())
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_any_enhanced_object_is_the_volume_it_was_made_from(tmp_path_factory: pytest.TempPathFactory, made: dict[str, Any]) -> None:
     """Frames in any order, oblique, anisotropic, in time, each with its own slope: against the arrays themselves."""
     path = tmp_path_factory.mktemp("enhanced") / "e.dcm"

@@ -36,7 +36,7 @@ def kinds(path, **options):
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_world_coordinates_agree_with_nibabel(tmp_path_factory, seed):
     """A voxel of the array zyx lies where nibabel says that the voxel (x, y, z) lies."""
     rng = np.random.default_rng(seed)

@@ -37,7 +37,7 @@ def outside(regions: pd.DataFrame) -> set[str]:
     return set(regions.loc[regions["part"] != "holdout", "group"])
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(NAMES, st.integers(3, 9), st.integers(1, 3))
 def test_folds_never_share_a_group_and_hold_each_out_once(names: list[str], folds: int, images: int) -> None:
     collection = listed(names * images)
@@ -57,7 +57,7 @@ def test_folds_never_share_a_group_and_hold_each_out_once(names: list[str], fold
     assert held == Counter(dict.fromkeys(own, 1))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(NAMES, st.integers(3, 9), st.data())
 def test_shares_are_even_overall_and_inside_every_stratum(names: list[str], folds: int, data: st.DataObject) -> None:
     strata = {name: data.draw(st.sampled_from("xyz")) for name in names}
@@ -93,7 +93,6 @@ def test_strata_come_from_the_study() -> None:
         assert len(set(table.loc[table["part"] == "holdout", "group"]) & rare) == 1
 
 
-@settings(deadline=None)
 @given(st.integers(0, 99), st.integers(60, 400), st.integers(3, 6), st.integers(0, 8))
 def test_strips_keep_their_guard_and_leave_nothing_else_out(first: int, length: int, folds: int, guard: int) -> None:
     found = fold_strips(first, first + length, folds, guard)
@@ -103,7 +102,7 @@ def test_strips_keep_their_guard_and_leave_nothing_else_out(first: int, length: 
     assert max(sizes) - min(sizes) <= 1 and min(sizes) > 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(3, 6), st.integers(0, 3))
 def test_strips_of_one_image_are_held_out_once_each_and_name_their_cells_apart(folds: int, guard: int) -> None:
     collection = listed(["only"])

@@ -68,7 +68,7 @@ def test_a_patch_is_what_lies_at_its_place(collection: Collection, images: dict[
     assert "mask" not in drawn.table
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=12), st.floats(0, 0.9))
 def test_a_patch_depends_on_key_and_index_alone(collection: Collection, indices: list[int], least: float) -> None:
     regions = whole(collection)
@@ -198,7 +198,7 @@ def test_planes_are_cut_from_volumes(tmp_path: Path) -> None:
     assert np.array_equal(drawn.images[3], pixels[:, z, y : y + 16, x : x + 16])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(2000, 40000), st.integers(0, 1000))
 def test_a_small_cache_gives_the_same_patches(large: tuple[Collection, Any], limit: int, first: int) -> None:
     collection, pixels = large

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from stores import collection_of
 
@@ -40,7 +40,6 @@ def by_column(**options: Any) -> SplitByColumn:
     return SplitByColumn(by="column", column="field", unit="field", **options)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from([f"g{i}" for i in range(12)]), min_size=12, max_size=60), st.floats(0.05, 0.45), st.floats(0.05, 0.45))
 def test_no_group_is_in_two_parts_and_every_part_has_one(groups: list[str], calibration: float, holdout: float) -> None:
     if len(set(groups)) < 3:

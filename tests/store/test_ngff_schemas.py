@@ -61,7 +61,7 @@ def collections(draw: st.DrawFn) -> tuple[Image, Any]:
     return Image.from_array(pixels, axes, Spacing(spacing, unit), channels, affine), labels.astype(np.int32)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(collections())
 def test_every_image_and_label_image_is_valid(
     validators: dict[str, Any], small_pieces: int, tmp_path_factory: pytest.TempPathFactory, drawn: tuple[Image, Any]

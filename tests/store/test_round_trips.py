@@ -100,7 +100,7 @@ def box_of(data: st.DataObject, shape: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(slice(*sorted((data.draw(st.integers(0, n)), data.draw(st.integers(0, n))))) for n in shape)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(labelled(), st.data())
 def test_a_collection_gives_back_what_it_was_given(small_pieces: int, drawn: tuple[Image, Any, Any, Any], data: st.DataObject) -> None:
     image, pixels, labels, kind = drawn

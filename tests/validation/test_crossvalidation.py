@@ -55,7 +55,7 @@ def test_it_covers_in_95_of_100_cross_validations_whose_folds_are_as_correlated_
     assert naive < 0.95 - 8 * error  # what the correction is for
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(-999, 999).map(lambda n: n / 7), min_size=3, max_size=12), st.floats(0, 2))
 def test_the_mean_lies_inside_and_more_overlap_makes_it_wider(values: list[float], ratio: float) -> None:
     found, wider = corrected_interval(values, ratio), corrected_interval(values, ratio + 1)

@@ -172,7 +172,7 @@ def test_coverage_ceiling_is_the_mean_of_independent_samples(n, m):
     assert np.mean(values) == pytest.approx(coverage_ceiling(n, m), abs=0.02)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**16), st.integers(2, 6))
 def test_properties(seed, d):
     x, y = gaussians(12, 14, d, seed)

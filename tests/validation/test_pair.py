@@ -128,7 +128,7 @@ def test_simple_metrics_equal_independent_libraries():
     assert mutual_information(reference, test) == pytest.approx(mutual_info_score(*bins), abs=1e-9)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.floats(0.2, 5), st.integers(0, 2**16))
 def test_identity_and_symmetry(scale, seed):
     a, b = np.random.default_rng(seed).normal(0, scale, (2, 14, 15))

@@ -18,7 +18,7 @@ from sciimg.validation.physics.tissues import t1_rank
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(-2, 2), st.floats(0.5, 2))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_wasserstein_agrees_with_scipy(seed: int, shift: float, scale: float) -> None:
     rng = np.random.default_rng(seed)
     first, second = rng.normal(size=2000), rng.normal(shift, scale, size=1500)

@@ -66,7 +66,7 @@ def test_permutation_test_exchanges_groups():
     assert permutation_test(level, other + 9, groups, groups, np.random.default_rng(1)) < 0.02
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(1, 9), min_size=8, max_size=20), st.integers(8, 90), st.integers(0, 999))
 def test_half_splits_share_no_group_and_have_one_size(sizes, count, seed):
     real = np.repeat(np.arange(len(sizes)), sizes).astype(str)

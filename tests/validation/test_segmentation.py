@@ -134,7 +134,7 @@ def test_initial_weights_follow_he() -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_instances_survive_the_way_through_classes(seed: int) -> None:
     """Objects that do not touch come back as they were, from perfect probabilities."""
     patches = discs(2, 32, seed)
@@ -223,7 +223,7 @@ def test_classes_that_do_not_occur_do_not_count() -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_dice_agrees_with_its_definition(seed: int) -> None:
     rng = np.random.default_rng(seed)
     found, truth = (rng.integers(0, 3, (2, 6, 6)).astype(np.int32) for _ in range(2))

@@ -78,8 +78,10 @@ def prior_cosine(answerer: Answerer, subject: Subject) -> float | None:
 def linear_probe(answerer: Answerer, subject: Subject) -> float | None:
     """R² on unseen images of a linear probe of patch features, beyond that of random features.
 
-    The probe tells how much of each patch is foreground (of a volume: is of the class with the largest number) by ridge regression whose
-    strength is chosen inside the training part. Random features: the mean over three networks of the same shape that have learned nothing.
+    One patch of every block of two a side is seen, and the probe tells from its features how much of the hidden ones around it is
+    foreground (of a volume: is of the class with the largest number): what is seen itself, random features keep as well. It is a ridge
+    regression whose strength is chosen inside the training part. Random features: the mean over three networks of the same shape that have
+    learned nothing.
     """
     if answerer.model is None:
         return None
@@ -94,15 +96,17 @@ def linear_probe(answerer: Answerer, subject: Subject) -> float | None:
 
 
 def _probed(model: Augmenter, subject: Subject) -> float:
-    process, pad = model.system.process, model.system.pad
+    network, pad = model.system.process.network, model.system.pad
+    whole = tuple(slice(0, n // 2 * 2) for n in network.grid)  # blocks that lie inside
+    seen = torch.arange(network.count).reshape(network.grid)[whole][(slice(None, None, 2),) * len(whole)].flatten()
 
     def read(patches: PatchSet) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         mask = patches.labels > 0 if patches.label_kind == "instances" else patches.labels == patches.labels.max()
         images = torch.from_numpy(model.card.intensity.forward(subject.made_of(patches)))
         with torch.no_grad():
-            found = torch.cat([process.patch_features(pad(part)) for part in images.split(16)])
-            share = process.network.patches(pad(torch.from_numpy(mask[:, None].astype(np.float32)))).mean(2)
-        return found.flatten(0, 1).double().numpy(), share.flatten().double().numpy()
+            found = torch.cat([network(network.patches(pad(part)), seen.expand(len(part), -1)) for part in images.split(16)])
+            share = network.patches(pad(torch.from_numpy(mask[:, None].astype(np.float32)))).mean(2).double().numpy()
+        return found.flatten(0, 1).double().numpy(), _hidden(share.reshape(-1, *network.grid)[(slice(None), *whole)]).ravel()
 
     x, y = read(subject.training)
     z, goal = read(subject.told)
@@ -113,6 +117,13 @@ def _probed(model: Augmenter, subject: Subject) -> float:
 
     best = min((0.0001, 0.001, 0.01, 0.1, 1.0), key=missed)
     return float(1 - np.square(goal - _ridge(x, y, z, best)).mean() / goal.var())
+
+
+def _hidden(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean of each block of two a side, without its first member."""
+    dims = values.ndim - 1
+    members = [values[(slice(None), *(slice(first, None, 2) for first in offset))] for offset in product((0, 1), repeat=dims)]
+    return np.asarray(np.mean(members[1:], axis=0))
 
 
 def _ridge(x: NDArray[np.float64], y: NDArray[np.float64], z: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
