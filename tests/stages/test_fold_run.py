@@ -56,7 +56,7 @@ def test_one_worker_or_two_and_a_kill_in_the_middle_of_a_fold_end_in_the_same_by
         partial = tmp_path / "two" / run.name / part
         while not partial.exists() and process.poll() is None:
             time.sleep(0.1)
-        time.sleep(2)
+        time.sleep(1)  # a stage takes longer to load its libraries
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         assert partial.exists() and not (tmp_path / "two" / run.name / part.removeprefix(".").removesuffix(".partial")).exists()
