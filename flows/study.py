@@ -7,6 +7,7 @@ taken up after any crash, with another server or none.
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,8 @@ def _problems(run: Run, stage: Stage, code: int, log_file: Path) -> list[Problem
     """Return what the stage said before it ended, or the end of its log when it could not say anything."""
     note = run.path / "logs" / f"{stage.name}.problems.json"
     if note.exists():
-        return [Problem(**p) for p in json.loads(note.read_text())["problems"]]
+        said = [Problem(**p) for p in json.loads(note.read_text())["problems"]]
+        return [replace(p, where=f"{stage.name}: {p.where}") for p in said] if stage.name.startswith("fold-") else said  # which fold it was
     last = (log_file.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
     how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
     return [

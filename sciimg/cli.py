@@ -127,10 +127,8 @@ def run(
     if dry_run:
         value = describe_plan(study, workdir, engine)
         lines = [f"{s['stage']:<26} {'done' if s['done'] else 'to do'}" for s in value["stages"]]
-        lines.append(
-            f"{len(lines)} stages"
-            + ("; the others are known after the split, which says how many folds there are" if value["folds"] is None else "")
-        )
+        later = "" if value["folds"] is not None else "; the others are known after the split, which says how many folds there are"
+        lines.append(f"{len(lines)} stages{later}")
         return value, "\n".join(lines), 0
     _choose(device)
     outcome = launch(study, workdir, engine=engine, slots=slots)

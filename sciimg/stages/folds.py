@@ -46,7 +46,7 @@ def pool_folds(study: Study, collection: Path, split: Path, judged: Sequence[Pat
     tables = [pd.read_parquet(path) for path in fold_files(split)]
     checks = prove_folds(Collection(collection), pd.read_parquet(split / REGIONS), tables, guard_px=guard_of(study))
     failed = [check.name for check in checks if not check.passed]
-    sizes = [{part: table.loc[table["part"] == part, "group"].nunique() for part in PARTS} for table in tables]
+    sizes: list[dict[str, int]] = [{part: table.loc[table["part"] == part, "group"].nunique() for part in PARTS} for table in tables]
     found = [_metrics(folder / EVIDENCE) for folder in judged]
     obstacle = f"the folds are not apart: {', '.join(failed)}" if failed else ""
     ratio = float(np.mean([size["holdout"] / max(1, size["train"]) for size in sizes]))

@@ -62,3 +62,11 @@ def test_folds_of_groups_are_planned_after_the_split(tmp_path: Path, monkeypatch
 def test_folds_of_a_known_number_are_planned_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (only,) = carried("{folds: 3}", 3, tmp_path, monkeypatch)
     assert len(only) == 12 + 3 * 7 + 2
+
+
+@pytest.mark.parametrize(("stage", "where"), [("train-gan", "train"), ("fold-2-train-gan", "fold-2-train-gan: train")])
+def test_a_problem_of_a_fold_says_which_fold(stage: str, where: str, tmp_path: Path) -> None:
+    note = {"exit_code": 2, "problems": [{"where": "train", "kind": "too-few-images", "message": "Too few."}]}
+    write_json(tmp_path / f"logs/{stage}.problems.json", note)
+    found = flow._problems(Run(tmp_path), Stage(stage, (), lambda run, out: None), 2, tmp_path / "log")
+    assert [p.where for p in found] == [where]

@@ -29,10 +29,11 @@ def folded_run(whole, folder, *, passed=True, named=()):
     found = [[Metric(name="noise-law_effect", value=v, higher_is_better=False, source="fixture")] for v in VALUES]
     for metrics, value in zip(found, (0.1, None, 0.3), strict=True):
         about = {"features": "scattering", "source": "fixture"}
-        metrics.append(
+        metrics.insert(
+            0,
             Metric.undefined("kid_per_blur_scattering", "too few groups", **about)
             if value is None
-            else Metric(name="kid_per_blur_scattering", value=value, **about)
+            else Metric(name="kid_per_blur_scattering", value=value, **about),
         )
     check = Check(name="folds-in-holdout", expected=0, got=0 if passed else 2, tolerance=0, passed=passed, source="fixture")
     folds = [{"fold": i, "held_out": list(named), "train": 1, "calibration": 1, "holdout": 1} for i in (1, 2, 3)]
@@ -52,6 +53,7 @@ def blocks(run, kind):
 def test_every_fold_and_the_pool_stand_side_by_side(refused_run, tmp_path):
     run = folded_run(refused_run, tmp_path)
     folds, measured = blocks(run, "table")
+    assert measured.rows[0][0] == "Noise law ↓"  # a gate reads it
     assert folds.rows[1] == ("2", "strip 2 of each image", "1", "1", "1")
     rows = {row[0]: row[1:] for row in measured.rows}
     each, mean, spread, own = rows["Noise law ↓"]

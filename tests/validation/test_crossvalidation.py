@@ -43,7 +43,7 @@ def test_without_overlap_of_training_it_is_the_interval_of_student() -> None:
 @pytest.mark.parametrize(("folds", "ratio"), [(3, 1.0), (10, 1 / 8)])
 def test_it_covers_in_95_of_100_cross_validations_whose_folds_are_as_correlated_as_they_share_data(folds: int, ratio: float) -> None:
     """Equally correlated normal values with rho = n2 / (n1 + n2) are those for which the correction is exact (Nadeau & Bengio 2003)."""
-    rng, trials = np.random.default_rng(5), 1000
+    rng, trials = np.random.default_rng(5), 600
     rho = ratio / (1 + ratio)
     shared, own = rng.normal(size=(trials, 1)), rng.normal(size=(trials, folds))
     values = 7 + math.sqrt(rho) * shared + math.sqrt(1 - rho) * own

@@ -301,8 +301,11 @@ def _fold_faults() -> Iterator[Fault]:
     yield Fault("random parts", folds, "part_of", lambda share, fold, n: parts[next(turn) % 2], ("*-not-held-out-once",), every)
     blind = lambda groups, n, strata: {g: i // 6 % n for i, g in enumerate(groups)}  # noqa: E731
     yield Fault("blind to strata", folds, "shares_of_groups", blind, ("folds-rare-stratum-uneven",), every)
-    touching = lambda length, n, guard: [(i * length // n, (i + 1) * length // n) for i in range(n)]  # noqa: E731
+    touching = lambda first, last, n, guard: [(first + i * (last - first) // n, first + (i + 1) * (last - first) // n) for i in range(n)]  # noqa: E731
     yield Fault("no guard", folds, "fold_strips", touching, ("folds-strips-guard", "folds-strips-cover"), every)
+    alone = folds.corrected_interval
+    independent = lambda values, ratio: alone(values, 0.0)  # noqa: E731
+    yield Fault("folds taken as independent", folds, "corrected_interval", independent, ("folds-pooled-half-width",), every)
 
 
 FAULTS: dict[ModuleType, Callable[[], Iterator[Fault]]] = {

@@ -27,7 +27,7 @@ def _deviations(evidence: Evidence) -> Iterator[str]:
     yield from _environments(evidence)
     judged = {gate.metric for gate in evidence.study.gates}
     for recipe in evidence.recipes:
-        missing = [caption(m.name).title for m in recipe.metrics if m.status == "undefined" and m.name in judged]
+        missing = [caption(m.name).title for m in (*recipe.metrics, *recipe.pooled) if m.status == "undefined" and m.name in judged]
         if missing:
             yield f"Recipe {recipe.plan.name}: {listed(missing)} could not be measured, so the gates on them failed."
 

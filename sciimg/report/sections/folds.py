@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sciimg.protocol.vocabulary import FOLDS
 from sciimg.records import Metric
 from sciimg.report.evidence import Evidence, RecipeEvidence
-from sciimg.report.model import Block, Column, Missing, Notice, Section, Table
+from sciimg.report.model import Block, Column, Missing, Notice, Prose, Section, Table
 from sciimg.report.sections.asked import folds_words
 from sciimg.report.sections.checks import checks_table
 from sciimg.report.sections.judged import find_metric, label
@@ -22,6 +22,7 @@ def sections(evidence: Evidence) -> list[Section]:
     recipes = [recipe for recipe in evidence.recipes if recipe.plan.name in names]
     known = next((recipe for recipe in recipes if recipe.folds), None)
     blocks: list[Block] = [] if known is None else [_folds(evidence, known), *_apart(recipes)]
+    blocks.append(Prose(text=text("folds-table")))
     for recipe in recipes:
         blocks.append(_measured(evidence, recipe) or Missing(what=f"cross-validation of {recipe.plan.name}", why=_why(recipe)))
     lead = f"{sentence(folds_words(evidence.study))} {text('folds-lead')}"
@@ -53,13 +54,13 @@ def _apart(recipes: Sequence[RecipeEvidence]) -> list[Block]:
 
 def _measured(evidence: Evidence, recipe: RecipeEvidence) -> Table | None:
     gated = {gate.metric for gate in evidence.study.gates}
-    shown = [m for m in recipe.pooled if m.name in gated or not caption(m.name).detail]
+    shown = sorted((m for m in recipe.pooled if m.name in gated or not caption(m.name).detail), key=lambda m: m.name not in gated)
     if not shown:
         return None
     own = {m.name: find_metric(evidence, recipe.plan.name, m.name.removesuffix(FOLDS)) for m in shown}
     rows = tuple((_title(m), _each(m), estimate(m), _spread(m), _estimate(own[m.name])) for m in shown)
     columns = tuple(Column(title=t) for t in ("Measurement", "In each fold", "Mean", "Spread", "On the holdout"))
-    return Table(caption=f"{recipe.plan.name}. {text('folds-table')}", columns=columns, rows=rows, compact=True)
+    return Table(caption=f"{recipe.plan.name}: gated measurements first", columns=columns, rows=rows, compact=True)
 
 
 def _title(metric: Metric) -> str:
