@@ -311,15 +311,18 @@ def generate(
 
 @command(app, "verify")
 def verify(
+    benchmarks: Annotated[
+        bool, typer.Option("--benchmarks", help="Also train one small recipe of each family on real images, and hold it against bands.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Also write the JSON here.")] = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
-    """Test the machinery on this machine against closed forms."""
+    """Test the machinery on this machine against closed forms; with --benchmarks also by short trainings (some three minutes)."""
     from sciimg.files import write_json
     from sciimg.stages.verify import verify_machine
 
-    value = verify_machine()
+    value = verify_machine(benchmarks, lambda line: typer.echo(line, err=True))
     if out is not None:
         write_json(out, value)
     lines = [

@@ -343,6 +343,16 @@ class ReviewPlan(Model):
     catch_pairs: int = Field(default=2, ge=0)
 
 
+class VerificationPlan(Model):
+    """What is asked of the machine itself, beside the closed forms that every study asks for."""
+
+    benchmarks: bool = Field(
+        default=False,
+        description="Also train and judge one small recipe of each family on real images that ship inside scikit-image, and hold the "
+        "scores against recorded bands; a score outside counts in verification-failures.",
+    )
+
+
 class ReleasePlan(Model):
     """What leaves, under which identity."""
 
@@ -359,6 +369,7 @@ _LATER = (
     ("validation", "weights"),
     ("validation", "subgroups"),
 )
+_LATER_PARTS = ("verification",)
 
 
 class Study(Model):
@@ -381,6 +392,7 @@ class Study(Model):
     validation: ValidationPlan
     gates: tuple[Gate, ...] = Field(min_length=1)
     review: ReviewPlan = ReviewPlan()
+    verification: VerificationPlan | None = None
     release: ReleasePlan
 
     @property
@@ -393,6 +405,9 @@ class Study(Model):
         for part, key in _LATER:
             if data[part][key] is None:
                 del data[part][key]
+        for part in _LATER_PARTS:
+            if data[part] is None:
+                del data[part]
         return digest_of(data)
 
     @property
