@@ -116,6 +116,15 @@ class Table(Model):
     where: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="Keep only rows whose column has one of these values.")
 
 
+class Optics(Model):
+    """What limits the detail that an objective passes, where the files do not say it; what stands here holds over what they say."""
+
+    numerical_aperture: float = Field(gt=0, lt=2)
+    wavelengths_nm: dict[str, Annotated[float, Field(gt=100, lt=5000)]] = Field(
+        default_factory=dict, description="Channel to the wavelength that is seen: of the emission; in brightfield, of the light."
+    )
+
+
 class Source(Model):
     """Where real images come from. ``uri`` is a file, a folder, a glob relative to the study file, or ``package:NAME/path``."""
 
@@ -135,6 +144,7 @@ class Source(Model):
         default="pseudonyms",
         description="Whether images and units of the split are called after content, or keep their names, which name nobody.",
     )
+    optics: Optics | None = None
     prepare: tuple[Preparation, ...] = ()
     labels: Labels | None = None
     table: Table | None = None
@@ -315,6 +325,11 @@ class ValidationPlan(Model):
         default=None, min_length=1, description="Feature spaces of the set metrics; by default scattering, encoder and texture."
     )
     weights: WeightsFile | None = None
+    dose: Name | None = Field(
+        default=None,
+        description="Scalar condition that intensities should follow in a straight line (dose, exposure, concentration), for the physics "
+        "check dose-linearity.",
+    )
     subgroups: tuple[str, ...] | None = Field(
         default=None,
         min_length=1,
@@ -368,8 +383,10 @@ _LATER = (
     ("validation", "features"),
     ("validation", "weights"),
     ("validation", "subgroups"),
+    ("validation", "dose"),
+    ("sources", "optics"),
+    ("verification",),
 )
-_LATER_PARTS = ("verification",)
 
 
 class Study(Model):
@@ -402,15 +419,20 @@ class Study(Model):
         Keys that came with a later version count where they are used, so that a study registered before them keeps its digest.
         """
         data = self.model_dump(mode="json")
-        for part, key in _LATER:
-            if data[part][key] is None:
-                del data[part][key]
-        for part in _LATER_PARTS:
-            if data[part] is None:
-                del data[part]
+        for *parts, key in _LATER:
+            for place in _places(data, parts):
+                if place[key] is None:
+                    del place[key]
         return digest_of(data)
 
     @property
     def dims(self) -> Literal[2, 3]:
         """Number of spatial dimensions of a sample."""
         return 3 if len(self.patches.shape) == 3 else 2
+
+
+def _places(data: dict[str, Any], parts: list[str]) -> list[dict[str, Any]]:
+    """Return what a name leads to: a part of a study, every member of one that is a list, or the study itself."""
+    for part in parts:
+        return data[part] if isinstance(data[part], list) else [data[part]]
+    return [data]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sciimg.errors import Problem, StudyError
 from sciimg.protocol import built_in_studies, load_study, parse_study
-from sciimg.protocol.models import WeightsFile
+from sciimg.protocol.models import Optics, VerificationPlan, WeightsFile
 from sciimg.records import digest_of
 
 ROOT = Path(__file__).parents[2]
@@ -254,6 +254,7 @@ LATER = [
     ("validation", "features", ("spectrum",)),
     ("validation", "weights", WeightsFile(path="n.pt", sha256="0" * 64)),
     ("validation", "subgroups", ("site",)),
+    ("validation", "dose", "dab-level"),
 ]
 
 
@@ -264,10 +265,27 @@ def test_a_key_of_a_later_version_counts_where_it_is_used(part: str, key: str, v
     data = plain.model_dump(mode="json")
     for of, name, _ in LATER:
         assert data[of].pop(name) is None
+    assert data.pop("verification") is None and all(source.pop("optics") is None for source in data["sources"])
     assert plain.digest == digest_of(data)
     own = getattr(plain, part)
     same, other = (plain.model_copy(update={part: own.model_copy(update={key: to})}) for to in (None, value))
     assert same.digest == plain.digest != other.digest
+
+
+def test_later_keys_of_sources_and_of_the_study_count_where_they_are_used() -> None:
+    plain = parse_study(TISSUE.encode(), "s").study
+    seen = plain.sources[0].model_copy(update={"optics": Optics(numerical_aperture=0.8)})
+    asked = plain.model_copy(update={"verification": VerificationPlan(benchmarks=True)})
+    assert len({plain.digest, plain.model_copy(update={"sources": (seen,)}).digest, asked.digest}) == 3
+
+
+def test_the_dose_is_a_condition_of_the_study() -> None:
+    with pytest.raises(StudyError, match="no-dose"):
+        parse_study(TISSUE.replace("physics: [", "physics: [dose-linearity, ").encode(), "s")
+    with pytest.raises(StudyError, match=r"one of the scalar conditions \(dab-level\); got 'exposure'"):
+        parse_study(TISSUE.replace("validation:\n", "validation:\n  dose: exposure\n").encode(), "s")
+    asked = TISSUE.replace("validation:\n", "validation:\n  dose: dab-level\n")
+    assert parse_study(asked.encode(), "s").study.validation.dose == "dab-level"
 
 
 def test_a_study_that_only_judges_has_ten_lines_and_is_none_that_runs() -> None:
