@@ -339,13 +339,16 @@ def metrics_pair(
     metric: Annotated[str, typer.Option(help="Comma-separated names.")] = "ssim,psnr",
     data_range: Annotated[float | None, typer.Option(help="Width of the intensity scale; default: from the files.")] = None,
     label_kind: Annotated[str | None, typer.Option(help="What masks of several values number: instances or classes.")] = None,
+    lpips_weights: Annotated[
+        Path | None, typer.Option(help="Folder with your AlexNet or VGG-16 and the linear weights, for LPIPS: alexnet*.pth and alex.pth.")
+    ] = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
     """Compare images pairwise (SSIM, PSNR, ...), or masks (Dice, object F1, Hausdorff distance)."""
     from sciimg.stages.metrics import pair
 
-    value = pair(reference, test, metrics=_names(metric), data_range=data_range, label_kind=label_kind)
+    value = pair(reference, test, metrics=_names(metric), data_range=data_range, label_kind=label_kind, lpips_weights=lpips_weights)
     return value, _metric_lines(value), 0
 
 

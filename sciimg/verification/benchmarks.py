@@ -40,7 +40,7 @@ Array = NDArray[np.float64]
 Scores = dict[str, float]
 
 _LEARNED: tuple[Part, Part] = ("train", "calibration")
-_HELD_OUT = 48  # patches that are judged
+_HELD_OUT = 32  # patches that are judged
 _DAB = (ImageCondition(kind="image", channels=("haematoxylin",)),)  # what a translation is given; it makes the other stain
 
 
@@ -150,40 +150,52 @@ def _mean(score: Callable[..., float], first: NDArray[Any], second: NDArray[Any]
         return math.nan
 
 
-_FULL = {"training.precision": "fp32", "training.batch": 16, "training.warmup": 20}  # bf16 is fast on some processors alone
-_SPACE = {"space.training.precision": "fp32", "space.training.batch": 16, "space.training.warmup": 20}
+_FULL = {  # bf16 is fast on some processors alone
+    "training.precision": "fp32",
+    "training.batch": 8,
+    "training.warmup": 10,
+    "training.ema": 0.97,
+    "training.held_out_patches": 16,
+}
+_SPACE = {"space.training.precision": "fp32", "space.training.batch": 8, "space.training.warmup": 10}
 
 BENCHMARKS: MappingProxyType[str, Benchmark] = MappingProxyType(
     {
         "flow": Benchmark(
             "pixel-flow",
-            _FULL | {"training.steps": 300, "training.learning_rate": 2e-3, "backbone.widths": [16, 32], "backbone.blocks": [1, 1]},
+            _FULL | {"training.steps": 150, "training.learning_rate": 2e-3, "backbone.widths": [16, 32], "backbone.blocks": [1, 1]},
             _of_samples,
         ),
         "adversarial": Benchmark(
             "gan",
             _FULL
-            | {"training.steps": 200, "backbone.generator": [48, 32], "backbone.generator_blocks": [1, 1]}
+            | {"training.steps": 120, "backbone.generator": [48, 32], "backbone.generator_blocks": [1, 1]}
             | {"backbone.discriminator": [32, 48], "backbone.discriminator_blocks": [1, 1]},
             _of_samples,
         ),
-        "autoencoder": Benchmark("vae", _SPACE | {"space.training.steps": 250, "space.widths": [16, 32, 48]}, _of_autoencoder),
+        "autoencoder": Benchmark(
+            "vae",
+            _SPACE
+            | {"training.held_out_patches": 16, "space.training.steps": 120}
+            | {"space.training.ema": 0.97, "space.widths": [16, 32, 48]},
+            _of_autoencoder,
+        ),
         "tokens": Benchmark(
             "make-a-scene",
             _FULL
             | _SPACE
-            | {"space.training.steps": 150, "space.widths": [16, 32], "space.codes": 64}
-            | {"training.steps": 250, "backbone.width": 64, "backbone.depth": 2},
+            | {"space.training.steps": 80, "space.widths": [16, 32], "space.codes": 64}
+            | {"training.steps": 120, "backbone.width": 48, "backbone.depth": 2},
             _of_tokens,
         ),
         "translation": Benchmark(
             "pix2pix",
-            _FULL | {"training.steps": 200, "backbone.widths": [16, 32, 48], "backbone.critic": [16, 32, 48]},
+            _FULL | {"training.steps": 120, "backbone.widths": [16, 32, 48], "backbone.critic": [16, 32, 48]},
             _of_translation,
             _DAB,
         ),
         "encoder": Benchmark(
-            "mae", _FULL | {"training.steps": 400, "backbone.halvings": 2, "backbone.width": 48, "backbone.depth": 2}, _of_encoder
+            "mae", _FULL | {"training.steps": 200, "backbone.halvings": 2, "backbone.width": 48, "backbone.depth": 2}, _of_encoder
         ),
     }
 )

@@ -3,7 +3,7 @@
     python tests/benchmarks/record_bands.py [--seeds 8] [--families flow tokens] [--out sciimg/verification/bands.json]
 
 Families that are not asked for keep what the file holds. One process and one thread, processor time. A band that an untrained network
-meets would be worth nothing: the script then ends with an error and writes nothing.
+meets would be worth nothing: the script then ends with an error.
 """
 
 import argparse
@@ -36,43 +36,59 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=BANDS)
     wishes = parser.parse_args()
     torch.set_num_threads(1)
-    known = json.loads(wishes.out.read_text()) if wishes.out.exists() else {"families": {}}
+    known = json.loads(wishes.out.read_text())["families"] if wishes.out.exists() else {}
+    found: dict[str, Any] = {}
     units: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         real = Real.made_in(Path(folder))
         for family in wishes.families:
-            known["families"][family] = recorded(family, real, wishes.seeds, units)
-    about = {
+            nothing = run(family, real, 0, untrained(BENCHMARKS[family]))[0]
+            kept = {name: None if math.isnan(value) else float(f"{value:.6g}") for name, value in nothing.items()}
+            print(family, "untrained", kept, flush=True)
+            scores: dict[str, list[float]] = {name: [] for name in nothing}
+            found[family] = {"recipe": BENCHMARKS[family].recipe, "scores": scores, "cost": [], "untrained": kept}
+        for seed in range(wishes.seeds):  # a run that is stopped has as many seeds of every family
+            for family in wishes.families:
+                add(found[family], family, real, seed, units)
+            if seed > 1:
+                write_json(wishes.out, {"measured": about(seed + 1), "fixed_work_s": median(units), "families": known | found})
+    for family in wishes.families:
+        check_apart(family, found[family])
+
+
+def add(entry: dict[str, Any], family: str, real: Real, seed: int, units: list[float]) -> None:
+    """Add the scores and the cost of one seed."""
+    scores, cost, unit = run(family, real, seed)
+    print(family, seed, {k: round(v, 4) for k, v in scores.items()}, f"cost {cost:.1f}, unit {unit:.3f} s", flush=True)
+    for name, values in entry["scores"].items():
+        values.append(float(f"{scores[name]:.6g}"))
+    entry["cost"].append(round(cost, 2))
+    units.append(unit)
+
+
+def check_apart(family: str, entry: dict[str, Any]) -> None:
+    """Refuse a band that networks meet which learned nothing."""
+    for name, values in entry["scores"].items():
+        band, nothing = Band(tuple(values)), entry["untrained"][name]
+        apart = math.inf if nothing is None else abs(nothing - band.middle) / band.half_width
+        print(f"{family} {name}: {band.middle:.4g} +- {band.half_width:.3g}; untrained {nothing}, {apart:.1f} half widths away")
+        if apart <= 1:
+            raise SystemExit(f"{family} {name}: an untrained network lies in the band. Choose another score or a longer training.")
+
+
+def about(seeds: int) -> dict[str, Any]:
+    return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "seeds": wishes.seeds,
+        "seeds": seeds,
         "processor": processor(),
         "cores": os.cpu_count(),
         "versions": {name: version(name) for name in _VERSIONS} | {"python": platform.python_version()},
         "command": "python tests/benchmarks/record_bands.py",
     }
-    write_json(wishes.out, {"measured": about, "fixed_work_s": round(sorted(units)[len(units) // 2], 4), "families": known["families"]})
 
 
-def recorded(family: str, real: Real, seeds: int, units: list[float]) -> dict[str, Any]:
-    """Return scores and costs of every seed, and the scores of untrained networks; refuse a band that holds one of these."""
-    scores: dict[str, list[float]] = {}
-    costs = []
-    for seed in range(seeds):
-        found, cost, unit = run(family, real, seed)
-        print(family, seed, {k: round(v, 4) for k, v in found.items()}, f"cost {cost:.1f}, unit {unit:.3f} s", flush=True)
-        for name, value in found.items():
-            scores.setdefault(name, []).append(float(f"{value:.6g}"))
-        costs.append(round(cost, 2))
-        units.append(unit)
-    nothing = run(family, real, 0, untrained(BENCHMARKS[family]))[0]
-    for name, values in scores.items():
-        band = Band(tuple(values))
-        apart = abs(nothing[name] - band.middle) / band.half_width
-        print(f"{family} {name}: {band.middle:.4g} +- {band.half_width:.3g}; untrained {nothing[name]:.4g}, {apart:.1f} half widths away")
-        if apart <= 1:
-            raise SystemExit(f"{family} {name}: an untrained network lies in the band. Choose another score or a longer training.")
-    kept = {name: None if math.isnan(value) else float(f"{value:.6g}") for name, value in nothing.items()}
-    return {"recipe": BENCHMARKS[family].recipe, "scores": scores, "cost": costs, "untrained": kept}
+def median(values: list[float]) -> float:
+    return round(sorted(values)[len(values) // 2], 4)
 
 
 def untrained(benchmark: Benchmark) -> Benchmark:
