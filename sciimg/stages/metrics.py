@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sciimg.errors import InputError, Problem
 from sciimg.records import Metric
 from sciimg.types import LabelKind, PatchSet
 
 _ENCODED = 512  # training images that the encoder learns from
+_PLANTED = 256  # training images that are searched for among the others, and planted as copies
 _LPIPS = "lpips"
 _GROUPS = {"prdc": ("precision", "recall", "density", "coverage")}
 
@@ -122,7 +124,7 @@ def compare_sets(
             found += membership_metrics(known, first, second, [fitted])
     if known is not None:
         training = Training(list(known.images), known.images.shape[2:], list(known.table["name"]), list(known.groups))
-        found += copies(training, known, first, second, key=("metrics",))[0]
+        found += copies(training, known.take(_evenly(known, _PLANTED)), first, second, key=("metrics",))[0]
     return {"metrics": [m.as_json() for m in (*found, *controls)]}
 
 
@@ -143,9 +145,14 @@ def _trained(reference: PatchSet, scale: Any) -> Any:
     from sciimg.protocol.models import ValidationPlan
     from sciimg.validation.features.encoder import train_encoder
 
-    rows = np.linspace(0, len(reference) - 1, min(len(reference), _ENCODED)).round().astype(np.intp)
+    rows = _evenly(reference, _ENCODED)
     steps = int(ValidationPlan.model_fields["encoder_steps"].default)
     return train_encoder(scale.apply(reference.images[rows]), steps=steps, key=("metrics", "encoder")).embed
+
+
+def _evenly(patches: PatchSet, most: int) -> NDArray[np.intp]:
+    """Return at most so many rows, evenly spaced."""
+    return np.linspace(0, len(patches) - 1, min(len(patches), most)).round().astype(np.intp)
 
 
 def _given(path: Path | None, reference: PatchSet) -> Any:

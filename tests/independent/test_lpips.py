@@ -13,7 +13,9 @@ from sciimg.validation.perceptual import load
 register = torch.library.register_fake
 torch.library.register_fake = lambda *a, **k: lambda f: f  # torchvision's compiled operators, built for CUDA, may be missing: none is used
 try:
-    reference = pytest.importorskip("lpips", reason="pip install lpips torchvision", exc_type=ImportError)
+    reference = pytest.importorskip(
+        "lpips", reason="pip install --no-deps lpips, and torchvision as your torch wants it", exc_type=ImportError
+    )
 finally:
     torch.library.register_fake = register
 
