@@ -12,14 +12,14 @@ from sciimg.protocol.models import Condition, MaskCondition, ScalarCondition, Se
 from sciimg.store import Collection, CollectionWriter
 from sciimg.types import Part, Spacing
 
-SIDE = 32  # of a patch, in pixels
+SIDE = 16  # of a patch, in pixels
 CONDITIONS: tuple[Condition, ...] = (
     MaskCondition(kind="mask"),
     ScalarCondition(kind="scalar", name="level", measure="channel-mean", channel="dab"),
 )
 _FILE = "package:skimage/data/ihc.png"
 _NUCLEI = SegmentNuclei(kind="segment-nuclei", channel="haematoxylin", subtract="dab")
-_STRIPS = SplitByBlocks(by="blocks", axis="x", cell=(2 * SIDE, 2 * SIDE))
+_STRIPS = SplitByBlocks(by="blocks", axis="x", cell=(4 * SIDE, 4 * SIDE))
 
 
 def tissue(folder: Path) -> Path:

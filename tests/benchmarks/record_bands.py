@@ -24,7 +24,7 @@ import torch
 
 from sciimg.files import write_json
 from sciimg.verification.bands import BANDS, Band
-from sciimg.verification.benchmarks import BENCHMARKS, Benchmark, Real, run
+from sciimg.verification.benchmarks import BENCHMARKS, Benchmark, Real, measured, run
 
 _VERSIONS = ("sciimg", "torch", "monai", "numpy", "scipy", "scikit-image")
 
@@ -42,7 +42,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         real = Real.made_in(Path(folder))
         for family in wishes.families:
-            nothing = run(family, real, 0, untrained(BENCHMARKS[family]))[0]
+            nothing = measured(untrained(BENCHMARKS[family]), real, ("untrained", family))
             kept = {name: None if math.isnan(value) else float(f"{value:.6g}") for name, value in nothing.items()}
             print(family, "untrained", kept, flush=True)
             scores: dict[str, list[float]] = {name: [] for name in nothing}

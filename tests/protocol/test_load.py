@@ -275,7 +275,8 @@ def test_a_key_of_a_later_version_counts_where_it_is_used(part: str, key: str, v
 def test_later_keys_of_sources_and_of_the_study_count_where_they_are_used() -> None:
     plain = parse_study(TISSUE.encode(), "s").study
     seen = plain.sources[0].model_copy(update={"optics": Optics(numerical_aperture=0.8)})
-    asked = plain.model_copy(update={"verification": VerificationPlan(benchmarks=True)})
+    asked = parse_study((TISSUE + "verification: {benchmarks: true}\n").encode(), "s").study
+    assert asked.verification == VerificationPlan(benchmarks=True)
     assert len({plain.digest, plain.model_copy(update={"sources": (seen,)}).digest, asked.digest}) == 3
 
 

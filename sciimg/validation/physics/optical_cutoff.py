@@ -38,7 +38,7 @@ class OpticalCutoff(Check):
     unit = "decibel"
     source = (
         "cut-off of an incoherent microscope: Abbe 1873, doi:10.1007/BF02956173; Goodman, Introduction to Fourier Optics, ch. 6; "
-        "flatness: Gray & Markel 1974, doi:10.1109/TASSP.1974.1162572; "
+        "flatness: Gray & Markel 1974, IEEE Trans. ASSP 22(3); "
         "NA and wavelength: the acquisition metadata, or `optics` of the study's source"
     )
     controls = (Control("checks-1-sigma", checkered(1.0)), Control("noise-2-sigma", noisier(2.0)))
