@@ -66,7 +66,7 @@ mutation: env
 bench-judges: env
 	$(BIN)/python tests/benchmarks/bench_judges.py --out reports/benchmarks/judges.json $(BENCH_JUDGES)
 
-# What `sciimg verify --benchmarks` is held against; some ten minutes of processor time.
+# What `sciimg verify --benchmarks` is held against; some five minutes of processor time.
 bands: env
 	$(BIN)/python tests/benchmarks/record_bands.py $(BANDS)
 

@@ -318,7 +318,7 @@ def verify(
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
-    """Test the machinery on this machine against closed forms; with --benchmarks also by short trainings (some three minutes)."""
+    """Test the machinery on this machine against closed forms; with --benchmarks also by short trainings (a minute or two)."""
     from sciimg.files import write_json
     from sciimg.stages.verify import verify_machine
 

@@ -128,7 +128,8 @@ def _of_autoencoder(model: Augmenter, real: Real) -> Scores:
 
 
 def _of_tokens(model: Augmenter, real: Real) -> Scores:
-    return _of_autoencoder(model, real) | _of_samples(model, real)
+    """What codes keep of unseen images, and how far samples follow the masks; untrained codes, principal components, look real already."""
+    return {**_of_autoencoder(model, real), "mask-correlation": _of_samples(model, real)["mask-correlation"]}
 
 
 def _of_translation(model: Augmenter, real: Real) -> Scores:
