@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training bench-generation bench-gpu bench-io bench-judges mutation faults scale clean
+.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training bench-generation bench-gpu bench-io bench-judges bands mutation faults scale clean
 
 env: $(STAMP)
 
@@ -65,6 +65,10 @@ mutation: env
 
 bench-judges: env
 	$(BIN)/python tests/benchmarks/bench_judges.py --out reports/benchmarks/judges.json $(BENCH_JUDGES)
+
+# What `sciimg verify --benchmarks` is held against; some five minutes of processor time.
+bands: env
+	$(BIN)/python tests/benchmarks/record_bands.py $(BANDS)
 
 clean:
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -314,15 +314,18 @@ def generate(
 
 @command(app, "verify")
 def verify(
+    benchmarks: Annotated[
+        bool, typer.Option("--benchmarks", help="Also train one small recipe of each family on real images, and hold it against bands.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Also write the JSON here.")] = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
-    """Test the machinery on this machine against closed forms."""
+    """Test the machinery on this machine against closed forms; with --benchmarks also by short trainings (a minute or two)."""
     from sciimg.files import write_json
     from sciimg.stages.verify import verify_machine
 
-    value = verify_machine()
+    value = verify_machine(benchmarks, lambda line: typer.echo(line, err=True))
     if out is not None:
         write_json(out, value)
     lines = [
@@ -339,13 +342,16 @@ def metrics_pair(
     metric: Annotated[str, typer.Option(help="Comma-separated names.")] = "ssim,psnr",
     data_range: Annotated[float | None, typer.Option(help="Width of the intensity scale; default: from the files.")] = None,
     label_kind: Annotated[str | None, typer.Option(help="What masks of several values number: instances or classes.")] = None,
+    lpips_weights: Annotated[
+        Path | None, typer.Option(help="Folder with your AlexNet or VGG-16 and the linear weights, for LPIPS: alexnet*.pth and alex.pth.")
+    ] = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
     """Compare images pairwise (SSIM, PSNR, ...), or masks (Dice, object F1, Hausdorff distance)."""
     from sciimg.stages.metrics import pair
 
-    value = pair(reference, test, metrics=_names(metric), data_range=data_range, label_kind=label_kind)
+    value = pair(reference, test, metrics=_names(metric), data_range=data_range, label_kind=label_kind, lpips_weights=lpips_weights)
     return value, _metric_lines(value), 0
 
 

@@ -5,6 +5,7 @@ is carried by every artefact made under the study; a changed study is another st
 """
 
 import datetime
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -116,6 +117,15 @@ class Table(Model):
     where: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="Keep only rows whose column has one of these values.")
 
 
+class Optics(Model):
+    """What limits the detail that an objective passes, where the files do not say it; what stands here holds over what they say."""
+
+    numerical_aperture: float = Field(gt=0, lt=2)
+    wavelengths_nm: dict[str, Annotated[float, Field(gt=100, lt=5000)]] = Field(
+        default_factory=dict, description="Channel to the wavelength that is seen: of the emission; in brightfield, of the light."
+    )
+
+
 class Source(Model):
     """Where real images come from. ``uri`` is a file, a folder, a glob relative to the study file, or ``package:NAME/path``."""
 
@@ -135,6 +145,7 @@ class Source(Model):
         default="pseudonyms",
         description="Whether images and units of the split are called after content, or keep their names, which name nobody.",
     )
+    optics: Optics | None = None
     prepare: tuple[Preparation, ...] = ()
     labels: Labels | None = None
     table: Table | None = None
@@ -327,6 +338,11 @@ class ValidationPlan(Model):
         default=None, min_length=1, description="Feature spaces of the set metrics; by default scattering, encoder and texture."
     )
     weights: WeightsFile | None = None
+    dose: Name | None = Field(
+        default=None,
+        description="Scalar condition that intensities should follow in a straight line (dose, exposure, concentration), for the physics "
+        "check dose-linearity.",
+    )
     subgroups: tuple[str, ...] | None = Field(
         default=None,
         min_length=1,
@@ -390,6 +406,16 @@ class Risk(Model):
     because: str
 
 
+class VerificationPlan(Model):
+    """What is asked of the machine itself, beside the closed forms that every study asks for."""
+
+    benchmarks: bool = Field(
+        default=False,
+        description="Also train and judge one small recipe of each family on real images that ship inside scikit-image, and hold the "
+        "scores against recorded bands; a score outside counts in verification-failures.",
+    )
+
+
 class ReleasePlan(Model):
     """What leaves, under which identity."""
 
@@ -415,6 +441,9 @@ _LATER: tuple[tuple[str, ...], ...] = (
     ("review", "confidence"),
     ("review", "minimum_seconds"),
     ("review", "margin"),
+    ("validation", "dose"),
+    ("sources", "optics"),
+    ("verification",),
 )
 
 
@@ -439,6 +468,7 @@ class Study(Model):
     validation: ValidationPlan
     gates: tuple[Gate, ...] = Field(min_length=1)
     review: ReviewPlan = ReviewPlan()
+    verification: VerificationPlan | None = None
     release: ReleasePlan
 
     @property
@@ -448,10 +478,10 @@ class Study(Model):
         Keys that came with a later version count where they are used, so that a study registered before them keeps its digest.
         """
         data = self.model_dump(mode="json")
-        for *owner, key in _LATER:
-            plan: Model = getattr(self, owner[0]) if owner else self
-            if getattr(plan, key) == type(plan).model_fields[key].default:
-                del (data[owner[0]] if owner else data)[key]
+        for *parts, key in _LATER:
+            for plan, place in _places(self, data, parts):
+                if getattr(plan, key) == type(plan).model_fields[key].default:
+                    del place[key]
         return digest_of(data)
 
     @property
@@ -464,3 +494,13 @@ class Study(Model):
     def dims(self) -> Literal[2, 3]:
         """Number of spatial dimensions of a sample."""
         return 3 if len(self.patches.shape) == 3 else 2
+
+
+def _places(plan: Model, data: dict[str, Any], parts: Sequence[str]) -> Iterator[tuple[Model, dict[str, Any]]]:
+    """Yield what a path of names leads to, each with its JSON: every member of a part that is a list."""
+    if not parts:
+        yield plan, data
+        return
+    own, value = getattr(plan, parts[0]), data[parts[0]]
+    for member, told in zip(own, value, strict=True) if isinstance(own, tuple) else ((own, value),):
+        yield from _places(member, told, parts[1:])

@@ -354,6 +354,19 @@ def physics_fits_modality(parts: Parts) -> Iterator[Fault]:
                 yield place, "needs-labels", f"{name!r} needs {need} labels in source {source.name!r}; got {came}. Remove the check."
 
 
+def the_dose_is_a_scalar(parts: Parts) -> Iterator[Fault]:
+    name = parts.validation.dose if parts.validation else None
+    scalars = [c.name for _, c in parts.conditions if isinstance(c, ScalarCondition)]
+    if name is not None and name not in scalars and "conditions" not in parts.faulty:
+        message = (
+            f"The dose is one of the scalar conditions ({', '.join(scalars) or 'there is none'}); got {name!r}.{closest(name, scalars)}"
+        )
+        yield ("validation", "dose"), "unknown-condition", message
+    if parts.validation and "dose-linearity" in parts.validation.physics and name is None:
+        message = "Linearity is in the dose, and the study names none. Set validation.dose to a scalar condition, or leave the check out."
+        yield ("validation", "physics"), "no-dose", message
+
+
 def gates_have_a_bar(parts: Parts) -> Iterator[Fault]:
     for i, gate in parts.gates:
         if gate.at_least is None and gate.at_most is None:
@@ -502,6 +515,7 @@ RULES: tuple[Callable[[Parts], Iterator[Fault]], ...] = (
     one_mask_at_most,
     physics_fits_modality,
     folds_can_be_made,
+    the_dose_is_a_scalar,
     gates_have_a_bar,
     gates_name_known_metrics,
     enough_is_generated,

@@ -40,7 +40,7 @@ def report_of_evidence(evidence: Evidence) -> ReportModel:
         done.section(evidence, show),
         pictures.section(evidence, show),
         judged.gates(evidence),
-        Section(name="measured", title="What was measured", parts=tuple(measured)),
+        Section(name="measured", title="What was measured", blocks=judged.overview(evidence), parts=tuple(measured)),
         judged.use(evidence),
         *folds.sections(evidence),
         closing.machinery(evidence),

@@ -135,7 +135,7 @@ def caption(name: str) -> Caption:
     for pattern, template in _captions():
         if found := pattern.fullmatch(whole):
             title = found.expand(template.title).strip() + suffix
-            return Caption(template.family, title, found.expand(template.says), template.detail)
+            return Caption("subgroups" if column else template.family, title, found.expand(template.says), template.detail)
     return Caption("other", name, "")
 
 

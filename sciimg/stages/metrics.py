@@ -5,30 +5,55 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sciimg.errors import InputError, Problem
 from sciimg.records import Metric
 from sciimg.types import LabelKind, PatchSet
 
 _ENCODED = 512  # training images that the encoder learns from
+_PLANTED = 256  # training images that are searched for among the others, and planted as copies
+_LPIPS = "lpips"
 _GROUPS = {"prdc": ("precision", "recall", "density", "coverage")}
 
 
-def pair(reference: Path, test: Path, *, metrics: Sequence[str], data_range: float | None, label_kind: str | None = None) -> dict[str, Any]:
+def pair(
+    reference: Path,
+    test: Path,
+    *,
+    metrics: Sequence[str],
+    data_range: float | None,
+    label_kind: str | None = None,
+    lpips_weights: Path | None = None,
+) -> dict[str, Any]:
     """Compare images one by one; folders are matched by the names of their files.
+
+    Parameters
+    ----------
+    lpips_weights : Path, optional
+        Folder of the user's for one more metric, ``lpips`` (:mod:`sciimg.validation.perceptual`).
 
     Raises
     ------
     InputError
-        Kinds ``unknown-metric`` and ``unmatched``, and whatever reading the images raises.
+        Kinds ``unknown-metric``, ``needs-weights`` and ``unmatched``, and whatever reading the images and the weights raises.
     """
     from sciimg.validation.folders import load_patchset
     from sciimg.validation.intensity_range import SMALLEST
     from sciimg.validation.outcome import LARGEST
-    from sciimg.validation.pair import PAIR_METRICS, pair_metrics
+    from sciimg.validation.pair import PAIR_METRICS, PairMetric, pair_metrics
 
+    more: dict[str, PairMetric] = {}
     metrics = _spelt(metrics)
-    _known(metrics, PAIR_METRICS)
+    if lpips_weights is not None:
+        from sciimg.validation.perceptual import lpips
+
+        more[_LPIPS] = lpips(lpips_weights)
+        metrics = [*dict.fromkeys((*metrics, _LPIPS))]
+    elif _LPIPS in metrics:
+        message = "LPIPS needs networks of yours, nothing is downloaded: --lpips-weights FOLDER with alexnet*.pth and alex.pth (or vgg)."
+        raise InputError(Problem("--metric", "needs-weights", message))
+    _known(metrics, {**PAIR_METRICS, **more}, extra=() if more else (f"{_LPIPS} (with --lpips-weights)",))
     if data_range is not None and not SMALLEST <= data_range <= LARGEST:
         raise InputError(Problem("--data-range", "bad-value", f"The data range is a number above 0, e.g. 255; got {data_range}."))
     kind = next((k for k in get_args(LabelKind) if k == label_kind), None)
@@ -37,7 +62,7 @@ def pair(reference: Path, test: Path, *, metrics: Sequence[str], data_range: flo
     first, second = load_patchset(reference), load_patchset(test)
     if len(first) > 1 or len(second) > 1:
         first, second = _matched(first, second, reference, test)
-    return {"metrics": [m.as_json() for m in pair_metrics(first, second, data_range, metrics=metrics, label_kind=kind)]}
+    return {"metrics": [m.as_json() for m in pair_metrics(first, second, data_range, metrics=metrics, label_kind=kind, more=more)]}
 
 
 def compare_sets(
@@ -99,7 +124,7 @@ def compare_sets(
             found += membership_metrics(known, first, second, [fitted])
     if known is not None:
         training = Training(list(known.images), known.images.shape[2:], list(known.table["name"]), list(known.groups))
-        found += copies(training, known, first, second, key=("metrics",))[0]
+        found += copies(training, known.take(_evenly(known, _PLANTED)), first, second, key=("metrics",))[0]
     return {"metrics": [m.as_json() for m in (*found, *controls)]}
 
 
@@ -120,9 +145,14 @@ def _trained(reference: PatchSet, scale: Any) -> Any:
     from sciimg.protocol.models import ValidationPlan
     from sciimg.validation.features.encoder import train_encoder
 
-    rows = np.linspace(0, len(reference) - 1, min(len(reference), _ENCODED)).round().astype(np.intp)
+    rows = _evenly(reference, _ENCODED)
     steps = int(ValidationPlan.model_fields["encoder_steps"].default)
     return train_encoder(scale.apply(reference.images[rows]), steps=steps, key=("metrics", "encoder")).embed
+
+
+def _evenly(patches: PatchSet, most: int) -> NDArray[np.intp]:
+    """Return at most so many rows, evenly spaced."""
+    return np.linspace(0, len(patches) - 1, min(len(patches), most)).round().astype(np.intp)
 
 
 def _given(path: Path | None, reference: PatchSet) -> Any:

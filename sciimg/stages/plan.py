@@ -120,7 +120,16 @@ def _source_files(run: Run) -> Any:
 
 
 def _this_machine(run: Run) -> Any:
-    return environment()
+    if not _benchmarks(run):
+        return environment()
+    from sciimg.verification.bands import bands_digest
+
+    return environment() | {"bands": bands_digest()}
+
+
+def _benchmarks(run: Run) -> bool:
+    asked = run.loaded.study.verification
+    return asked is not None and asked.benchmarks
 
 
 def _resolved(recipe: RecipePlan, run: Run) -> Any:
@@ -161,7 +170,7 @@ def _split(run: Run, out: Path) -> None:
 def _verify(run: Run, out: Path) -> None:
     from sciimg.stages.verify import verify_machine
 
-    write_json(out / "evidence.json", verify_machine())
+    write_json(out / "evidence.json", verify_machine(_benchmarks(run), log))
 
 
 def _train(recipe: RecipePlan, cut: Cut, run: Run, out: Path) -> None:

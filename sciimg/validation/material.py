@@ -123,8 +123,24 @@ class RealData:
         found = {left_right_axis(source.collection.volume(name).affine) for name in sorted({r.image for r in source.regions})}
         return found.pop() if len(found) == 1 else None
 
+    @cached_property
+    def optics(self) -> dict[str, Any]:
+        """Numerical aperture and wavelengths as the study's sources give them, else as the images of the holdout say, where all agree."""
+        source, given = self.sources["holdout"], [s.optics for s in self.study.sources]
+        volumes = [source.collection.volume(name) for name in sorted({r.image for r in source.regions})]
+        aperture = {v.acquisition.get("numerical_aperture") for v in volumes}
+        waves = {tuple((c.name, c.wavelength_nm) for c in v.channels) for v in volumes}
+        found: dict[str, Any] = {
+            "numerical_aperture": aperture.pop() if len(aperture) == 1 else None,
+            "wavelengths_nm": {name: nm for name, nm in waves.pop() if nm} if len(waves) == 1 else {},
+        }
+        if given[0] is None or any(optics != given[0] for optics in given):
+            return found
+        known = {**found["wavelengths_nm"], **given[0].wavelengths_nm}
+        return {"numerical_aperture": given[0].numerical_aperture, "wavelengths_nm": known}
+
     def _named(self, patches: PatchSet) -> PatchSet:
-        about = {**patches.attributes, "classes": class_names(self.study), "left_right": self.left_right}
+        about = {**patches.attributes, "left_right": self.left_right, **self.optics, **_told(self.study)}
         return _made(self.study, replace(patches, attributes=about))
 
 
@@ -174,6 +190,11 @@ def _made(study: Study, patches: PatchSet) -> PatchSet:
     return replace(patches, images=patches.images[:, places], channels=tuple(patches.channels[i] for i in places))
 
 
+def _told(study: Study) -> dict[str, Any]:
+    """Return what the study says of all its images, real and synthetic."""
+    return {"classes": class_names(study), "dose": study.validation.dose}
+
+
 def class_names(study: Study) -> dict[str, int]:
     """Return the names and numbers of label classes where the study names them."""
     for source in study.sources:
@@ -196,7 +217,7 @@ def synthetic_set(study: Study, path: Path | None) -> PatchSet | None:
     if {_extent(row.axes, row.shape) for row in table.itertuples()} != {study.patches.shape}:
         source = PatchSource(collection, whole(collection, "holdout"), "holdout", study.patches.shape)
         cut = source.grid(limit=study.validation.samples, seed_key=(study.digest, "validate", "synthetic"))
-        return _made(study, replace(cut, attributes={"classes": class_names(study)}))
+        return _made(study, replace(cut, attributes=_told(study)))
     first = collection.volume(str(table["id"][0]))
     images, masks, labelled = Stack(len(table)), Stack(len(table)), True
     for name in table["id"]:
@@ -214,7 +235,7 @@ def synthetic_set(study: Study, path: Path | None) -> PatchSet | None:
         first.spacing or Spacing((1.0,) * len(study.patches.shape), "pixel"),
         tuple(c.name for c in first.channels),
         first.label_kind,
-        {"classes": class_names(study)},
+        _told(study),
     )
     return _made(study, whole_set)
 

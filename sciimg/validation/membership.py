@@ -6,6 +6,9 @@ where there is one (difficulty calibration). Two questions are asked in every fe
 images (AUC, and how many are betrayed when one holdout image in a hundred may be accused), and whether synthetic images lie nearer to the
 training part than to as many holdout images.
 
+Of large sets 2,048 members, as many others and as many samples are asked, so that cost grows with the number of samples alone; the nearest
+sample is sought among all.
+
 A generator that knows nothing but the distribution gives 0.5. What chance, and a training part that differs from the holdout, do to that is
 shown by exchanging whole groups between the two.
 
@@ -29,6 +32,7 @@ from sciimg.records import Metric, Null
 from sciimg.types import PatchSet
 from sciimg.validation.distance import distances
 from sciimg.validation.features.space import FeatureSpace
+from sciimg.validation.nearest import nearest_of
 from sciimg.validation.outcome import UndefinedError, faults_of, measured, mismatch
 from sciimg.validation.resampling import group_index, half_interval, percentile_interval
 
@@ -41,6 +45,7 @@ MIN_GROUPS = 4  # on each side: fewer can hardly be exchanged
 FPR = 0.01
 MIN_NONMEMBERS = 100  # one of them is the hundredth that may be accused
 _TINY = 1e-9
+_ASKED = 2**11  # images of a side, drawn by the key: what is asked of all pairs would grow with the square
 
 SOURCES = {
     "membership-auc": "Hayes et al. 2019, arXiv:1705.07663; calibrated as Watson et al. 2022, arXiv:2111.08440",
@@ -78,9 +83,10 @@ def membership_metrics(
         give.
     """
     found: list[Metric] = []
+    reason = _obstacle(train, holdout, synthetic)
+    train, holdout = None if train is None else _some(train, (*key, "members")), _some(holdout, (*key, "others"))
     for space in spaces:
         about: dict[str, Any] = {"features": space.name, "higher_is_better": False, "n_real": len(holdout)}
-        reason = _obstacle(train, holdout, synthetic)
         if reason or train is None or synthetic is None:
             found += [Metric.undefined(f"{name}_{space.name}", reason, source=SOURCES[name], **about) for name in NAMES]
             continue
@@ -97,12 +103,23 @@ def membership_metrics(
             found.append(
                 measured(whole, lambda: _two_sample(whole, statistic, scores, groups, rounds, own, fields), **fields)  # noqa: B023
             )
-        nearer = _nearer(vectors, (train.groups, holdout.groups, synthetic.groups), rounds, (*key, space.name, "nearer"))
+        rows = _rows(len(synthetic), (*key, "samples"))
+        some = vectors | {"synthetic": vectors["synthetic"][rows]}
+        nearer = _nearer(some, (train.groups, holdout.groups, synthetic.groups[rows]), rounds, (*key, space.name, "nearer"))
         value, interval, null, p = nearer
         name = "nearer-train"
         fields = about | {"source": SOURCES[name], "detail": {"p_value": p}}
         found.append(Metric(name=f"{name}_{space.name}", value=value, ci95=interval, null=null, **fields))
     return found
+
+
+def _some(patches: PatchSet, key: Key) -> PatchSet:
+    return patches if len(patches) <= _ASKED else patches.take(_rows(len(patches), key))
+
+
+def _rows(count: int, key: Key) -> Index:
+    """Return all rows, or as many as are asked, drawn by the key, in their own order."""
+    return np.arange(count) if count <= _ASKED else np.sort(generator(*key).permutation(count)[:_ASKED])
 
 
 def auc(members: Array, others: Array) -> float:
@@ -135,8 +152,8 @@ def _obstacle(train: PatchSet | None, holdout: PatchSet, synthetic: PatchSet | N
 
 def _scores(real: Array, synthetic: Array, third: Array | None) -> Array:
     """Return how much nearer a synthetic image comes to each real one than a real image of a third part, on a logarithmic scale."""
-    own = np.log(distances(real, synthetic).min(axis=1) + _TINY)
-    other = 0.0 if third is None else np.log(distances(real, third).min(axis=1) + _TINY)
+    own = np.log(nearest_of(real, synthetic)[0] + _TINY)
+    other = 0.0 if third is None else np.log(nearest_of(real, third)[0] + _TINY)
     return np.asarray(other - own)
 
 

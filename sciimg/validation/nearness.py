@@ -9,14 +9,17 @@ How high a correlation is by chance depends on the image: a round nucleus on bla
 correlations alike. So an image is measured against itself: its *score* is by how much the nearest place stands out from the next nearest
 ones (in Fisher's z), as Carlini et al. compare the distance to the nearest training image with those to the next.
 
+Cost grows with the number of images times that of training pixels, and memory with neither: images come in batches, training pieces one
+after another, and of the places of a batch only the best are kept. Pieces may lie in a file (:mod:`sciimg.validation.stack`).
+
 References
 ----------
 Lewis JP (1995) Fast normalized cross-correlation. Vision Interface.
 Carlini N et al. (2023) Extracting training data from diffusion models. USENIX Security, arXiv:2301.13188, section 4.2.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
@@ -39,6 +42,9 @@ _COARSE_VOXELS = 2048  # of an image in the coarse step
 _FINE_VOXELS = {2: 128**2, 3: 40**3}  # of an image in the fine step
 _MOST_VOXELS = 2**20  # of all training pieces in the coarse step
 _CHUNK = 4096  # windows a matrix product
+_BATCH = 256  # images that are searched for at once
+_HELD = 2**21  # candidates of a batch that are held before the best are kept
+_KEPT_BYTES = 2**28  # of prepared training pieces; of more, each is prepared again for every batch of images
 _FINE, _WIDE = 0.7, 2.0  # standard deviations of the band-pass, in pixels of small images and pairs of pixels of others
 _FLAT = 1e-6  # of the largest energy of a window: less is rounding
 _TELLING_PART = 1 / 16  # of the pixels must carry the detail: one speck or edge is alike everywhere
@@ -91,6 +97,23 @@ class _Place:
     turn: int
 
 
+@dataclass(slots=True)
+class _Candidates:
+    """Places that were found for the images of a batch: for each, score and turn (N,), the piece, and where in it, (N, dims)."""
+
+    score: list[Array] = field(default_factory=list)
+    turn: list[Index] = field(default_factory=list)
+    piece: list[int] = field(default_factory=list)
+    offset: list[Index] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.piece)
+
+    def add(self, score: Array, turn: Index, piece: int, offset: Index) -> None:
+        for own, value in zip((self.score, self.turn, self.piece, self.offset), (score, turn, piece, offset), strict=True):
+            own.append(value)  # type: ignore[attr-defined]
+
+
 class Training:
     """Training images, prepared to be searched.
 
@@ -126,10 +149,16 @@ class Training:
         small = tuple(p // self.factor for p in patch_shape)
         self._tile = tuple(max(1, round(_MIDDLE * s)) for s in small)
         self._margin = tuple((s - t) // 2 for s, t in zip(small, self._tile, strict=True))
-        kept = [i for i, p in enumerate(self.pieces) if all(n >= q for n, q in zip(p.shape[1:], patch_shape, strict=True))]
-        self._detail = {i: self.detail(self.pieces[i]) for i in kept}
-        self._small = {i: _averaged(d, self.step) for i, d in self._detail.items()}
-        self._floor = _FLAT * max((float((d**2).mean()) for d in self._detail.values()), default=0.0) + 1e-30
+        self._searched = [i for i, p in enumerate(self.pieces) if all(n >= q for n, q in zip(p.shape[1:], patch_shape, strict=True))]
+        self._prepared: dict[int, Array] = {}
+        room, largest = _KEPT_BYTES, 0.0
+        for i in self._searched:
+            detail = self.detail(self.pieces[i])
+            largest = max(largest, float((detail**2).mean()))
+            room -= detail.nbytes
+            if room >= 0:
+                self._prepared[i] = detail
+        self._floor = _FLAT * largest + 1e-30
 
     def detail(self, image: NDArray[Any]) -> Array:
         """Return the band of an image (C, …) in which it is compared."""
@@ -137,6 +166,11 @@ class Training:
         size = max(self._scale / self._fine, 1.0)
         narrow, wide = [(0.0, *([s * size] * (fine.ndim - 1))) for s in (_FINE, _WIDE)]
         return np.asarray(gaussian_filter(fine, narrow) - gaussian_filter(fine, wide), np.float32)
+
+    def _detail_of(self, piece: int) -> Array:
+        """Return the detail of a training piece: kept, or prepared again."""
+        kept = self._prepared.get(piece)
+        return self.detail(self.pieces[piece]) if kept is None else kept
 
     def nearest(self, images: NDArray[Any], *, leave_out: Sequence[frozenset[int]] | None = None) -> Nearest:
         """Search every image (N, C, [Z,] Y, X) under every symmetry at every offset.
@@ -150,7 +184,7 @@ class Training:
         found = Nearest(
             np.full(n, -np.inf), np.full(n, -1.0, np.float32), np.zeros(n, np.int64), np.zeros((n, dims), np.int64), np.zeros(n, np.int64)
         )
-        for i, matches in enumerate(self.search(images, leave_out=leave_out, most=PLACES)):
+        for i, matches in self._searches(images, leave_out, PLACES):
             if matches:
                 found.score[i] = standing([m.correlation for m in matches])
                 found.correlation[i], found.piece[i], found.turn[i] = matches[0].correlation, matches[0].piece, matches[0].turn
@@ -161,6 +195,15 @@ class Training:
         self, images: NDArray[Any], *, leave_out: Sequence[frozenset[int]] | None = None, most: int = 3 * PLACES
     ) -> list[list[Match]]:
         """Return for every image the matches at up to ``most`` places that lie apart, nearest first; none where it shows too little."""
+        return [matches for _, matches in self._searches(images, leave_out, most)]
+
+    def _searches(self, images: NDArray[Any], leave_out: Sequence[frozenset[int]] | None, most: int) -> Iterator[tuple[int, list[Match]]]:
+        """Yield the number of every image with its matches, a batch at a time."""
+        for first in range(0, len(images), _BATCH):
+            some = slice(first, first + _BATCH)
+            yield from enumerate(self._batch(images[some], None if leave_out is None else leave_out[some], most), first)
+
+    def _batch(self, images: NDArray[Any], leave_out: Sequence[frozenset[int]] | None, most: int) -> list[list[Match]]:
         details = [self.detail(image) for image in images]
         telling = [i for i, d in enumerate(details) if self._tells(d)]
         found: list[list[Match]] = [[] for _ in images]
@@ -179,11 +222,13 @@ class Training:
         """Return the pieces of the image or the group of each training patch: where it is found because it is there."""
         column = next((c for c in ("image", "name", "id") if c in draws.table.columns), None)
         images = draws.groups if column is None else draws.table[column]
+        named: dict[str, set[int]] = {}
+        grouped: dict[str, set[int]] = {}
+        for i, (name, group) in enumerate(zip(self.names, self.groups, strict=True)):
+            named.setdefault(name, set()).add(i)
+            grouped.setdefault(group, set()).add(i)
         units = zip(images, draws.groups, strict=True)
-        return [
-            frozenset(i for i, (n, g) in enumerate(zip(self.names, self.groups, strict=True)) if n == str(image) or g == str(group))
-            for image, group in units
-        ]
+        return [frozenset(named.get(str(image), set()) | grouped.get(str(group), set())) for image, group in units]
 
     def window(self, nearest: Nearest, n: int) -> NDArray[Any]:
         """Return the training pixels that are nearest to image ``n``, turned as that image is, shape (C, [Z,] Y, X)."""
@@ -202,39 +247,49 @@ class Training:
 
     def _coarse(self, details: Sequence[Array], most: int) -> list[list[_Place]]:
         """Return up to ``most`` places nearest to each image, best first."""
-        if not details or not self._small:
-            return [[] for _ in details]
+        kept: list[list[tuple[float, _Place]]] = [[] for _ in details]
+        if not details:
+            return []
         versions = [symmetries(_averaged(d, self.step)[self._middle(1)]) for d in details]
         numbers = [k for k, v in enumerate(versions[0]) if v.shape[1:] == self._tile]
         asked = np.stack([v[k].ravel() for v in versions for k in numbers])
         asked /= np.maximum(np.linalg.norm(asked, axis=1, keepdims=True), 1e-20)
-        scores: list[Array] = []
-        turns: list[Index] = []
-        places: list[tuple[int, tuple[int, ...]]] = []
-        for piece, small in self._small.items():
-            for offsets, windows in self._windows(small):
-                found = (asked @ windows.T).reshape(len(details), len(numbers), -1)
-                best = found.argmax(axis=1)
-                top = np.take_along_axis(found, best[:, None], axis=1)[:, 0]
+        found = _Candidates()
+        for piece in self._searched:
+            for offsets, windows in self._windows(_averaged(self._detail_of(piece), self.step)):
+                matched = (asked @ windows.T).reshape(len(details), len(numbers), -1)
+                best = matched.argmax(axis=1)
+                top = np.take_along_axis(matched, best[:, None], axis=1)[:, 0]
                 for rows in _cells(offsets, self._tile):  # of windows side by side only the best is a place
-                    chosen = top[:, rows].argmax(axis=1)
-                    scores.append(np.take_along_axis(top[:, rows], chosen[:, None], axis=1)[:, 0])
-                    at = rows[chosen]
-                    turns.append(np.take_along_axis(best, at[:, None], axis=1)[:, 0])
-                    places.append((piece, tuple(offsets[a] for a in at)))
-        score, turn = np.stack(scores, axis=1), np.stack(turns, axis=1)
-        return [self._apart(i, score[i], turn[i], places, numbers, most) for i in range(len(details))]
+                    at = rows[top[:, rows].argmax(axis=1)]
+                    score, turn = (np.take_along_axis(of, at[:, None], axis=1)[:, 0] for of in (top, best))
+                    found.add(score, turn, piece, offsets[at])
+            if len(found) * len(details) > _HELD:  # places of one piece are compared with one another, never with those of the next
+                kept = self._best(kept, found, numbers, most)
+                found = _Candidates()
+        return [[place for _, place in own] for own in self._best(kept, found, numbers, most)]
 
-    def _apart(self, i: int, score: Array, turn: Index, places: Sequence[Any], numbers: Sequence[int], most: int) -> list[_Place]:
+    def _best(
+        self, kept: list[list[tuple[float, _Place]]], found: "_Candidates", numbers: Sequence[int], most: int
+    ) -> list[list[tuple[float, _Place]]]:
+        """Return the best places of each image among those that were kept and those that were found."""
+        if not len(found):
+            return kept
+        score, turn = np.stack(found.score, axis=1), np.stack(found.turn, axis=1)
+        new = (self._apart(i, score[i], turn[i], found, numbers, most) for i in range(len(kept)))
+        return [sorted([*old, *own], key=lambda k: -k[0])[:most] for old, own in zip(kept, new, strict=True)]
+
+    def _apart(
+        self, i: int, score: Array, turn: Index, found: "_Candidates", numbers: Sequence[int], most: int
+    ) -> list[tuple[float, _Place]]:
         """Return the best places of one image that do not lie within half a tile of a better one."""
-        kept: list[_Place] = []
+        kept: list[tuple[float, _Place]] = []
         for c in np.argsort(-score, kind="stable"):
-            piece, offsets = places[c]
-            offset = tuple(int(o) for o in offsets[i])
-            near = (k for k in kept if k.piece == piece)
+            piece, offset = found.piece[c], tuple(int(o) for o in found.offset[c][i])
+            near = (k for _, k in kept if k.piece == piece)
             if any(all(2 * abs(a - b) < t for a, b, t in zip(offset, k.offset, self._tile, strict=True)) for k in near):
                 continue
-            kept.append(_Place(piece, offset, numbers[int(turn[c])]))
+            kept.append((float(score[c]), _Place(piece, offset, numbers[int(turn[c])])))
             if len(kept) == most:
                 break
         return kept
@@ -252,7 +307,7 @@ class Training:
 
     def _refined(self, tile: Array, place: _Place) -> Match:
         """Return the best match of a tile, turned as it is there, around a place."""
-        whole = self._detail[place.piece]
+        whole = self._detail_of(place.piece)
         first = [max(0, o * self.step - self.step) for o in place.offset]
         last = [min(n, (o + 1) * self.step + t) for o, t, n in zip(place.offset, tile.shape[1:], whole.shape[1:], strict=True)]
         around = whole[(slice(None), *(slice(a, b) for a, b in zip(first, last, strict=True)))]

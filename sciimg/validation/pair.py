@@ -4,8 +4,9 @@ Every function takes single-channel arrays of shape ([Z,] Y, X) and returns a fl
 :mod:`sciimg.validation.similarity` and :mod:`sciimg.validation.masks`, over two aligned sets and averages over channels and pairs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -157,6 +158,7 @@ def pair_metrics(
     label_kind: LabelKind | None = None,
     rounds: int = 1000,
     key: tuple[str | int, ...] = ("pair",),
+    more: Mapping[str, PairMetric] = MappingProxyType({}),
 ) -> list[Metric]:
     """Compare two aligned sets, row by row.
 
@@ -170,14 +172,16 @@ def pair_metrics(
         Names in ``PAIR_METRICS``. Those of masks look at the labels of the sets, or at the images where there are none.
     label_kind : "instances" or "classes", optional
         What masks number that came as images.
+    more : mapping
+        Metrics beside ``PAIR_METRICS``, with networks of the user's.
 
     Returns
     -------
     list of Metric
         Mean over channels and pairs, with the group-bootstrap interval; or the reason why there is none.
     """
-    wishes = _Wishes(data_range, label_kind, rounds)
-    return [_pair_metric(name, reference, test, wishes, (*key, name)) for name in metrics]
+    wishes, known = _Wishes(data_range, label_kind, rounds), {**PAIR_METRICS, **more}
+    return [_pair_metric(name, known[name], reference, test, wishes, (*key, name)) for name in metrics]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +191,7 @@ class _Wishes:
     rounds: int
 
 
-def _pair_metric(name: str, reference: PatchSet, test: PatchSet, wishes: _Wishes, key: tuple[str | int, ...]) -> Metric:
-    metric = PAIR_METRICS[name]
+def _pair_metric(name: str, metric: PairMetric, reference: PatchSet, test: PatchSet, wishes: _Wishes, key: tuple[str | int, ...]) -> Metric:
     described: dict[str, Any] = {
         "n": len(reference),
         "unit_of_n": "pairs",

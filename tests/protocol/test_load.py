@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sciimg.errors import Problem, StudyError
 from sciimg.protocol import Study, built_in_studies, load_study, parse_study
-from sciimg.protocol.models import Criterion, CrossValidation, Risk, WeightsFile
+from sciimg.protocol.models import Criterion, CrossValidation, Optics, Risk, VerificationPlan, WeightsFile
 from sciimg.records import digest_of
 
 ROOT = Path(__file__).parents[2]
@@ -273,6 +273,7 @@ LATER = [
     ("review", "confidence", False),
     ("review", "minimum_seconds", 2.0),
     ("review", "margin", 0.1),
+    ("validation", "dose", "dab-level"),
 ]
 
 
@@ -283,6 +284,7 @@ def test_a_key_of_a_later_version_counts_where_it_is_used(part: str, key: str, v
     data = plain.model_dump(mode="json")
     for of, name, _ in LATER:
         del (data[of] if of else data)[name]
+    assert data.pop("verification") is None and all(source.pop("optics") is None for source in data["sources"])
     assert plain.digest == digest_of(data)
     own = getattr(plain, part) if part else plain
 
@@ -299,6 +301,23 @@ def test_a_release_expires_after_its_registration() -> None:
         parse_study(text.encode(), "s.yaml")
     later = parse_study(text.replace("2020-01-01", "2031-01-01").encode(), "s.yaml").study
     assert later.release.expires == datetime.date(2031, 1, 1)
+
+
+def test_later_keys_of_sources_and_of_the_study_count_where_they_are_used() -> None:
+    plain = parse_study(TISSUE.encode(), "s").study
+    seen = plain.sources[0].model_copy(update={"optics": Optics(numerical_aperture=0.8)})
+    asked = parse_study((TISSUE + "verification: {benchmarks: true}\n").encode(), "s").study
+    assert asked.verification == VerificationPlan(benchmarks=True)
+    assert len({plain.digest, plain.model_copy(update={"sources": (seen,)}).digest, asked.digest}) == 3
+
+
+def test_the_dose_is_a_condition_of_the_study() -> None:
+    with pytest.raises(StudyError, match="no-dose"):
+        parse_study(TISSUE.replace("physics: [", "physics: [dose-linearity, ").encode(), "s")
+    with pytest.raises(StudyError, match=r"one of the scalar conditions \(dab-level\); got 'exposure'"):
+        parse_study(TISSUE.replace("validation:\n", "validation:\n  dose: exposure\n").encode(), "s")
+    asked = TISSUE.replace("validation:\n", "validation:\n  dose: dab-level\n")
+    assert parse_study(asked.encode(), "s").study.validation.dose == "dab-level"
 
 
 def test_a_study_that_only_judges_has_ten_lines_and_is_none_that_runs() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from report_run import STUDY, densities, make_run
 
 from sciimg.errors import InputError
 from sciimg.protocol import parse_study
-from sciimg.records import Metric
+from sciimg.records import Check, Metric
 from sciimg.report.build import plan_of_study, report_of_evidence, report_of_run
 from sciimg.report.evidence import Evidence, read_run
 from sciimg.report.sections.done import group_numbers
@@ -222,3 +223,53 @@ def test_volumes_are_shown(tmp_path):
     plate = next(b for b in every(report, "plate") if b.title == "Real and synthetic")
     assert plate.rows[0].picture.height == 3 * 16 + 4
     assert np.isfinite(plate.rows[0].picture.width)
+
+
+# ---------------------------------------------------------------- groups of measurements
+
+
+def test_every_group_begins_with_its_verdict_and_the_overview_counts_it(refused, refused_run):
+    decision = json.loads((refused_run / "decide/decision.json").read_text())
+    measured = section(refused, "measured")
+    (overview,) = [b for b in measured.blocks if b.kind == "table"]
+    worst = {row[1]: mark for row, mark in zip(overview.rows, overview.marks, strict=True)}
+    spectra = [g["outcome"] for g in decision["gates"] if g["metric"] == "power-spectrum_effect"]
+    assert "failed" in spectra and worst["Physics and morphology"] == "failed"
+    for part in measured.parts:
+        assert part.name == "measured-controls" or part.blocks[0].kind == "notice"
+    physics = next(p for p in measured.parts if p.name == "measured-physics").blocks[0]
+    assert physics.tone == "bad" and "spectrum (ldm)" in physics.title
+    unread = [row for row in overview.rows if row[0] == "no gate"]
+    assert all(set(row[2:-2]) == {"–"} for row in unread)
+    counted = sum(int(n) for row in overview.rows for n in row[-2:] if n != "–")
+    assert counted == sum(len(json.loads(p.read_text())["metrics"]) for p in refused_run.glob("validate-*/evidence.json"))
+
+
+def test_subgroups_are_a_group_of_their_own(refused_evidence):
+    worst = Metric(name="kid_effect_texture_worst-site", value=2.0, ci95=(1.0, 3.0), features="texture", higher_is_better=False)
+    recipes = tuple(replace(r, metrics=(*r.metrics, worst)) for r in refused_evidence.recipes)
+    report = report_of_evidence(replace(refused_evidence, recipes=recipes))
+    part = next(p for p in section(report, "measured").parts if p.name == "measured-subgroups")
+    assert part.blocks[0].title == "No gate"
+    assert "KID, effect (texture), in the worst subgroup of site" in json.dumps([b.as_json() for b in part.blocks])
+
+
+def test_what_no_recipe_has_is_said_once_for_each_reason(refused_evidence):
+    few = [Metric.undefined(f"fd_infinity_{s}", "32 samples are needed", features=s) for s in ("texture", "encoder")]
+    recipes = tuple(replace(r, metrics=(*r.metrics, *few)) for r in refused_evidence.recipes)
+    appendix = section(report_of_evidence(replace(refused_evidence, recipes=recipes)), "appendix")
+    (table,) = [b for b in appendix.blocks if b.kind == "table" and b.caption.startswith("Undefined for every recipe: Likeness")]
+    assert table.rows == (("FD, followed to infinite n (texture) and FD, followed to infinite n (encoder)", "32 samples are needed"),)
+
+
+def test_short_trainings_stand_apart_from_closed_forms(refused_evidence):
+    band = Check(name="benchmark-flow-kid", expected=1, got=2, tolerance=3, passed=True, source="eight seeds")
+    appendix = section(report_of_evidence(replace(refused_evidence, checks=(*refused_evidence.checks, band))), "appendix")
+    tables = {b.caption: b for b in appendix.blocks if b.kind == "table"}
+    assert [row[1] for row in tables["Short trainings held against recorded bands"].rows] == ["benchmark-flow-kid"]
+    assert all("benchmark" not in row[1] for row in tables["Tests against closed forms"].rows)
+
+
+@pytest.fixture(scope="module")
+def refused_evidence(refused_run) -> Evidence:
+    return read_run(refused_run)

@@ -92,9 +92,24 @@ def fundus(part: str, seed: int = 0, gain: float = GAIN, offset: float = OFFSET,
         None,
         np.array([f"{part}-{y}-{x}" for y, x in origins]),
         pd.DataFrame({"image": "fundus", "origin": [json.dumps(o) for o in origins]}),
-        Spacing((1.0, 1.0), "pixel"),
+        Spacing((0.1, 0.1), "micrometer"),
         ("green",),
+        attributes={"numerical_aperture": 0.65, "wavelengths_nm": {"green": 520.0}},  # 2.5 cycles/um: what blur leaves beyond is nothing
     )
+
+
+@cache
+def exposed(part: str) -> PatchSet:
+    """Samples of the same camera, dealt to the parts at random: thirds at half, usual and twice the exposure; column ``exposure``."""
+    parts = [fundus(name) for name in _FUNDUS]
+    images, groups = np.concatenate([p.images for p in parts]), np.concatenate([p.groups for p in parts])
+    rng = np.random.default_rng(7)
+    mine = np.array_split(rng.permutation(len(images)), len(_FUNDUS))[list(_FUNDUS).index(part)]
+    dose = rng.permutation(np.resize([0.5, 1.0, 2.0], len(mine)))
+    light = (images[mine].astype(float) - OFFSET) * dose[:, None, None, None]
+    seen = np.clip(np.rint(OFFSET + light), 0, 65535).astype(np.uint16)
+    table = pd.DataFrame({"image": "fundus", "origin": "[0, 0]", "exposure": dose})
+    return replace(parts[0], images=seen, groups=groups[mine], table=table, attributes={"dose": "exposure"})
 
 
 def brain(samples: int = 24, side: int = 24, sigma: float = 20.0, *, seed: int = 0, group: str = "s") -> PatchSet:

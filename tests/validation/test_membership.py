@@ -10,6 +10,7 @@ from scipy import stats
 
 from sciimg.records import Metric, canonical_json
 from sciimg.types import PatchSet
+from sciimg.validation import membership
 from sciimg.validation.features.space import FeatureSpace, Scale
 from sciimg.validation.membership import NAMES, auc, membership_metrics, tpr
 from sciimg.validation.outcome import UndefinedError
@@ -113,3 +114,13 @@ def test_an_outcome_with_a_reason(space: FeatureSpace, train: PatchSet | None, s
 def test_few_holdout_images_leave_the_low_rate_undefined(space: FeatureSpace) -> None:
     found = attack(space, points(60, 1), points(60, 3), n=60)
     assert found["membership-tpr"].status == "undefined" and found["membership-auc"].status == "ok"
+
+
+def test_of_large_sets_some_are_asked_and_copies_are_still_given_away(space: FeatureSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = points(400, 1)
+    honest, copied = points(300, 3), replace(points(400, 3), images=train.images)
+    monkeypatch.setattr(membership, "_ASKED", 128)
+    found = attack(space, train, copied, 400)
+    assert found["membership-auc"].value == 1 and found["nearer-train"].value > 0.54
+    assert found["membership-auc"].n_real == 128 and found["membership-auc"].n_synthetic == 400
+    assert 0.35 < attack(space, train, honest, 400)["membership-auc"].value < 0.65

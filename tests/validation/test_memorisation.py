@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import gumbel_r
 
 from sciimg.types import PatchSet, Spacing
+from sciimg.validation import nearness
 from sciimg.validation.memorisation import QUANTILE, copies, extreme, false_alarms, planted
 from sciimg.validation.nearness import Training, symmetries, turned_back
 from sciimg.validation.resampling import proportion_interval
@@ -161,3 +162,22 @@ def test_a_shifted_copy_of_a_training_image_of_the_same_size_is_found() -> None:
     inside = training.nearest(train[:, :, 4:36, 2:34]).correlation
     assert inside.min() > 0.7 > training.nearest(texture(9, (8, 1, 32, 32))).correlation.max()
     assert training.nearest(shifted[:, :, :32, :32]).correlation.min() > 0.5
+
+
+def test_batches_and_pieces_prepared_again_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images in batches, few candidates at once, training pieces that are not kept: the same places, to the last bit."""
+    pieces = [texture(s, (1, 40, 44)) for s in range(12)]
+    asked = np.stack([texture(s, (1, 32, 32)) for s in range(20, 27)])
+    asked[3] = pieces[5][:, 4:36, 6:38]
+    leave = [frozenset({i}) for i in range(7)]
+    whole = Training(pieces, (32, 32))
+    expected = [whole.nearest(asked), whole.nearest(asked, leave_out=leave)]
+    assert expected[0].piece[3] == 5 and expected[0].origin[3].tolist() == [4, 6]
+    for name, small in (("_BATCH", 2), ("_HELD", 1), ("_KEPT_BYTES", 3 * 40 * 44 * 4)):
+        monkeypatch.setattr(nearness, name, small)
+    streamed = Training(pieces, (32, 32))
+    assert len(streamed._prepared) == 3
+    for own, theirs in zip(expected, (streamed.nearest(asked), streamed.nearest(asked, leave_out=leave)), strict=True):
+        for part in ("piece", "origin", "turn"):
+            assert np.array_equal(getattr(own, part), getattr(theirs, part))
+        assert own.score == pytest.approx(theirs.score, abs=1e-5)

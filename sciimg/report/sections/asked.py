@@ -143,4 +143,6 @@ def _judged(study: Study) -> str:
     if plan.downstream:
         d = plan.downstream
         parts.append(f"a segmenter trained on {d.annotated_images} annotated images under {d.seeds} seeds, {d.steps} steps each")
+    if study.verification is not None and study.verification.benchmarks:
+        parts.append("short trainings of each family of recipes, held against recorded bands on the machine that runs the study")
     return "; ".join(parts)

@@ -10,6 +10,8 @@ from sciimg.report.sections.judged import details
 from sciimg.report.words import caption, count, estimate, listed, sentence, text
 from sciimg.review.statistics import binomial_interval
 
+BENCHMARK = "benchmark-"  # begins the name of a check of `sciimg verify --benchmarks`
+
 
 def machinery(evidence: Evidence) -> Section:
     """Return how the closed-form tests of this machine ended and how good the judges are; the tests themselves stand in the appendix."""
@@ -114,8 +116,10 @@ def appendix(evidence: Evidence) -> Section:
         about.append(("Recipes", listed(f"{k} {v}" for k, v in evidence.decision.per_recipe.items())))
         about.append(("Released", evidence.decision.released or "none"))
     blocks += [Facts(rows=tuple(about))] if about else []
-    if table := details(evidence.recipes):
-        blocks.append(table)
-    if evidence.checks:
-        blocks.append(checks_table("Tests against closed forms", sorted(evidence.checks, key=lambda c: (c.passed, c.name))))
+    blocks += details(evidence.recipes)
+    trained = [c for c in evidence.checks if c.name.startswith(BENCHMARK)]
+    closed = [c for c in evidence.checks if not c.name.startswith(BENCHMARK)]
+    for title, checks in (("Short trainings held against recorded bands", trained), ("Tests against closed forms", closed)):
+        if checks:
+            blocks.append(checks_table(title, sorted(checks, key=lambda c: (c.passed, c.name))))
     return Section(name="appendix", title="Appendix: digests, environment, every test", blocks=tuple(blocks))

@@ -45,6 +45,8 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
     "grey-level-comb": (Kind("comb", "octave", "Comb", "log2 of the period in grey levels", "share of the pixels"),),
     "bleed-through": (Kind("floor", "level", "Bleed-through", "giving channel, standard deviations", "floor of the receiving one"),),
     "photon-transfer": (Kind("variance", "mean", "Photon transfer", "mean intensity", "variance of noise"),),
+    "noise-whiteness": tuple(Kind(f"{a}-colour", "lag", f"Noise along {a}", "pixels apart", "correlation") for a in "zyx"),
+    "dose-linearity": (Kind("line", "dose", "Dose", "dose", "mean intensity"),),
     "object-morphology": (
         Kind("ln-size", "ln-size-edges", "Object size", "ln pixels", _BELOW, "share"),
         Kind("eccentricity", "eccentricity-edges", "Elongation", "eccentricity", _BELOW, "share"),

@@ -1,6 +1,6 @@
 """What the evidence says: every gate with what it met, then every measurement, family by family, recipes side by side."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +8,7 @@ from sciimg.protocol.models import Gate
 from sciimg.records import GateResult, Metric
 from sciimg.report.evidence import Evidence, RecipeEvidence
 from sciimg.report.figures import Scale, ruler
-from sciimg.report.model import Block, Column, GateLine, Gates, Missing, Notice, Outcome, Picture, Prose, Section, Table
+from sciimg.report.model import Block, Column, GateLine, Gates, Missing, Notice, Outcome, Picture, Prose, Section, Table, Tone
 from sciimg.report.sections.asked import rule_words
 from sciimg.report.sections.curves import physics_plots
 from sciimg.report.words import Caption, caption, count, estimate, families, listed, null, number, sentence, text, with_interval
@@ -106,8 +106,29 @@ def find_metric(evidence: Evidence, recipe: str | None, name: str) -> Metric | N
 # ---------------------------------------------------------------- families
 
 
+def overview(evidence: Evidence) -> tuple[Block, ...]:
+    """Return one row a family of metrics: how its gates ended for each recipe, and how much was measured."""
+    rows, marks = [], []
+    for family, title, _ in families():
+        metrics = [m for r in evidence.recipes for m in r.metrics if caption(m.name).family == family]
+        if not metrics:
+            continue
+        results = _results(evidence, family)
+        worst = min((r.outcome for r in results), key=lambda o: ORDER[o], default=None)
+        own = (_tally([r.outcome for r in results if r.recipe in (None, recipe.plan.name)]) or "–" for recipe in evidence.recipes)
+        undefined = sum(m.value is None for m in metrics)
+        rows.append((worst or "no gate", title, *own, str(len(metrics) - undefined), str(undefined or "–")))
+        marks.append(worst)
+    if not rows:
+        return ()
+    names = [Column(title=r.plan.name) for r in evidence.recipes]
+    numbers = [Column(title=title, numeric=True) for title in ("Measured", "Undefined")]
+    columns = (Column(title="Gates"), Column(title="Group"), *names, *numbers)
+    return (Table(caption="Groups of measurements", columns=columns, rows=tuple(rows), marks=tuple(marks), compact=True),)
+
+
 def measurements(evidence: Evidence, extra: Mapping[str, Callable[[], Iterable[Block]]]) -> list[Section]:
-    """Return one section a family of metrics; ``extra`` adds blocks to a family (pictures, plots)."""
+    """Return one section a family of metrics, its verdict in front; ``extra`` adds blocks to a family (pictures, plots)."""
     sections = []
     for family, title, lead in families():
         if family in ("use", "machinery", "review"):
@@ -116,22 +137,80 @@ def measurements(evidence: Evidence, extra: Mapping[str, Callable[[], Iterable[B
         blocks: list[Block] = [table] if table else []
         blocks += list(extra[family]()) if family in extra else []
         if blocks:
-            sections.append(Section(name=f"measured-{family}", title=title, lead=lead, blocks=tuple(blocks)))
+            front = [] if family == "controls" else [group_verdict(evidence, family)]
+            sections.append(Section(name=f"measured-{family}", title=title, lead=lead, blocks=(*front, *blocks)))
     return sections
+
+
+def group_verdict(evidence: Evidence, family: str) -> Notice:
+    """Return how the gates that read a family of metrics ended, those that did not pass by name."""
+    results = _results(evidence, family)
+    if not results:
+        return Notice(tone="note", title="No gate", text=text("no-gate"))
+    worst = min((r.outcome for r in results), key=lambda o: ORDER[o])
+    tones: Mapping[str, Tone] = {"passed": "good", "failed": "bad", "inconclusive": "open"}
+    unmet = [f"{r.gate}{f' ({r.recipe})' if r.recipe else ''}" for r in results if r.outcome == worst and worst != "passed"]
+    title = sentence(_tally([r.outcome for r in results])).rstrip(".") + (f": {listed(unmet)}" if unmet else "")
+    said = "; ".join(
+        f"{recipe or 'every recipe'} {_tally([r.outcome for r in results if r.recipe == recipe])}"
+        for recipe in dict.fromkeys(r.recipe for r in results)
+    )
+    return Notice(tone=tones[worst], title=title, text=text("group-verdict", gates=count(len(results), "gate result"), said=said))
+
+
+def _results(evidence: Evidence, family: str) -> list[GateResult]:
+    """Return the gate results whose metric belongs to a family; none before there is a decision."""
+    results = evidence.decision.gates if evidence.decision else ()
+    return [r for r in results if caption(r.metric).family == family]
 
 
 def family_table(recipes: Sequence[RecipeEvidence], family: str) -> Table | None:
     """Return the metrics of a family as rows and the recipes as columns, with what real against real gives; no details."""
-    return _table(recipes, text("arrows"), lambda c: c.family == family and not c.detail)
+    return _table(recipes, text("arrows"), lambda name: caption(name).family == family and not _in_appendix(name))
 
 
-def details(recipes: Sequence[RecipeEvidence]) -> Table | None:
-    """Return every measurement that no section has room for."""
-    return _table(recipes, f"Further measurements. {text('arrows')}", lambda c: c.detail)
+def details(recipes: Sequence[RecipeEvidence]) -> list[Block]:
+    """Return every measurement that no section has room for, a table a family, and what is undefined once for each reason."""
+    blocks: list[Block] = []
+    for family, title, _ in families():
+        shared = _undefined_alike(recipes, family)
+        names = {name for members in shared.values() for name in members}
+
+        def wanted(name: str, family: str = family, names: Collection[str] = names) -> bool:
+            return caption(name).family == family and _in_appendix(name) and name not in names
+
+        spaces = dict.fromkeys(m.features for r in recipes for m in r.metrics if wanted(m.name))
+        for space in spaces:
+            about = f"{title}, features {space}" if space and len(spaces) > 1 else title
+            table = _table(recipes, f"Further measurements: {about}. {text('arrows')}", wanted, space)
+            blocks += [table] if table else []
+        told = tuple((listed(caption(n).title for n in members), reason) for reason, members in shared.items())
+        columns = (Column(title="Measurements"), Column(title="Undefined, because"))
+        blocks += [Table(caption=f"Undefined for every recipe: {title}", columns=columns, rows=told, compact=True)] if told else []
+    return blocks
 
 
-def _table(recipes: Sequence[RecipeEvidence], title: str, wanted: Callable[[Caption], bool]) -> Table | None:
-    names = list(dict.fromkeys(m.name for r in recipes for m in r.metrics if wanted(caption(m.name))))
+def _in_appendix(name: str) -> bool:
+    """Whether a metric is a detail; so is a distance of sets on the conditions of the holdout, beside the one on all."""
+    described = caption(name)
+    return described.detail or (described.family == "likeness" and name.endswith("_paired"))
+
+
+def _undefined_alike(recipes: Sequence[RecipeEvidence], family: str) -> dict[str, list[str]]:
+    """Return the details of a family that no recipe has, by the one reason that all give."""
+    found: dict[str, set[str | None]] = {}
+    for metric in (m for r in recipes for m in r.metrics if caption(m.name).family == family and _in_appendix(m.name)):
+        found.setdefault(metric.name, set()).add(metric.reason if metric.value is None else None)
+    shared: dict[str, list[str]] = {}
+    for name, reasons in found.items():
+        if len(reasons) == 1 and (reason := next(iter(reasons))) is not None:
+            shared.setdefault(reason, []).append(name)
+    return shared
+
+
+def _table(recipes: Sequence[RecipeEvidence], title: str, wanted: Callable[[str], bool], space: str | None = "") -> Table | None:
+    """Return the wanted metrics as rows; of one feature space alone where one is named (None: of those without)."""
+    names = list(dict.fromkeys(m.name for r in recipes for m in r.metrics if wanted(m.name) and space in ("", m.features)))
     if not names:
         return None
     rows = []
@@ -206,6 +285,7 @@ def use(evidence: Evidence) -> Section:
     for recipe in evidence.recipes:
         blocks += _effects(recipe)
     table = family_table(evidence.recipes, "use")
+    blocks.insert(0, group_verdict(evidence, "use"))
     blocks.append(table or Missing(what="downstream scores", why="The validation stage left none."))
     return Section(name="use", title=title, lead=lead, blocks=tuple(blocks))
 

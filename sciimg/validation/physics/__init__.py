@@ -9,6 +9,7 @@ from sciimg.validation.physics.bleed_through import BleedThrough
 from sciimg.validation.physics.check import Check, Control
 from sciimg.validation.physics.contrast_order import ContrastOrder
 from sciimg.validation.physics.detector_range import DetectorRange
+from sciimg.validation.physics.dose_linearity import DoseLinearity
 from sciimg.validation.physics.effect import Calibration, RealImages, calibrate, curves, effect, obstacle_between
 from sciimg.validation.physics.ghosting import Ghosting
 from sciimg.validation.physics.grey_level_comb import GreyLevelComb
@@ -16,7 +17,9 @@ from sciimg.validation.physics.image_quality import ImageQuality
 from sciimg.validation.physics.intensity_law import IntensityLaw
 from sciimg.validation.physics.k_space_slope import KSpaceSlope
 from sciimg.validation.physics.noise_law import NoiseLaw
+from sciimg.validation.physics.noise_whiteness import NoiseWhiteness
 from sciimg.validation.physics.object_morphology import ObjectMorphology
+from sciimg.validation.physics.optical_cutoff import OpticalCutoff
 from sciimg.validation.physics.photon_transfer import PhotonTransfer
 from sciimg.validation.physics.point_pattern import PointPattern
 from sciimg.validation.physics.power_spectrum import PowerSpectrum
@@ -40,6 +43,9 @@ CHECKS: dict[str, Check] = {
         GreyLevelComb(),
         BleedThrough(),
         PhotonTransfer(),
+        NoiseWhiteness(),
+        OpticalCutoff(),
+        DoseLinearity(),
         AirSnr(),
         TissueSnr(),
         ContrastOrder(),

@@ -261,3 +261,35 @@ def mixed(share: float) -> Plant:
         return with_images(patches, images)
 
     return plant
+
+
+def grainy(factor: float) -> Plant:
+    """Gaussian noise that neighbours share (means of two pixels along every axis), ``factor`` times the channel's own."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        images = patches.images.astype(np.float64)
+        for channel in range(images.shape[1]):
+            noise = ndimage.uniform_filter(rng.standard_normal(images[:, channel].shape), (0, *(2,) * patches.dims), mode="wrap")
+            images[:, channel] += factor * robust_sigma(images[:, channel]) * noise / noise.std()
+        return with_images(patches, images)
+
+    return plant
+
+
+def checkered(factor: float) -> Plant:
+    """Add the finest pattern that pixels can hold, up and down from pixel to pixel: ``factor`` times the channel's own noise."""
+
+    def plant(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+        images = patches.images.astype(np.float64)
+        board = np.where(sum(np.indices(images.shape[-2:])) % 2, 1.0, -1.0)
+        for channel in range(images.shape[1]):
+            images[:, channel] += factor * max(robust_sigma(images[:, channel]), 1.0) * board
+        return with_images(patches, images)
+
+    return plant
+
+
+def shuffled(patches: PatchSet, rng: np.random.Generator) -> PatchSet:
+    """Give every sample the conditions of another: images that do not follow what was asked for."""
+    order = rng.permutation(len(patches))
+    return replace(patches, images=patches.images[order], labels=None if patches.labels is None else patches.labels[order])
