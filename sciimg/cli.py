@@ -466,6 +466,22 @@ def audit(
     return value, "\n".join([*steps, *problems, verdict]), 0 if value["verified"] else 1
 
 
+@command(app, "export")
+def export(
+    release: Path,
+    out: Annotated[Path, typer.Option(help="The folder to make.")],
+    format: Annotated[str, typer.Option(help="png, tiff, nifti, dicom, bids or huggingface.")],
+    trust: Annotated[Path | None, typer.Option(help="Trust policy; default: the user's own keys.")] = None,
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
+    """Hand out the images of a release in another format, marked synthetic, each value as it was signed; audited first."""
+    from sciimg.stages.export import export_command
+
+    value = export_command(release, out, format, trust)
+    return value, f"{value['images']} images of {value['dataset']} in {out}: {value['files']} files; its README says how to check them.", 0
+
+
 @command(app, "report")
 def report(
     path: Annotated[Path, typer.Argument(metavar="RUN|STUDY", help="A run folder, or a study file with --plan.")],
