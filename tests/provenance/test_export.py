@@ -23,7 +23,7 @@ HELD = {
     "tiff": set(exports.KINDS),
     "nifti": set(exports.KINDS),
     "dicom": {"planes", "colours", "volumes", "stacks"},
-    "bids": {"volumes", "floats"},
+    "bids": {"volumes"},
     "huggingface": {"planes", "colours", "volumes", "stacks", "floats"},
 }
 
@@ -174,4 +174,6 @@ def test_a_pixel_size_that_phys_cannot_hold_is_left_to_the_mark() -> None:
 
     assert png._physical(Spacing((3.0, 3.0), "millimeter")) == b""
     assert png._physical(Spacing((1.0, 1.0), "pixel")) == b""
-    assert png._physical(Spacing((0.5, 0.25), "micrometer"))[8:17] == (4_000_000).to_bytes(4, "big") + (2_000_000).to_bytes(4, "big") + b"\1"
+    assert (
+        png._physical(Spacing((0.5, 0.25), "micrometer"))[8:17] == (4_000_000).to_bytes(4, "big") + (2_000_000).to_bytes(4, "big") + b"\1"
+    )

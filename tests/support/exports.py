@@ -49,7 +49,9 @@ class Kind:
 
 _MM = (1.2, 0.9, 0.7)
 KINDS = {
-    "planes": Kind(lambda r: r.integers(0, 65536, (2, 11, 14)).astype(np.uint16), ("DAPI", "GFP tag"), Spacing((0.325, 0.25), "micrometer")),
+    "planes": Kind(
+        lambda r: r.integers(0, 65536, (2, 11, 14)).astype(np.uint16), ("DAPI", "GFP tag"), Spacing((0.325, 0.25), "micrometer")
+    ),
     "colours": Kind(
         lambda r: r.integers(0, 256, (3, 9, 7)).astype(np.uint8), ("red", "green", "blue"), Spacing((1.0, 1.0), "pixel"), "brightfield"
     ),

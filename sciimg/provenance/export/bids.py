@@ -34,6 +34,8 @@ def obstacles(content: Content) -> list[Problem]:
         came = " and ".join(sorted(content.modalities))
         return [refused(NAME, "This BIDS export holds magnetic resonance images", came, "tiff, which is OME-TIFF")]
     found = nifti.obstacles(content)
+    if content.axes != {"zyx"}:
+        found.append(refused(NAME, "BIDS has anatomical images as volumes", f"planes ({', '.join(sorted(content.axes))})", "nifti"))
     if unknown := [c for c in content.channels if suffix_of(c) is None]:
         names = ", ".join(_SUFFIXES)
         found.append(refused(NAME, f"BIDS names images by contrast; channels are {names} (or t1w, ...)", ", ".join(unknown), "nifti"))
@@ -56,12 +58,14 @@ def write(content: Content, out: Path) -> None:
     """Write the dataset into an empty folder."""
     rows = []
     for item in content.items():
-        subject, files, mask = _subject(item.id), [], None
+        subject, mask = _subject(item.id), None
+        files: list[str] = []
         for picture in content.pictures(item, together=False):
             suffix = suffix_of(picture.channels[0]) if picture.part == "image" else "dseg"
             stem = f"{subject}/anat/{subject}_desc-{_DESC}_{suffix}"
             put(out / f"{stem}{nifti.SUFFIX}", nifti.encode(picture))
-            put(out / f"{stem}.json", pretty_json(_sidecar(content, dict(picture.about))).encode())
+            told = _sidecar(dict(picture.about)) | ({"SpatialReference": f"bids::{files[0]}"} if picture.part == "mask" else {})
+            put(out / f"{stem}.json", pretty_json(told).encode())
             if picture.part == "mask":
                 mask = f"{stem}{nifti.SUFFIX}"
             else:
@@ -105,13 +109,13 @@ def description(content: Content) -> dict[str, Any]:
     }
 
 
-def _sidecar(content: Content, about: dict[str, Any]) -> dict[str, Any]:
+def _sidecar(about: dict[str, Any]) -> dict[str, Any]:
     source = f"bids:{_LINK}:images/{about['image']}.zarr"
     what = "Synthetic image" if about["part"] == "image" else "Mask that the synthetic image was generated for"
-    told: dict[str, Any] = {"Description": f"{what}, made by a trained algorithm and not acquired.", "Sources": [source]}
-    if about["part"] == "image":
-        return {**told, "SkullStripped": False, "Synthetic": about}
-    return {**told, "Type": "Discrete segmentation", "Synthetic": about}
+    told = {"Description": f"{what}, made by a trained algorithm and not acquired.", "Sources": [source], "Synthetic": about}
+    return told | (
+        {"SkullStripped": False} if about["part"] == "image" else {}
+    )  # required; nothing here strips, what was learnt from may be
 
 
 def _subject(id: str) -> str:

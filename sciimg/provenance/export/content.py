@@ -227,6 +227,7 @@ class Content:
             "content_digest": item.row["digest"],
             "payload": self.payload,
             "study": self.study.digest,
+            "registered": self.study.registered.isoformat(),
             "recipe": self.decision.released,
             "spacing": json.loads(item.row["spacing"]),
             "unit": item.row["unit"],

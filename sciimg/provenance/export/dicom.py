@@ -26,6 +26,7 @@ SUFFIX = ".dcm"
 _CLASSES = {8: "1.2.840.10008.5.1.4.1.1.7.2", 16: "1.2.840.10008.5.1.4.1.1.7.3"}  # multi-frame grayscale byte, word secondary capture
 _HELD = {np.dtype(t) for t in ("u1", "u2", "i1", "i2")}
 _IN_MM = {"nanometer": Decimal("1e-6"), "micrometer": Decimal("1e-3"), "millimeter": Decimal(1)}
+_PAGES, _FRAMES = 0x00182001, 0x52009230  # tags: Page Number Vector, Per-Frame Functional Groups Sequence
 _LARGEST = 65535  # rows and columns are of 16 bits
 _STRAIGHT = 1e-4  # largest cosine between rows and columns that DICOM calls orthogonal
 
@@ -90,6 +91,7 @@ def _who(data: Any, picture: Picture) -> None:
     data.PatientName = "SYNTHETIC^NOBODY"
     data.PatientID = _short(f"{about['dataset'].partition('@')[0]}-{about['image']}")
     data.PatientBirthDate = data.PatientSex = data.StudyDate = data.StudyTime = data.StudyID = data.AccessionNumber = ""
+    data.Laterality = ""
     data.ReferringPhysicianName = ""
     data.StudyDescription = _short(f"Synthetic: {about['dataset']}")
     data.SeriesDescription = _short("mask" if picture.part == "mask" else f"synthetic {' '.join(picture.channels)}")
@@ -109,7 +111,8 @@ def _what(data: Any, picture: Picture, planes: NDArray[Any], intercept: int) -> 
     data.SyntheticData = "YES"
     data.ImageType = ["DERIVED", "SECONDARY"]
     data.InstanceNumber = 1
-    data.ContentDate = data.ContentTime = data.PatientOrientation = ""
+    data.ContentDate, data.ContentTime = about["registered"].replace("-", ""), "000000"  # the one date that the dataset knows
+    data.PatientOrientation = ""
     data.BurnedInAnnotation = "NO"
     data.LossyImageCompression = "00"
     data.DerivationDescription = sentence(about)
@@ -128,33 +131,30 @@ def _where(data: Any, picture: Picture, frames: int) -> None:
     from pydicom.dataset import Dataset
     from pydicom.sequence import Sequence
 
-    data.FrameIncrementPointer = 0x00182001  # page numbers, unless frames are described one by one
+    if frames > 1 and picture.affine is None:  # with a place in space, frames are told apart by it
+        data.FrameIncrementPointer, data.PageNumberVector = _PAGES, list(range(1, frames + 1))
     if picture.spacing.unit == "pixel":
-        data.PageNumberVector = list(range(1, frames + 1))
         return
     *depth, row, column = (_decimal(v, picture.spacing.unit) for v in picture.spacing.values)
-    measures, shared = Dataset(), Dataset()
+    measures = data if picture.affine is None else Dataset()  # programs take a described frame without a place for a damaged one
     measures.PixelSpacing = [row, column]
     if depth:
         measures.SliceThickness = measures.SpacingBetweenSlices = depth[0]
-    shared.PixelMeasuresSequence = Sequence([measures])
+    if picture.affine is None:
+        return
+    data.FrameOfReferenceUID = _uid(picture, "frame of reference")
+    data.PositionReferenceIndicator = ""
+    orientation, positions = _placed(picture.affine, frames, picture)
+    plane, shared = Dataset(), Dataset()
+    plane.ImageOrientationPatient = orientation
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = Sequence([measures]), Sequence([plane])
     per_frame = [Dataset() for _ in range(frames)]
-    if picture.affine is not None:
-        data.FrameOfReferenceUID = _uid(picture, "frame of reference")
-        data.PositionReferenceIndicator = ""
-        orientation, positions = _placed(picture.affine, frames, picture)
-        plane = Dataset()
-        plane.ImageOrientationPatient = orientation
-        shared.PlaneOrientationSequence = Sequence([plane])
-        for one, position in zip(per_frame, positions, strict=True):
-            place = Dataset()
-            place.ImagePositionPatient = position
-            one.PlanePositionSequence = Sequence([place])
-    for number, one in enumerate(per_frame, 1):
-        content = Dataset()
-        content.StackID, content.InStackPositionNumber = "1", number
-        one.FrameContentSequence = Sequence([content])
-    data.FrameIncrementPointer = 0x52009230
+    for one, position in zip(per_frame, positions, strict=True):
+        place = Dataset()
+        place.ImagePositionPatient = position
+        one.PlanePositionSequence = Sequence([place])
+    if frames > 1:
+        data.FrameIncrementPointer = _FRAMES
     data.SharedFunctionalGroupsSequence = Sequence([shared])
     data.PerFrameFunctionalGroupsSequence = Sequence(per_frame)
 

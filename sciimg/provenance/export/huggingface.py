@@ -59,7 +59,9 @@ def write(content: Content, out: Path) -> None:
             put(out / _TRAIN / name, encode.encode(picture))
             files[picture.part].append(name)
         rows.append(table.row_of(content, item, files["image"], next(iter(files["mask"]), None)))
-    listed = [row | {name: f"{_TRAIN}/{row[name]}" for name in (*table.file_columns(row), *(["mask"] if row["mask"] else []))} for row in rows]
+    listed = [
+        row | {name: f"{_TRAIN}/{row[name]}" for name in (*table.file_columns(row), *(["mask"] if row["mask"] else []))} for row in rows
+    ]
     write_json(out / "monai.json", table.monai_list(content, listed))
     write_text(out / _TRAIN / "metadata.csv", table.csv_of([_named(row) for row in rows]))
     write_json(out / "synthetic.json", content.about())

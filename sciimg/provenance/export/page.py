@@ -6,7 +6,10 @@ from importlib.metadata import version
 from sciimg.provenance.export.content import Content
 
 _READ = {
-    "png": ("import imagecodecs", "    pixels = imagecodecs.imread(path)\n    return pixels if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)"),
+    "png": (
+        "import imagecodecs",
+        "    pixels = imagecodecs.imread(path)\n    return pixels if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)",
+    ),
     "tiff": ("import tifffile", "    return tifffile.imread(path)"),
     "nifti": ("import nibabel", "    return np.asarray(nibabel.load(path).dataobj).T"),
     "dicom": (
@@ -124,8 +127,12 @@ for _, row in table.iterrows():
 
 def torch_example(masks: bool) -> str:
     """Return a data set for torch, which goes on from :func:`reading`."""
-    mask = """
-        mask = read(Path(row["mask"])).reshape(image.shape[1:])""" if masks else ""
+    mask = (
+        """
+        mask = read(Path(row["mask"])).reshape(image.shape[1:])"""
+        if masks
+        else ""
+    )
     pair = "image, torch.from_numpy(mask.astype(np.int64))" if masks else "image"
     return f"""\
 import torch
