@@ -343,6 +343,12 @@ class ReviewPlan(Model):
     catch_pairs: int = Field(default=2, ge=0)
 
 
+class Watermark(Model):
+    """A keyed mark in the noise of every generated image, put in before anything is judged: see :mod:`sciimg.watermark`."""
+
+    alpha: float = Field(default=0.05, gt=0, le=0.1, description="Size of the mark in standard deviations of the local noise.")
+
+
 class ReleasePlan(Model):
     """What leaves, under which identity."""
 
@@ -350,6 +356,7 @@ class ReleasePlan(Model):
     version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
     licence: str
     creator: str
+    watermark: Watermark | None = None
 
 
 _LATER = (
@@ -358,6 +365,7 @@ _LATER = (
     ("validation", "features"),
     ("validation", "weights"),
     ("validation", "subgroups"),
+    ("release", "watermark"),
 )
 
 

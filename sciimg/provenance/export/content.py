@@ -101,7 +101,7 @@ class Content:
     def rows(self) -> list[dict[str, Any]]:
         """The catalogue, a row an image, sorted by id; empty cells are None."""
         table = Collection(self.folder).catalogue
-        return [{k: None if v != v else v for k, v in row.items()} for row in table.astype(object).to_dict("records")]
+        return [{str(k): None if v != v else v for k, v in row.items()} for row in table.astype(object).to_dict("records")]
 
     @property
     def identity(self) -> str:

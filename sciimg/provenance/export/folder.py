@@ -1,9 +1,9 @@
 """A plain folder: ``images/``, ``masks/``, a table, a list for MONAI, and a page that says what this is and how to check it."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from sciimg.errors import Problem
 from sciimg.files import write_json, write_text
 from sciimg.provenance.export import table
 from sciimg.provenance.export.content import Content, Picture
@@ -16,9 +16,12 @@ class Format(Protocol):
 
     NAME: str
     SUFFIX: str
-    together: Callable[[Content], bool]
-    obstacles: Callable[[Content], list[Any]]
-    encode: Callable[[Picture], bytes]
+
+    def together(self, content: Content) -> bool: ...
+
+    def obstacles(self, content: Content) -> list[Problem]: ...
+
+    def encode(self, picture: Picture) -> bytes: ...
 
 
 def write(content: Content, format: Format, out: Path) -> None:

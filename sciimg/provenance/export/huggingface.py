@@ -49,14 +49,14 @@ def write(content: Content, out: Path) -> None:
         train/images/ train/masks/
         monai.json  synthetic.json  README.md
     """
-    format = _format(content)
-    together, rows = format.together(content), []
+    volumes = content.axes == {"zyx"}
+    together, rows = not volumes and png.together(content), []
     for item in content.items():
         files: dict[str, list[str]] = {"image": [], "mask": []}
-        for picture in content.pictures(item, together=together and format is png):
-            encode = nifti if format is nifti else png if picture.pixels.dtype.kind == "u" else tiff
-            name = f"{picture.part}s/{picture.name}{encode.SUFFIX}"
-            put(out / _TRAIN / name, encode.encode(picture))
+        for picture in content.pictures(item, together=together):
+            format: Format = nifti if volumes else png if picture.pixels.dtype.kind == "u" else tiff
+            name = f"{picture.part}s/{picture.name}{format.SUFFIX}"
+            put(out / _TRAIN / name, format.encode(picture))
             files[picture.part].append(name)
         rows.append(table.row_of(content, item, files["image"], next(iter(files["mask"]), None)))
     listed = [
@@ -66,12 +66,6 @@ def write(content: Content, out: Path) -> None:
     write_text(out / _TRAIN / "metadata.csv", table.csv_of([_named(row) for row in rows]))
     write_json(out / "synthetic.json", content.about())
     write_text(out / "README.md", card(content, [_column(name) for name in table.file_columns(rows[0])], masks=bool(rows[0]["mask"])))
-
-
-def _format(content: Content) -> Format:
-    if content.axes == {"zyx"}:
-        return nifti
-    return png if all(d.kind == "u" for d in content.dtypes) else tiff
 
 
 def _column(name: str) -> str:
@@ -114,8 +108,8 @@ images = load_dataset("FOLDER", split="train")
 images[0]
 ```
 
-{"Pictures" if content.axes == {"yx"} else "Volumes"}: {", ".join(f"`{p}`" for p in pictures)}, each value as it was released. `monai.json` lists the
-same files for MONAI. Every image is offered for training; test on real images.
+{"Pictures" if content.axes == {"yx"} else "Volumes"}: {", ".join(f"`{p}`" for p in pictures)}, each value as it was released.
+`monai.json` lists the same files for MONAI. Every image is offered for training; test on real images.
 
 {verifying(content, NAME)}
 

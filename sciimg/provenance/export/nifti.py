@@ -58,7 +58,7 @@ def encode(picture: Picture) -> bytes:
 
 
 def _sizes(picture: Picture) -> tuple[tuple[float, ...], str]:
-    """Return sizes along x, y, z and their unit: the image's own, in millimetres where it is placed in space, micrometres for nanometres."""
+    """Return sizes along x, y, z and their unit: the image's own; mm where it is placed in space, micrometres for nanometres."""
     spacing = picture.spacing
     values = tuple(reversed(spacing.values))
     if picture.affine is not None and spacing.unit != "pixel":

@@ -27,8 +27,8 @@ def page(content: Content, format: str, columns: Sequence[str], masks: bool) -> 
             "",
             synthetic(content),
             "",
-            f"Images in `images/`{', masks in `masks/` under the same names' if masks else ''}; `images.csv` has a row an image, `monai.json`",
-            "is the same as a data list, `synthetic.json` is what this page says, for programs. Channels: "
+            f"Images in `images/`{', masks in `masks/` under the same names' if masks else ''}; `images.csv` has a row an image,",
+            "`monai.json` is the same as a data list, `synthetic.json` is what this page says, for programs. Channels: "
             + ", ".join(f"`{c}`" for c in content.channels)
             + ".",
             "",
@@ -85,8 +85,9 @@ The audit must say `Verified` and the payload
 
     {content.payload}
 
-and the second export, by the same version of sciimg ({version("sciimg")}), has the same bytes. `RELEASE/dataset/CHECKING.md` checks the release
-without sciimg. Signed by: {", ".join(content.signers)}. Study: `{content.study.digest}`."""
+and the second export, by the same version of sciimg ({version("sciimg")}), has the same bytes.
+`RELEASE/dataset/CHECKING.md` checks the release without sciimg.
+Signed by: {", ".join(content.signers)}. Study: `{content.study.digest}`."""
 
 
 def reading(content: Content, format: str, columns: Sequence[str]) -> str:

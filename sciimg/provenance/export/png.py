@@ -1,4 +1,4 @@
-"""PNG: planes of 8 or 16 bits without a sign, grey, or RGB of 8 bits; the mark is an XMP packet, the pixel size ``pHYs`` where it fits exactly enough.
+"""PNG: planes of 8 or 16 bits without a sign, grey, or RGB of 8 bits; the mark is an XMP packet, the pixel size ``pHYs`` where it fits.
 
 References
 ----------
