@@ -21,7 +21,7 @@ from sciimg.records import canonical_json
 
 M = TypeVar("M", bound=BaseModel)
 
-_SINGLE = ("split", "patches", "generate", "validation", "review")
+_SINGLE = ("split", "patches", "generate", "validation", "review", "release")
 _LISTS = ("sources", "conditions", "recipes", "gates")
 
 

@@ -21,6 +21,7 @@ from sciimg.protocol.models import (
     LabelFiles,
     Patches,
     RecipePlan,
+    ReleasePlan,
     ReviewPlan,
     ScalarCondition,
     SegmentNuclei,
@@ -56,6 +57,7 @@ class Parts:
     validation: ValidationPlan | None = None
     gates: tuple[tuple[int, Gate], ...] = ()
     review: ReviewPlan | None = None
+    release: ReleasePlan | None = None
     faulty: frozenset[str] = frozenset()  # top-level keys with an item left out above
 
     @property
@@ -387,6 +389,8 @@ def _lacking(need: Need, metric: str, parts: Parts) -> str:
             return "" if parts.validation is None or parts.validation.downstream else "validation.downstream"
         case "review":
             return "" if parts.review is None or parts.review.readers else "review.readers above 0"
+        case "watermark":
+            return "" if parts.release is None or parts.release.watermark else "release.watermark"
         case "mask":
             asked = "conditions" in parts.faulty or any(c.kind == "mask" for _, c in parts.conditions)
             return "" if asked else "a condition of kind mask"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sciimg.errors import Problem, StudyError
 from sciimg.protocol import built_in_studies, load_study, parse_study
-from sciimg.protocol.models import WeightsFile
+from sciimg.protocol.models import Watermark, WeightsFile
 from sciimg.records import digest_of
 
 ROOT = Path(__file__).parents[2]
@@ -123,6 +123,7 @@ BROKEN: list[tuple[str, str, str, str, str]] = [
     ),
     ("metric: verification-failures", "metric: kid_spectrum", "metric-not-computed", "gates[0].metric", "validation.features"),
     ("metric: verification-failures", "metric: mmd_effect_weights_paired", "metric-not-computed", "gates[0].metric", "validation.weights"),
+    ("metric: verification-failures", "metric: watermark-z", "metric-not-computed", "gates[0].metric", "release.watermark"),
     ("metric: verification-failures", "metric: review-readers", "metric-not-computed", "gates[0].metric", "review.readers"),
     ("metric: verification-failures", "metric: xyzzy", "unknown-metric", "gates[0].metric", "sciimg schema"),
     ("    at_most: 0\n", "", "no-bar", "gates[0]", "at_least or at_most"),
@@ -254,6 +255,7 @@ LATER = [
     ("validation", "features", ("spectrum",)),
     ("validation", "weights", WeightsFile(path="n.pt", sha256="0" * 64)),
     ("validation", "subgroups", ("site",)),
+    ("release", "watermark", Watermark(alpha=0.02)),
 ]
 
 

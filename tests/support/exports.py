@@ -16,6 +16,7 @@ from sciimg.randomness import generator
 from sciimg.records import Lineage, digest_of
 from sciimg.store.collection import CollectionWriter
 from sciimg.types import LabelKind, Spacing
+from sciimg.watermark import embed
 
 COUNT = 2
 
@@ -68,12 +69,16 @@ KINDS = {
     "floats": Kind(lambda r: r.normal(size=(1, 8, 10)).astype(np.float32), ("t1",), Spacing((0.5, 0.5), "millimeter"), "mri", None),
     "many": Kind(lambda r: r.integers(0, 9, (1, 8, 9)).astype(np.uint8), ("dna",), Spacing((1.0, 1.0), "pixel"), largest=70000),
 }
+ALPHA = 0.05
+MARKED = {
+    "marked": Kind(lambda r: r.normal(2000, 90, (2, 170, 160)).astype(np.uint16), ("dna", "actin"), Spacing((1.0, 1.0), "pixel"), largest=9)
+}
 _LABELS = "modality: mri, labels: {kind: files, uri: nowhere, labels: classes, values: {grey: [1], white: [2]}}"
 
 
 def images_of(kind: str) -> list[tuple[NDArray[Any], NDArray[np.int32] | None]]:
     """Return pixels and labels of each image."""
-    made = KINDS[kind]
+    made = (KINDS | MARKED)[kind]
     rng = generator("test", "export", kind)
     out = []
     for _ in range(COUNT):
@@ -88,20 +93,24 @@ def images_of(kind: str) -> list[tuple[NDArray[Any], NDArray[np.int32] | None]]:
 
 
 def study_of(kind: str) -> str:
-    made = KINDS[kind]
+    made = (KINDS | MARKED)[kind]
     text = releases.STUDY.replace("modality: fluorescence", _LABELS if made.label_kind == "classes" else f"modality: {made.modality}")
+    if kind in MARKED:
+        text = text.replace("creator: The testers}", f"creator: The testers, watermark: {{alpha: {ALPHA}}}}}")
     return text.replace("patches:", "conditions: [{kind: scalar, name: dose, measure: channel-mean, channel: a}]\npatches:")
 
 
 def release_of(folder: Path, key: Key, kind: str) -> Path:
     """Make a whole release of images of this kind in ``folder/release``."""
-    made = KINDS[kind]
+    made = (KINDS | MARKED)[kind]
     study, files = releases.loaded(study_of(kind)), releases.evidence()
     digest = study.study.digest
     with CollectionWriter(folder / "synthetic", synthetic=True, study=digest) as writer:
         for i, (pixels, labels) in enumerate(images_of(kind)):
             told = {"dose": 0.1 + i}
             lineage = Lineage(study=digest, model=digest_of("m"), recipe="ldm", sampler="heun", steps=2, seed=0, index=i, condition=told)
+            if kind in MARKED:
+                pixels = embed(pixels, digest, f"ldm-{i}", ALPHA)
             image = Image.from_array(pixels, made.axes, made.spacing, channels=made.channels, affine=made.affine, source=f"ldm {i}")
             writer.add(f"ldm-{i}", image, group=f"g{i}", conditions=told, labels=labels, label_kind=made.label_kind, lineage=lineage)
     publish(

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from sciimg.protocol.vocabulary import metrics
 from sciimg.randomness import generator
 from sciimg.records import digest_of
 from sciimg.types import PatchSet, Spacing
@@ -118,4 +119,5 @@ def test_metrics_say_what_was_found_and_what_it_cost() -> None:
     assert 0.999 < (found["watermark-ssim"].value or 0) < 1
     assert found["watermark-dice-change"].status == "undefined"
     none = watermark_metrics(None, None, None, STUDY, **about)
+    assert set(found) <= set(metrics(())), "gates may name them"
     assert {m.name for m in none} == set(found) and all(m.reason for m in none)

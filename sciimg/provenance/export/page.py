@@ -39,6 +39,7 @@ def page(content: Content, format: str, columns: Sequence[str], masks: bool) -> 
             "```python",
             reading(content, format, columns),
             "",
+            "",
             _CHECK,
             "```",
             "",

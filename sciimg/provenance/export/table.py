@@ -28,7 +28,7 @@ def row_of(content: Content, item: Item, files: Sequence[str], mask: str | None)
         "channels": json.dumps(list(content.channels), ensure_ascii=False),
         "dtype": item.row["dtype"],
         "label_kind": item.row["label_kind"] or "",
-        "labels": item.row["label_max"],
+        "label_max": item.row["label_max"],
         "affine_ras_mm": "" if item.affine is None else json.dumps(item.affine.tolist()),
         "group": item.row["group"],
         "recipe": lineage.get("recipe", ""),
@@ -82,4 +82,4 @@ def monai_list(content: Content, rows: Sequence[Mapping[str, Any]]) -> dict[str,
 
 
 def _asked(content: Content) -> set[str]:
-    return {c.name for c in content.study.conditions}
+    return {c.name for c in content.study.conditions if c.kind in ("scalar", "class", "text")}
