@@ -112,13 +112,15 @@ def eight_bit(image: NDArray[Any]) -> Array:
     """Return an image, shape (C, ...), each channel's range mapped to 0 … 255 and rounded."""
     axes = tuple(range(1, image.ndim))
     low, high = image.min(axes, keepdims=True).astype(np.float64), image.max(axes, keepdims=True).astype(np.float64)
-    return np.rint((image - low) / np.maximum(high - low, 1e-300) * 255)
+    scaled: Array = np.rint((image - low) / np.maximum(high - low, 1e-300) * 255)
+    return scaled
 
 
 def noisier(image: NDArray[Any], key: tuple[str, ...]) -> Array:
     """Return an image, shape (C, ...), with Gaussian noise of the size of its own around each voxel."""
     noise = np.stack([local_noise(channel) for channel in image.astype(np.float64)])
-    return image + noise * generator(*key).standard_normal(image.shape)
+    worse: Array = image + noise * generator(*key).standard_normal(image.shape)
+    return worse
 
 
 def _mean(name: str, values: Array, groups: NDArray[Any], rounds: int, key: tuple[str, ...], **about: Any) -> Metric:
