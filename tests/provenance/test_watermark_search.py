@@ -5,6 +5,7 @@ from pathlib import Path
 import exports
 import numpy as np
 import pytest
+import releases
 import tifffile
 
 from sciimg.errors import AuditError, InputError
@@ -39,6 +40,14 @@ def test_single_channels_and_pieces_without_a_header_are_traced(marked: Path, tr
     assert traced["z"] == pytest.approx(exports.ALPHA * np.sqrt(160 * 150), abs=4) and traced["chance"] < 1e-6
     assert not stranger["found"] and stranger["chance"] > 1e-3
     assert value["release"] == "small@1.2.0" and value["alpha"] == exports.ALPHA
+    assert "5% of the local noise" in (marked / "dataset/DATASHEET.md").read_text()
+
+
+def test_the_registration_says_that_images_will_be_marked() -> None:
+    from sciimg.report.sections.asked import _generation
+
+    assert "watermark of 5% of the noise" in _generation(releases.loaded(exports.study_of("marked")).study)
+    assert "watermark" not in _generation(releases.loaded().study)
 
 
 def test_what_cannot_be_searched_is_refused(marked: Path, release: Path, trust: Path, tmp_path: Path) -> None:
