@@ -79,3 +79,9 @@ class AuditError(SciimgError):
     """A release does not verify (exit code 1)."""
 
     exit_code = 1
+
+
+class RefusedError(SciimgError):
+    """The study was refused, so that there is nothing of the kind that is asked for (exit code 1)."""
+
+    exit_code = 1

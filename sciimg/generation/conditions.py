@@ -43,6 +43,12 @@ class Conditions:
     source: NDArray[Any] | None = None
     about: Sequence[Mapping[str, Any]] | None = None
 
+    def first(self, count: int) -> "Conditions":
+        """Return the first of them."""
+        labels = None if self.labels is None else self.labels[:count]
+        source = None if self.source is None else self.source[:count]
+        return Conditions(labels, self.table.iloc[:count], self.groups[:count], source, None if self.about is None else self.about[:count])
+
 
 def draw_conditions(
     source: PatchSource,

@@ -14,6 +14,7 @@ from sciimg.io.image import Image
 from sciimg.records import Digest, Lineage, digest_bytes
 from sciimg.store import CollectionWriter
 from sciimg.types import Spacing
+from sciimg.watermark import embed
 
 _BATCH = 8 * CHUNK  # samples between two writes; results do not depend on it
 
@@ -30,6 +31,7 @@ def generate(
     guidance: float | None = None,
     workers: int = 1,
     about: Sequence[Mapping[str, Any]] | None = None,
+    watermark: float | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> int:
     """Draw one sample a condition and write them as a synthetic collection; return how many.
@@ -51,6 +53,8 @@ def generate(
         Chunks at the same time; does not change results.
     about : sequence of mapping, optional
         Further catalogue columns of each sample, beside those of the conditions.
+    watermark : float, optional
+        Size of the mark that each sample gets, in standard deviations of its local noise: :func:`sciimg.watermark.embed`.
 
     Notes
     -----
@@ -85,9 +89,10 @@ def generate(
                     index=row,
                     condition=asked | ({} if image is None or source is None else {image.name: _digest(source[place])}),
                 )
+                pixels = images[place] if watermark is None else embed(images[place], str(study), _id(name, row), watermark)
                 writer.add(
                     _id(name, row),
-                    as_image(augmenter, images[place], f"{name} sample {row}"),
+                    as_image(augmenter, pixels, f"{name} sample {row}"),
                     group=conditions.groups[row],
                     conditions=asked,
                     labels=None if labels is None else labels[place],

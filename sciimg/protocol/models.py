@@ -416,6 +416,12 @@ class VerificationPlan(Model):
     )
 
 
+class Watermark(Model):
+    """A keyed mark in the noise of every generated image, put in before anything is judged: see :mod:`sciimg.watermark`."""
+
+    alpha: float = Field(default=0.05, gt=0, le=0.1, description="Size of the mark in standard deviations of the local noise.")
+
+
 class ReleasePlan(Model):
     """What leaves, under which identity."""
 
@@ -424,6 +430,7 @@ class ReleasePlan(Model):
     licence: str
     creator: str
     expires: datetime.date | None = Field(default=None, description="Last day on which the decision may be relied upon.")
+    watermark: Watermark | None = None
 
 
 _LATER: tuple[tuple[str, ...], ...] = (
@@ -444,6 +451,7 @@ _LATER: tuple[tuple[str, ...], ...] = (
     ("validation", "dose"),
     ("sources", "optics"),
     ("verification",),
+    ("release", "watermark"),
 )
 
 

@@ -429,6 +429,8 @@ def _lacking(need: Need, metric: str, parts: Parts) -> str:
             return "" if parts.review is None or parts.review.readers else "review.readers above 0"
         case "folds":
             return "" if parts.validation is None else _lacking_folds(parts.validation, parts.recipes)
+        case "watermark":
+            return "" if parts.release is None or parts.release.watermark else "release.watermark"
         case "mask":
             asked = "conditions" in parts.faulty or any(c.kind == "mask" for _, c in parts.conditions)
             return "" if asked else "a condition of kind mask"

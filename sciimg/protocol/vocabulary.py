@@ -9,7 +9,7 @@ from typing import Literal
 
 from sciimg.protocol.models import Condition, ReviewPlan
 
-Need = Literal["mask", "instances", "classes", "downstream", "review", "physics", "features", "folds"]
+Need = Literal["mask", "instances", "classes", "downstream", "review", "physics", "features", "folds", "watermark"]
 
 MODALITIES = ("fluorescence", "brightfield", "electron", "mri")
 _MICROSCOPY = ("fluorescence", "brightfield", "electron")
@@ -63,6 +63,7 @@ _SETS = (
 )  # fmt: skip
 _MEMBERSHIP = ("membership-auc", "membership-tpr", "nearer-train")
 _PAIRS = ("ssim", "ssim_uniform", "ms_ssim", "psnr", "nrmse", "ncc", "mutual_information")
+_WATERMARK = ("z", "z_unmarked", "z_cropped", "z_eight-bit", "z_noisier", "z_together", "psnr", "ssim", "dice-change")
 _ARMS = ("score_real", "score_classical", "score_synthetic", "score_combined")
 _GAINS = ("gain_over_real", "gain_over_classical", "gain_added_to_classical", "classical_gain")
 _BY_CONDITION = {"scalar": ("correlation", "slope", "error"), "class": ("accuracy", "accuracy-ratio"), "mask": (), "image": (), "text": ()}
@@ -107,6 +108,7 @@ def _of_a_recipe(conditions: Iterable[Condition], subgroups: Iterable[str]) -> d
     names |= {f"downstream_{stem}": ("downstream",) for stem in (*_ARMS, *_GAINS)}
     names |= {f"downstream_f1_{stem}": ("downstream", "instances") for stem in (*_ARMS, *_GAINS)}
     names |= {f"condition_{c.name}_{part}": () for c in conditions for part in _BY_CONDITION[c.kind]}
+    names |= {f"watermark-{what}": ("watermark",) for what in _WATERMARK}
     split: dict[str, tuple[Need, ...]] = {f"{check}_effect": ("physics",) for check in PHYSICS}
     split |= {f"{stem}_{space}": () for space in SPACES for stem in (*_SETS, *_MEMBERSHIP) if not stem.startswith("control")}
     names |= {worst_name(name, column): needs for column in subgroups for name, needs in split.items()}

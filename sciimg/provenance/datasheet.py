@@ -72,11 +72,18 @@ def _composition(facts: Facts) -> str:
         return f"No images: a study that is {facts.decision.decision} releases none. The evidence is in `evidence/`."
     conditions = ", ".join(f"{c.name} ({c.kind})" for c in study.conditions) or "nothing"
     shape = " x ".join(map(str, study.patches.shape))
+    mark = study.release.watermark
+    marked = (
+        f"A pattern of {mark.alpha:.0%} of the local noise in each image, put in before the images were judged, tells where they come from."
+        if mark
+        else ""
+    )
     return _line(f"""
         {facts.images} synthetic images of {shape} pixels as OME-Zarr 0.5, each with the label image it was generated for (if any).
         Generated given: {conditions}. Masks, source images and scalars are drawn from the training part and perturbed.
         `catalogue.parquet` has one row an image with its condition and its lineage: study, model, sampler, seed and index make the same
         bytes again. Every image is marked synthetic. How close samples come to training images is judged where the study has a gate for it.
+        {marked}
     """)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sciimg.protocol import Study
+from sciimg.protocol.models import ReleasePlan
 from sciimg.records import Decision, Digest
 
 SOFTWARE = "urn:x-sciimg:software"
@@ -61,7 +62,7 @@ class Facts:
 
     @property
     def urn(self) -> str:
-        return f"urn:x-sciimg:dataset:{self.study.release.dataset_id}:{self.study.release.version}"
+        return urn_of(self.study.release)
 
     @property
     def model_digests(self) -> dict[str, Digest]:
@@ -77,6 +78,11 @@ class Facts:
                 f"{self.images} synthetic images, made by recipe {self.decision.released!r} under the study {study.name!r}: {study.title}."
             )
         return f"No images, only evidence and decision: the study {study.name!r} ({study.title}) was {self.decision.decision}."
+
+
+def urn_of(release: ReleasePlan) -> str:
+    """Return the name by which documents refer to a dataset."""
+    return f"urn:x-sciimg:dataset:{release.dataset_id}:{release.version}"
 
 
 def licence_url(name: str) -> str | None:

@@ -27,6 +27,7 @@ def generate_recipe(
     synthetic/        what may be released: conditions drawn from the training part and perturbed
     paired/           one sample for the condition of a real holdout patch (columns real_image, real_origin); never released
     reconstruction/   real holdout patches after a way through the latent space, where there is one; never released
+    unmarked/         the first samples as they were before their watermark, where the study asks for one; never released
 
     Where the recipe translates, all of them hold the channels that it makes; the given ones come from the same real patch as the mask.
 
@@ -65,7 +66,9 @@ def generate_recipe(
         "workers": 1,  # stages run side by side; a core each
         "progress": log,
     }
-    if not (out / "synthetic").exists():
+    mark = None if study.release.watermark is None else study.release.watermark.alpha
+    wanted = ["synthetic", *(["unmarked"] if mark else [])]
+    if not all((out / name).exists() for name in wanted):
         turn = not card.recipe.training.tell_symmetry
         if isinstance(asked.masks, GeneratedMasks):
             unseen = PatchSource(images, table, "calibration", study.patches.shape)
@@ -73,7 +76,10 @@ def generate_recipe(
             conditions = draw_conditions(source, range(asked.count), key, turn=turn, given=given, made=made)
         else:
             conditions = draw_conditions(source, range(asked.count), key, turn=turn, given=given, masks=asked.masks or "perturbed")
-        generate(model, out / "synthetic", conditions, seed=asked.seed, **how)
+        if not (out / "synthetic").exists():
+            generate(model, out / "synthetic", conditions, seed=asked.seed, watermark=mark, **how)
+        if mark:  # a sample depends on its number alone, so these are the same ones
+            generate(model, out / "unmarked", conditions.first(_PAIRS), seed=asked.seed, **how)
     holdout = PatchSource(images, table, "holdout", study.patches.shape, study.conditions, study.patches.min_foreground)
     real = holdout.grid(limit=min(_PAIRS, study.validation.samples), seed_key=(*key, "paired"))
     real = real.take(np.flatnonzero(_seen(card, real.table)))
@@ -83,7 +89,9 @@ def generate_recipe(
         told = _inside(card, real.table[names].reset_index(drop=True))
         groups = [str(g) for g in real.groups]
         shown = channels_of(real, given) if given else None
-        generate(model, out / "paired", Conditions(real.labels, told, groups, shown), seed=asked.seed + 1, about=about, **how)
+        generate(
+            model, out / "paired", Conditions(real.labels, told, groups, shown), seed=asked.seed + 1, about=about, watermark=mark, **how
+        )
     _reconstruct(model, real, about, out / "reconstruction", study)
 
 

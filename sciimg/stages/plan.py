@@ -203,6 +203,7 @@ def _validate(recipe: str, cut: Cut, run: Run, out: Path) -> None:
         synthetic=made / "synthetic",
         paired=_if_there(made / "paired"),
         reconstruction=_if_there(made / "reconstruction"),
+        unmarked=_if_there(made / "unmarked"),
         made_baseline=run.folder(cut.name("baseline")),
         folder=run.loaded.folder,
         out=out,

@@ -47,6 +47,7 @@ def validate(
     synthetic: Path,
     paired: Path | None = None,
     reconstruction: Path | None = None,
+    unmarked: Path | None = None,
     made_baseline: Path | None = None,
     train: Path | None = None,
     folder: Path = Path(),
@@ -67,6 +68,8 @@ def validate(
         Samples made for conditions of the holdout, with columns ``real_image`` and ``real_origin``.
     reconstruction : Path, optional
         What an autoencoder keeps of holdout patches, with the same columns.
+    unmarked : Path, optional
+        The first of the synthetic images before their watermark.
     made_baseline : Path, optional
         Folder of :func:`sciimg.stages.baseline.baseline`; made inside ``out`` where it is not given.
     train : Path, optional
@@ -84,7 +87,7 @@ def validate(
     base = made_baseline or out / "baseline"
     if made_baseline is None:
         baseline(study, real=real, regions=regions, train=train, out=base, key=key)
-    collections = (real, synthetic, paired, reconstruction, train)
+    collections = (real, synthetic, paired, reconstruction, unmarked, train)
     files = file_keys(
         *(None if c is None else c / CATALOGUE for c in collections), regions, base / EVIDENCE, base / SEGMENTER, base / ENCODER
     )
@@ -92,7 +95,7 @@ def validate(
     table = None if regions is None else pd.read_parquet(regions)
     kept = baseline_parts(study, real=real, regions=regions, train=train, folder=base)
     opened = real_data(study, real, table, train=train, key=key)
-    judge = _Judge(study, opened, synthetic, paired, reconstruction, base, weights, kept, parts)
+    judge = _Judge(study, opened, synthetic, paired, reconstruction, unmarked, base, weights, kept, parts)
     metrics = [metric for name, compute in judge.plan() for metric in parts.metrics(name, compute)]
     _no_name_twice(metrics)
     write_json(out / EVIDENCE, {"metrics": [m.as_json() for m in metrics]})
@@ -180,6 +183,7 @@ class _Judge:
     synthetic_path: Path
     paired_path: Path | None
     reconstruction_path: Path | None
+    unmarked_path: Path | None
     baseline: Path
     weights: Path | None
     kept: Parts  # of the baseline
@@ -199,6 +203,7 @@ class _Judge:
             ("conditions", self.conditions),
             ("pairs", self.pairs),
             ("downstream", self.downstream),
+            *([("watermark", self.watermark)] if self.study.release.watermark else []),
             *((f"subgroups-{i}", partial(self.subgroups, column)) for i, column in enumerate(self.study.validation.subgroups or ())),
         ]
 
@@ -368,6 +373,14 @@ class _Judge:
             if real.images.shape == test.images.shape and not faults_of(test, name):
                 arrays |= gallery.pairs(name, real, test, self.key)
         return metrics, arrays
+
+    def watermark(self) -> Found:
+        """Say whether the mark is found again, and what it cost."""
+        from sciimg.validation.watermark import watermark_metrics
+
+        before = synthetic_set(self.study, self.unmarked_path)
+        about: dict[str, Any] = {"rounds": self.rounds, "key": (*self.key, "watermark")}
+        return watermark_metrics(self.synthetic, before, self.segmenter, self.study.digest, **about), {}
 
     def downstream(self) -> Found:
         from sciimg.validation.downstream import BASELINE_ARMS, RECIPE_ARMS, downstream_metrics, names, obstacle, run_arm

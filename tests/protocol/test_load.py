@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sciimg.errors import Problem, StudyError
 from sciimg.protocol import Study, built_in_studies, load_study, parse_study
-from sciimg.protocol.models import Criterion, CrossValidation, Optics, Risk, VerificationPlan, WeightsFile
+from sciimg.protocol.models import Criterion, CrossValidation, Optics, Risk, VerificationPlan, Watermark, WeightsFile
 from sciimg.records import digest_of
 
 ROOT = Path(__file__).parents[2]
@@ -124,6 +124,7 @@ BROKEN: list[tuple[str, str, str, str, str]] = [
     ),
     ("metric: verification-failures", "metric: kid_spectrum", "metric-not-computed", "gates[0].metric", "validation.features"),
     ("metric: verification-failures", "metric: mmd_effect_weights_paired", "metric-not-computed", "gates[0].metric", "validation.weights"),
+    ("metric: verification-failures", "metric: watermark-z", "metric-not-computed", "gates[0].metric", "release.watermark"),
     ("metric: verification-failures", "metric: review-readers", "metric-not-computed", "gates[0].metric", "review.readers"),
     (
         "  readers: 0",
@@ -274,6 +275,7 @@ LATER = [
     ("review", "minimum_seconds", 2.0),
     ("review", "margin", 0.1),
     ("validation", "dose", "dab-level"),
+    ("release", "watermark", Watermark(alpha=0.02)),
 ]
 
 

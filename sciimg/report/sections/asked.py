@@ -130,6 +130,8 @@ def _sample(study: Study) -> str:
 def _generation(study: Study) -> str:
     plan = study.generate
     extras = [f"sampler {plan.sampler}"] * bool(plan.sampler) + [f"{plan.steps} steps"] * bool(plan.steps)
+    mark = study.release.watermark
+    extras += [f"a watermark of {mark.alpha:.0%} of the noise in each"] if mark else []
     return ", ".join([f"{plan.count} samples a recipe", *extras, f"seed {plan.seed}"])
 
 
