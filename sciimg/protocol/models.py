@@ -334,6 +334,23 @@ class Gate(Model):
     why: str = Field(min_length=10, description="How the bound was derived.")
 
 
+REVIEW_COLUMNS = ("reader", "item", "answer", "confidence", "comment", "seconds", "truth")  # of every table of answers
+
+
+class Criterion(Model):
+    """One question about every picture of a reader study, answered on a scale of ordered steps.
+
+    ``anchors`` say what the steps mean, from 1 upward; the scale has as many steps as there are anchors.
+    """
+
+    name: Name
+    question: str
+    anchors: tuple[str, ...] = Field(default=("very poor", "poor", "fair", "good", "very good"), min_length=3, max_length=9)
+    level: Literal["ordinal", "interval"] = Field(
+        default="ordinal", description="Whether only the order of the steps counts, or also that they are equally far apart."
+    )
+
+
 class ReviewPlan(Model):
     """Blinded reader study. ``readers: 0`` means none is asked for, and the report says so."""
 
@@ -341,6 +358,15 @@ class ReviewPlan(Model):
     items: int = Field(default=40, ge=4)
     repeats: Fraction = 0.1
     catch_pairs: int = Field(default=2, ge=0)
+    task: Literal["yes-no", "2afc"] = Field(
+        default="yes-no",
+        description="yes-no: is this image real or synthetic? 2afc: an item is a pair, which of the two images is the synthetic one?",
+    )
+    criteria: tuple[Criterion, ...] = Field(default=(), description="What readers rate on every image, blind to what it is.")
+    artefacts: tuple[Name, ...] = Field(default=(), description="A checklist: what readers tick where they see it.")
+    confidence: bool = Field(default=True, description="Whether readers are asked how sure they are, from 1 (a guess) to 5 (certain).")
+    minimum_seconds: float = Field(default=0, ge=0, description="How long an item is shown at least before its answer is taken.")
+    margin: float = Field(default=0.15, gt=0, lt=0.5, description="Accuracy within this of 0.5 counts as guessing.")
 
 
 class ReleasePlan(Model):
@@ -358,6 +384,12 @@ _LATER = (
     ("validation", "features"),
     ("validation", "weights"),
     ("validation", "subgroups"),
+    ("review", "task"),
+    ("review", "criteria"),
+    ("review", "artefacts"),
+    ("review", "confidence"),
+    ("review", "minimum_seconds"),
+    ("review", "margin"),
 )
 
 
@@ -391,7 +423,8 @@ class Study(Model):
         """
         data = self.model_dump(mode="json")
         for part, key in _LATER:
-            if data[part][key] is None:
+            plan = getattr(self, part)
+            if getattr(plan, key) == type(plan).model_fields[key].default:
                 del data[part][key]
         return digest_of(data)
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol, assert_never
 from sciimg.protocol.explain import closest
 from sciimg.protocol.models import (
     ACQUISITION,
+    REVIEW_COLUMNS,
     ClassCondition,
     Condition,
     Gate,
@@ -33,7 +34,7 @@ from sciimg.protocol.models import (
     ValidationPlan,
 )
 from sciimg.protocol.vocabulary import PHYSICS, USUAL_SPACES, Need, metrics, physics_of, space_of
-from sciimg.protocol.yaml_tree import KeyPath
+from sciimg.protocol.yaml_tree import KeyPath, dotted
 
 Fault = tuple[KeyPath, str, str]  # key path, kind, message
 
@@ -410,6 +411,19 @@ def enough_is_generated(parts: Parts) -> Iterator[Fault]:
         yield ("generate", "count"), "too-few-samples", message
 
 
+def review_asks_one_thing_by_one_name(parts: Parts) -> Iterator[Fault]:
+    if parts.review is None:
+        return
+    places = dict.fromkeys(REVIEW_COLUMNS, "a column of every sheet")
+    asked: list[tuple[KeyPath, str]] = [(("review", "criteria", i, "name"), c.name) for i, c in enumerate(parts.review.criteria)]
+    asked += [(("review", "artefacts", i), name) for i, name in enumerate(parts.review.artefacts)]
+    for place, name in asked:
+        if name in places:
+            message = f"Criteria and artefacts of a review have names of their own; {name!r} is also {places[name]}. Rename one."
+            yield place, "duplicate-name", message
+        places.setdefault(name, dotted(place))
+
+
 # ---------------------------------------------------------------- text
 
 
@@ -446,4 +460,5 @@ RULES: tuple[Callable[[Parts], Iterator[Fault]], ...] = (
     gates_have_a_bar,
     gates_name_known_metrics,
     enough_is_generated,
+    review_asks_one_thing_by_one_name,
 )

@@ -1,7 +1,8 @@
 """Filled sheets and long tables read back: XLSX or CSV, decided by content, every problem named.
 
-A table has a header line with ``reader``, ``item`` and ``answer`` (any order, any case), and may have ``truth``, ``confidence`` and
-``comment``. What people do to such files is allowed for: a byte-order mark, semicolons, capitals, spaces, lines above the header.
+A table has a header line with ``reader``, ``item`` and ``answer`` (any order, any case), and may have ``truth`` and the other columns of
+:func:`sciimg.review.questions.questions`. What people do to such files is allowed for: a byte-order mark, semicolons, capitals, spaces,
+lines above the header.
 """
 
 import csv
@@ -9,32 +10,27 @@ import io
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sciimg.errors import Problem
-from sciimg.review.key import CONFIDENCE, TRUTHS, Truth
+from sciimg.protocol.models import REVIEW_COLUMNS, ReviewPlan
+from sciimg.review.questions import Answer, questions, read_answer
 
 REQUIRED = ("reader", "item", "answer")
 HEADER_WITHIN = 60  # lines of explanation that may stand above the header
 Row = tuple[int, dict[str, str]]  # line number in the file, cells by column name
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One line of a filled table; ``answer`` is None where the cell was left empty."""
-
-    reader: str
-    item: str
-    answer: Truth | None
-    truth: Truth | None
-    confidence: int | None
-    where: str
-
-
-def read_answers(paths: Sequence[Path]) -> tuple[list[Answer], list[Problem]]:
+def read_answers(paths: Sequence[Path], plan: ReviewPlan | None = None) -> tuple[list[Answer], list[Problem]]:
     """Read every line of every file; what cannot be understood comes back as problems, never as a guess.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        XLSX or CSV files.
+    plan : ReviewPlan, optional
+        What was asked. Criteria and artefacts are read with it alone; a column of theirs that a file lacks is a problem.
 
     Returns
     -------
@@ -43,17 +39,23 @@ def read_answers(paths: Sequence[Path]) -> tuple[list[Answer], list[Problem]]:
     """
     answers: list[Answer] = []
     problems: list[Problem] = []
+    asked = [q.column for q in questions(plan) if q.kind in ("criterion", "artefact")] if plan else []
     for path in paths:
         try:
-            rows = _rows(path)
+            names, rows = _rows(path)
         except OSError as error:
             problems.append(Problem(str(path), "missing-file", f"The file cannot be read ({error.strerror or error})."))
             continue
         except _UnreadableTableError as error:
             problems.append(Problem(str(path), error.kind, str(error)))
             continue
+        if gone := [column for column in asked if column not in names]:
+            message = f"The sheets of this key ask for {', '.join(gone)} as well; no such column was found. Is it the key of these sheets?"
+            problems.append(Problem(str(path), "missing-column", message))
+        for twin in sorted({name for name in names if name in (*REVIEW_COLUMNS, *asked) and names.count(name) > 1}):
+            problems.append(Problem(str(path), "two-columns", f"A column stands in a table once; {twin!r} stands twice. Remove one."))
         for line, cells in rows:
-            answer, faults = _answer(cells, f"{path.name}:{line}")
+            answer, faults = read_answer(cells, f"{path.name}:{line}", plan)
             problems.extend(faults)
             if answer is not None:
                 answers.append(answer)
@@ -66,7 +68,7 @@ class _UnreadableTableError(Exception):
         self.kind = kind
 
 
-def _rows(path: Path) -> list[Row]:
+def _rows(path: Path) -> tuple[list[str], list[Row]]:
     data = path.read_bytes()
     if not data.strip():
         raise _UnreadableTableError("empty-file", "A filled table has a header and answers; this file is empty.")
@@ -106,14 +108,14 @@ def _text(cell: Any) -> str:
     return str(cell).strip()
 
 
-def _table(lines: Iterable[Sequence[str]]) -> list[Row]:
-    """Return the lines below the header as cells by column name; wholly empty lines do not count."""
+def _table(lines: Iterable[Sequence[str]]) -> tuple[list[str], list[Row]]:
+    """Return the header, and the lines below it as cells by column name; wholly empty lines do not count."""
     names: list[str] | None = None
     rows: list[Row] = []
     for number, line in enumerate(lines, start=1):
         cells = [cell.strip() for cell in line]
         if names is None:
-            lowered = [cell.lower() for cell in cells]
+            lowered = [" ".join(cell.lower().split()) for cell in cells]
             if set(REQUIRED) <= set(lowered):
                 names = lowered
             elif number >= HEADER_WITHIN:
@@ -122,39 +124,4 @@ def _table(lines: Iterable[Sequence[str]]) -> list[Row]:
             rows.append((number, dict(zip(names, cells, strict=False))))
     if names is None:
         raise _UnreadableTableError("missing-column", f"A header line with {', '.join(REQUIRED)} was expected; none was found.")
-    return rows
-
-
-def _answer(cells: dict[str, str], where: str) -> tuple[Answer | None, list[Problem]]:
-    problems: list[Problem] = []
-    reader, item = cells.get("reader", ""), cells.get("item", "")
-    if not reader:
-        problems.append(Problem(where, "missing-reader", "Every line names its reader; this one does not. Fill in the reader column."))
-    if not item:
-        problems.append(Problem(where, "missing-item", "Every line names its item; this one does not. Fill in the item column."))
-    answer = _choice(cells.get("answer", ""), "answer", where, problems)
-    truth = _choice(cells.get("truth", ""), "truth", where, problems)
-    confidence = _confidence(cells.get("confidence", ""), where, problems)
-    if problems:
-        return None, problems
-    return Answer(reader, item, answer, truth, confidence, where), []
-
-
-def _choice(text: str, column: str, where: str, problems: list[Problem]) -> Truth | None:
-    lowered = text.strip().lower()
-    if not lowered:
-        return None
-    if lowered in TRUTHS:
-        return lowered
-    problems.append(Problem(where, "out-of-scale", f"The {column} must be one of {', '.join(TRUTHS)}; got {text!r}. Correct the cell."))
-    return None
-
-
-def _confidence(text: str, where: str, problems: list[Problem]) -> int | None:
-    if not text:
-        return None
-    if text.isdecimal() and int(text) in CONFIDENCE:
-        return int(text)
-    scale = f"{CONFIDENCE[0]} to {CONFIDENCE[-1]}"
-    problems.append(Problem(where, "out-of-scale", f"Confidence is a whole number from {scale}, or empty; got {text!r}. Correct the cell."))
-    return None
+    return names, rows

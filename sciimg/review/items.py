@@ -1,6 +1,11 @@
-"""What each reader is shown, and in which order: drawn from the study, recorded in the key."""
+"""What each reader is shown, and in which order: drawn from the study, recorded in the key.
+
+Sheets and pages show one and the same session: the pictures by name, and for each reader an order, and sides of pairs, of their own.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,22 +13,87 @@ from numpy.typing import NDArray
 from sciimg.errors import InputError, Problem
 from sciimg.protocol.models import ReviewPlan
 from sciimg.randomness import generator
-from sciimg.review.key import KeyItem, Role, Truth
+from sciimg.records import Digest
+from sciimg.review.key import TRUTHS, KeyItem, ReviewKey, Role, Truth
 from sciimg.types import PatchSet
 
 BLOCKS = 8  # a scrambled image is cut into this many pieces along each axis
-Stimulus = tuple[str, Truth, Role]
 
 
-def choose(real: PatchSet, synthetic: PatchSet, plan: ReviewPlan, key: tuple[str, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return rows of real and of synthetic images, half of the items each, drawn without regard to quality.
+@dataclass(frozen=True, slots=True)
+class Stimulus:
+    """What an item shows: one picture, or a real and a synthetic one (in this order)."""
+
+    name: str
+    role: Role
+    pictures: tuple[str, ...]
+    truth: Truth  # of a single picture
+
+
+@dataclass(frozen=True)
+class Session:
+    """A reader study ready to be read: the key, and every picture (C, [Z,] Y, X) by the name that the key gives it."""
+
+    key: ReviewKey
+    pictures: dict[str, NDArray[Any]]
+
+
+def draw_session(
+    real: PatchSet,
+    synthetic: PatchSet,
+    plan: ReviewPlan,
+    readers: Sequence[str],
+    seed_key: tuple[str, ...],
+    *,
+    study: Digest | None = None,
+    recipe: str | None = None,
+) -> Session:
+    """Draw a reader study.
+
+    Parameters
+    ----------
+    real, synthetic : PatchSet
+        Real holdout images and synthetic ones; items are drawn from both at random, without regard to quality.
+    plan : ReviewPlan
+        Task, items, repeats, catch pairs and questions.
+    readers : sequence of str
+        Names; the items of the n-th are called ``rn-001`` and so on.
+    seed_key : tuple of str
+        Seeds every draw, normally (study digest, recipe).
+    study, recipe
+        Recorded in the key only.
 
     Raises
     ------
     InputError
-        If there are too few images of either kind; both shortages are named.
+        For readers without distinct names, or too few images; every shortage is named.
     """
-    counts = {"real": plan.items - plan.items // 2, "synthetic": plan.items // 2}
+    if problems := check_readers(readers):
+        raise InputError(problems)
+    rows_real, rows_synthetic = choose(real, synthetic, plan, seed_key)
+    pictures, sources, main, catches = _stimuli(real.take(rows_real), synthetic.take(rows_synthetic), plan, seed_key)
+    repeats = max(1, round(plan.repeats * plan.items))
+    lines: list[KeyItem] = []
+    for number, reader in enumerate(readers, start=1):
+        order = sheet_order(reader, main, catches, repeats, seed_key)
+        lines += key_items(reader, f"r{number}", order, _sides(reader, len(order), seed_key))
+    key = ReviewKey(study=study, recipe=recipe, plan=plan, readers=tuple(readers), items=tuple(lines), sources=sources)
+    return Session(key, pictures)
+
+
+def check_readers(readers: Sequence[str]) -> list[Problem]:
+    """Return what is wrong with the names of readers."""
+    if len(set(readers)) == len(readers) and readers and all(r.strip() == r != "" for r in readers):
+        return []
+    return [Problem("readers", "bad-readers", f"Readers need distinct names; got {list(readers)}.")]
+
+
+def choose(real: PatchSet, synthetic: PatchSet, plan: ReviewPlan, key: tuple[str, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return rows of real and of synthetic images, half of the items each, or one of each a pair, and real ones for pairs that catch."""
+    if plan.task == "2afc":
+        counts = {"real": plan.items + plan.catch_pairs, "synthetic": plan.items}
+    else:
+        counts = {"real": plan.items - plan.items // 2, "synthetic": plan.items // 2}
     problems = [
         Problem("review.items", "too-few-images", f"{plan.items} items need {counts[name]} {name} images; there are {len(patches)}.")
         for name, patches in (("real", real), ("synthetic", synthetic))
@@ -55,19 +125,61 @@ def sheet_order(reader: str, main: Sequence[Stimulus], catches: Sequence[Stimulu
     """Return one reader's sheet: own order, hidden repeats a third of the sheet away from what they repeat."""
     rng = generator(*key, "review", "order", reader)
     order = [s for _, s in sorted(zip(rng.permutation(len(main) + len(catches)), [*main, *catches], strict=True), key=lambda p: int(p[0]))]
-    early = [s for s in order[: len(order) // 2] if s[2] == "main"]
+    early = [s for s in order[: len(order) // 2] if s.role == "main"]
     chosen = rng.choice(len(early), min(repeats, len(early)), replace=False)
     late_from = len(order) - len(order) // 6
     for i in sorted(int(c) for c in chosen):
-        name, truth, _ = early[i]
-        order.insert(int(rng.integers(late_from, len(order) + 1)), (name, truth, "repeat"))
+        order.insert(int(rng.integers(late_from, len(order) + 1)), replace(early[i], role="repeat"))
     return order
 
 
-def key_items(reader: str, code: str, order: Sequence[Stimulus]) -> list[KeyItem]:
-    """Number a sheet; codes such as ``r2-017`` say nothing about what is shown."""
+def key_items(reader: str, code: str, order: Sequence[Stimulus], swapped: Sequence[bool]) -> list[KeyItem]:
+    """Number a sheet; codes such as ``r2-017`` say nothing about what is shown. A swapped pair shows the synthetic image first."""
     width = max(3, len(str(len(order))))
-    return [
-        KeyItem(reader=reader, item=f"{code}-{place:0{width}d}", stimulus=name, truth=truth, role=role)
-        for place, (name, truth, role) in enumerate(order, start=1)
-    ]
+    lines = []
+    for place, (stimulus, swap) in enumerate(zip(order, swapped, strict=True), start=1):
+        pair = len(stimulus.pictures) == 2
+        shown = stimulus.pictures[::-1] if pair and swap else stimulus.pictures
+        truth = ("a" if swap else "b") if pair else stimulus.truth
+        item = f"{code}-{place:0{width}d}"
+        lines.append(KeyItem(reader=reader, item=item, stimulus=stimulus.name, truth=truth, role=stimulus.role, shown=shown))
+    return lines
+
+
+def _sides(reader: str, items: int, key: tuple[str, ...]) -> list[bool]:
+    """Return, for each item of a sheet, whether its pair is swapped: half of them, in random order."""
+    swapped = np.arange(items) % 2 == 0
+    return [bool(s) for s in generator(*key, "review", "sides", reader).permutation(swapped)]
+
+
+def _stimuli(
+    real: PatchSet, synthetic: PatchSet, plan: ReviewPlan, key: tuple[str, ...]
+) -> tuple[dict[str, NDArray[Any]], dict[str, dict[str, Any]], list[Stimulus], list[Stimulus]]:
+    """Name every picture without hinting at its kind; return pictures, where they come from, and what the items show."""
+    entries: list[tuple[NDArray[Any], Truth, dict[str, Any]]] = []
+    for truth, patches in zip(TRUTHS, (real, synthetic), strict=True):
+        entries += [(image, truth, _origin(patches, i)) for i, image in enumerate(patches.images)]
+    intact = [len(synthetic) + i if plan.task == "2afc" else i for i in range(plan.catch_pairs)]  # a pair shows its intact twin, too
+    for number, i in enumerate(intact):
+        torn = scramble(real.images[i], generator(*key, "review", "scramble", number))
+        entries.append((torn, "synthetic", {"scrambled": True, **_origin(real, i)}))
+    order = generator(*key, "review", "names").permutation(len(entries))
+    names = {int(i): f"s{place:03d}" for place, i in enumerate(order, start=1)}
+    pictures = {names[i]: entries[i][0] for i in sorted(names, key=names.__getitem__)}
+    sources = {name: {"truth": entries[i][1], **entries[i][2]} for i, name in names.items()}
+    torn_ones = range(len(real) + len(synthetic), len(entries))
+    if plan.task == "2afc":
+        pairs: list[tuple[Role, int, int]] = [("main", i, len(real) + i) for i in range(plan.items)]
+        pairs += [("catch", i, torn) for i, torn in zip(intact, torn_ones, strict=True)]
+        numbers = generator(*key, "review", "pairs").permutation(len(pairs)) + 1
+        stimuli = [Stimulus(f"p{n:03d}", role, (names[i], names[j]), "synthetic") for n, (role, i, j) in zip(numbers, pairs, strict=True)]
+    else:
+        roles: list[Role] = ["catch" if i in torn_ones else "main" for i in range(len(entries))]
+        stimuli = [Stimulus(names[i], roles[i], (names[i],), entries[i][1]) for i in range(len(entries))]
+    stimuli.sort(key=lambda s: s.name)
+    return pictures, sources, [s for s in stimuli if s.role == "main"], [s for s in stimuli if s.role == "catch"]
+
+
+def _origin(patches: PatchSet, row: int) -> dict[str, Any]:
+    table = patches.table
+    return {name: str(table[name].iloc[row]) for name in ("image", "origin", "id") if name in table.columns}

@@ -5,21 +5,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sciimg.errors import Problem
-from sciimg.review.answers import Answer
-from sciimg.review.key import ReviewKey, Role, Truth
+from sciimg.review.key import CHOICES, Choice, KeyItem, ReviewKey, Role, Truth
+from sciimg.review.questions import Answer, lacking, questions
 
 SHOWN = 6  # item names spelled out in one message
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """What a reader said about one picture: steps by criterion, and the artefacts ticked."""
+
+    picture: str
+    kind: Truth
+    ratings: dict[str, int]
+    artefacts: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
-    """One answer with its truth: the row that statistics work on."""
+    """One answer with its truth: the row that statistics work on.
+
+    ``said`` is the answer in words that mean the same for every reader: of a pair, which picture was chosen and not on which side it stood.
+    """
 
     reader: str
     stimulus: str
-    truth: Truth
-    answer: Truth
+    truth: Choice
+    answer: Choice
     role: Role
+    said: str
+    confidence: int | None = None
+    seconds: float | None = None
+    seen: tuple[Seen, ...] = ()
 
     @property
     def correct(self) -> bool:
@@ -31,22 +48,62 @@ def match(answers: Sequence[Answer], key: ReviewKey | None, *, partial: bool = F
     problems = _twice(answers)
     given = {(a.reader, a.item): a for a in answers if a.answer is not None}
     if key is None:
-        problems += _truth_problems(answers)
+        problems += [*_truth_problems(answers), *_two_tasks(answers)]
         absent = sorted({(a.reader, a.item) for a in answers} - set(given))
-        readings = [Reading(a.reader, a.item, a.truth, a.answer, "main") for a in given.values() if a.truth and a.answer]
+        readings = [
+            Reading(a.reader, a.item, a.truth, a.answer, "main", a.answer, a.confidence, a.seconds)
+            for a in given.values()
+            if a.truth and a.answer
+        ]
     else:
         lines = key.by_item()
         problems += _unknown(answers, key)
         absent = sorted(set(lines) - set(given))
-        readings = [
-            Reading(line.reader, line.stimulus, line.truth, given[where].answer or line.truth, line.role)
-            for where, line in lines.items()
-            if where in given
-        ]
+        readings = [_reading(line, given[where], key) for where, line in lines.items() if where in given]
     missing = _absent(absent, {a.reader for a in given.values()})
+    if key is not None:
+        missing += _half_answered([a for where, a in given.items() if where in lines], key)
     if partial:
         return readings, [f"{p.where}: {p.message}" for p in missing], problems
     return readings, [], problems + missing
+
+
+def _reading(line: KeyItem, answer: Answer, key: ReviewKey) -> Reading:
+    choice = answer.answer or line.truth
+    said: str = choice
+    if len(line.pictures) == 2:
+        said = "first" if line.pictures["ab".index(choice)] == min(line.pictures) else "second"
+    asked = questions(key.plan)
+    seen = tuple(
+        Seen(
+            picture,
+            key.sources.get(picture, {}).get("truth", line.truth),
+            {q.name: answer.ratings[q.column] for q in asked if q.picture == place and q.column in answer.ratings},
+            frozenset(q.name for q in asked if q.picture == place and q.column in answer.artefacts),
+        )
+        for place, picture in enumerate(line.pictures)
+    )
+    return Reading(line.reader, line.stimulus, line.truth, choice, line.role, said, answer.confidence, answer.seconds, seen)
+
+
+def _half_answered(answers: Sequence[Answer], key: ReviewKey) -> list[Problem]:
+    """Name answered items that lack a rating, one problem a reader and column."""
+    empty: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for a in answers:
+        for column in lacking(a, key.plan):
+            empty[a.reader, column].append(a.item)
+    return [
+        Problem(reader, "unanswered", f"Every item needs a rating of {column}; {reader} left {len(items)} empty: {_some(items)}.")
+        for (reader, column), items in empty.items()
+    ]
+
+
+def _two_tasks(answers: Sequence[Answer]) -> list[Problem]:
+    used = [[a for a in answers if {a.answer, a.truth} & set(choices)] for choices in CHOICES.values()]
+    if not all(used):
+        return []
+    message = "One table holds one task: real | synthetic for each image, or a | b for each pair; both are used. Score them apart."
+    return [Problem(used[1][0].where, "two-tasks", message)]
 
 
 def _twice(answers: Sequence[Answer]) -> list[Problem]:
@@ -90,10 +147,10 @@ def _unknown(answers: Sequence[Answer], key: ReviewKey) -> list[Problem]:
 
 def _truth_problems(answers: Sequence[Answer]) -> list[Problem]:
     problems: list[Problem] = []
-    truths: dict[str, tuple[Truth, str]] = {}
+    truths: dict[str, tuple[Choice, str]] = {}
     for a in answers:
         if a.truth is None:
-            message = f"{a.item} has no truth. Give --key KEY.json or fill a truth column (real | synthetic)."
+            message = f"{a.item} has no truth. Give --key KEY.json or fill a truth column (real | synthetic, or a | b)."
             problems.append(Problem(a.where, "missing-truth", message))
             continue
         first, where = truths.setdefault(a.item, (a.truth, a.where))
@@ -113,6 +170,9 @@ def _absent(absent: Sequence[tuple[str, str]], readers: set[str]) -> list[Proble
             message = f"No answer of {reader} was found ({len(items)} items). Add the filled sheet."
             problems.append(Problem(reader, "missing-reader", message))
             continue
-        names = ", ".join(items[:SHOWN]) + (f" and {len(items) - SHOWN} more" if len(items) > SHOWN else "")
-        problems.append(Problem(reader, "unanswered", f"Every item needs an answer; {reader} left {len(items)} empty: {names}."))
+        problems.append(Problem(reader, "unanswered", f"Every item needs an answer; {reader} left {len(items)} empty: {_some(items)}."))
     return problems
+
+
+def _some(items: Sequence[str]) -> str:
+    return ", ".join(items[:SHOWN]) + (f" and {len(items) - SHOWN} more" if len(items) > SHOWN else "")

@@ -3,6 +3,7 @@
 Nothing is scored while answers and key contradict each other anywhere; see :mod:`sciimg.review.match`.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,11 +13,14 @@ from typing import Any
 import numpy as np
 
 from sciimg.errors import InputError, Problem
+from sciimg.protocol.models import ReviewPlan
 from sciimg.records import Record
 from sciimg.review import statistics
 from sciimg.review.answers import read_answers
-from sciimg.review.key import DEFAULT_MARGIN, read_key
+from sciimg.review.key import Choice, read_key
 from sciimg.review.match import Reading, match
+
+DEFAULT_MARGIN: float = ReviewPlan.model_fields["margin"].default
 
 
 class ReaderScore(Record):
@@ -77,15 +81,15 @@ def score_files(paths: Sequence[Path], key: Path | None = None, *, margin: float
     InputError
         With every problem of every file at once.
     """
-    answers, problems = read_answers(paths)
     known = read_key(key) if key is not None else None
+    answers, problems = read_answers(paths, known.plan if known else None)
     readings, notes, more = match(answers, known, partial=partial)
     problems += more
     if not problems and not any(r.role == "main" for r in readings):
         problems.append(Problem(", ".join(p.name for p in paths), "no-answers", "At least one answered item is needed; there is none."))
     if problems:
         raise InputError(problems)
-    return score(readings, margin=margin or (known.margin if known else DEFAULT_MARGIN), notes=notes)
+    return score(readings, margin=margin or (known.plan.margin if known else DEFAULT_MARGIN), notes=notes)
 
 
 def score(readings: Sequence[Reading], *, margin: float = DEFAULT_MARGIN, notes: Sequence[str] = ()) -> ReviewScore:
@@ -116,7 +120,7 @@ def score(readings: Sequence[Reading], *, margin: float = DEFAULT_MARGIN, notes:
 
 def _reader_score(reader: str, readings: Sequence[Reading]) -> ReaderScore:
     main = [r for r in readings if r.role == "main"]
-    first = {r.stimulus: r.answer for r in main}
+    first = {r.stimulus: r.said for r in main}
     repeats = [r for r in readings if r.role == "repeat" and r.stimulus in first]
     catches = [r for r in readings if r.role == "catch"]
     correct = sum(r.correct for r in main)
@@ -128,18 +132,23 @@ def _reader_score(reader: str, readings: Sequence[Reading]) -> ReaderScore:
         ci95=statistics.binomial_interval(correct, len(main)),
         d_prime=_d_prime(main),
         repeats=len(repeats),
-        repeats_same=sum(first[r.stimulus] == r.answer for r in repeats),
+        repeats_same=sum(first[r.stimulus] == r.said for r in repeats),
         catches=len(catches),
         catches_seen=sum(r.correct for r in catches),
     )
 
 
 def _d_prime(main: Sequence[Reading]) -> float | None:
+    """Return the sensitivity; of pairs, "a" takes the part of the answer that may be a hit or a false alarm."""
+    signal: Choice
+    noise: Choice
+    signal, noise = ("a", "b") if main and main[0].truth in ("a", "b") else ("synthetic", "real")
     shown = Counter(r.truth for r in main)
-    called = Counter(r.truth for r in main if r.answer == "synthetic")
-    if not shown["real"] or not shown["synthetic"]:
+    called = Counter(r.truth for r in main if r.answer == signal)
+    if not shown[signal] or not shown[noise]:
         return None
-    return statistics.d_prime(called["synthetic"], shown["synthetic"], called["real"], shown["real"])
+    estimate = statistics.d_prime(called[signal], shown[signal], called[noise], shown[noise])
+    return estimate / math.sqrt(2) if signal == "a" else estimate  # two looks instead of one: Macmillan & Creelman 2005, eq. 7.2
 
 
 def _agreement(main: Sequence[Reading]) -> dict[str, statistics.Estimate]:
@@ -150,7 +159,7 @@ def _agreement(main: Sequence[Reading]) -> dict[str, statistics.Estimate]:
     ratings = np.full((len(readers), len(stimuli)), np.nan)
     rows, columns = {r: i for i, r in enumerate(readers)}, {s: i for i, s in enumerate(stimuli)}
     for r in main:
-        ratings[rows[r.reader], columns[r.stimulus]] = float(r.answer == "synthetic")
+        ratings[rows[r.reader], columns[r.stimulus]] = float(r.said in ("synthetic", "second", "b"))
     counts = statistics.count_answers(ratings, (0.0, 1.0))
     complete = counts[counts.sum(1) == len(readers)]
     return {

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from sciimg.errors import InputError, Problem
 from sciimg.files import new_folder, write_bytes
 from sciimg.protocol.models import ReviewPlan
-from sciimg.randomness import generator
 from sciimg.records import Digest, pretty_json
 from sciimg.review import forms
-from sciimg.review.items import choose, key_items, scramble, sheet_order
-from sciimg.review.key import CONFIDENCE, DEFAULT_MARGIN, TRUTHS, KeyItem, ReviewKey, Role, Truth
+from sciimg.review.items import check_readers, draw_session
+from sciimg.review.key import KeyItem, ReviewKey
 from sciimg.review.presentation import Presentation
+from sciimg.review.questions import CONFIDENCE, Question, questions
 from sciimg.review.typesetting import compile_pdf, data_uri, enlarged, png, render_html
 from sciimg.types import PatchSet
 
@@ -54,7 +54,7 @@ def write_sheets(
     show : Presentation
         How images are shown, fixed on real images.
     plan : ReviewPlan
-        Items, repeats and catch pairs.
+        Task, items, repeats, catch pairs and questions.
     out : Path
         New folder, one subfolder a reader.
     key_file : Path
@@ -76,21 +76,13 @@ def write_sheets(
         For too few images, an existing output, another key in the way, or a key inside the readers' folder.
     """
     _check_places(out, key_file, readers)
-    rows_real, rows_synthetic = choose(real, synthetic, plan, seed_key)
-    stimuli, sources = _stimuli(real.take(rows_real), synthetic.take(rows_synthetic), plan, seed_key)
-    pictures = {name: png(_picture(image, show)) for name, (image, _, _) in stimuli.items()}
-    main: list[tuple[str, Truth, Role]] = [(n, truth, role) for n, (_, truth, role) in stimuli.items() if role == "main"]
-    catches: list[tuple[str, Truth, Role]] = [(n, truth, role) for n, (_, truth, role) in stimuli.items() if role == "catch"]
-    repeats = max(1, round(plan.repeats * plan.items))
-    lines: list[KeyItem] = []
-    for number, reader in enumerate(readers, start=1):
-        lines += key_items(reader, f"r{number}", sheet_order(reader, main, catches, repeats, seed_key))
-    key = ReviewKey(study=study, recipe=recipe, margin=DEFAULT_MARGIN, readers=tuple(readers), items=tuple(lines), sources=sources)
+    session = draw_session(real, synthetic, plan, readers, seed_key, study=study, recipe=recipe)
+    key = session.key
+    pictures = {name: png(_picture(image, show)) for name, image in session.pictures.items()}
     _keep(key, key_file)
     with new_folder(out) as folder:
         for number, reader in enumerate(readers, start=1):
-            own = [line for line in lines if line.reader == reader]
-            _write_reader(folder / f"reader-{number}", reader, own, pictures, show, title, date)
+            _write_reader(folder / f"reader-{number}", reader, key.of(reader), pictures, show, plan, title, date)
     return key
 
 
@@ -100,8 +92,7 @@ def _check_places(out: Path, key_file: Path, readers: Sequence[str]) -> None:
         problems.append(Problem(str(out), "exists", "Sheets are written into a new folder; this one exists. Choose another --out."))
     if key_file.resolve().is_relative_to(out.resolve()):
         problems.append(Problem(str(key_file), "key-inside", "The key must lie outside the folder that readers are given."))
-    if len(set(readers)) != len(readers) or not readers or not all(r.strip() for r in readers):
-        problems.append(Problem("readers", "bad-readers", f"Readers need distinct names; got {list(readers)}."))
+    problems += check_readers(readers)
     if problems:
         raise InputError(problems)
 
@@ -112,27 +103,6 @@ def _keep(key: ReviewKey, path: Path) -> None:
         message = "Another key lies here and filled sheets may depend on it. Move it away, or choose another place."
         raise InputError(Problem(str(path), "exists", message))
     key.write(path)
-
-
-def _stimuli(
-    real: PatchSet, synthetic: PatchSet, plan: ReviewPlan, key: tuple[str, ...]
-) -> tuple[dict[str, tuple[NDArray[Any], Truth, Role]], dict[str, dict[str, Any]]]:
-    """Name every picture without hinting at its kind, and record where it comes from."""
-    entries: list[tuple[NDArray[Any], Truth, Role, dict[str, Any]]] = []
-    for truth, patches in zip(TRUTHS, (real, synthetic), strict=True):
-        entries += [(image, truth, "main", _origin(patches, i)) for i, image in enumerate(patches.images)]
-    for i in range(plan.catch_pairs):
-        torn = scramble(real.images[i], generator(*key, "review", "scramble", i))
-        entries.append((torn, "synthetic", "catch", {"scrambled": True, **_origin(real, i)}))
-    order = generator(*key, "review", "names").permutation(len(entries))
-    names = {int(i): f"s{place:03d}" for place, i in enumerate(order, start=1)}
-    numbered = sorted((names[i], entry) for i, entry in enumerate(entries))
-    return {n: e[:3] for n, e in numbered}, {n: {"truth": e[1], **e[3]} for n, e in numbered}
-
-
-def _origin(patches: PatchSet, row: int) -> dict[str, Any]:
-    table = patches.table
-    return {name: str(table[name].iloc[row]) for name in ("image", "origin", "id") if name in table.columns}
 
 
 def _picture(image: NDArray[Any], show: Presentation) -> NDArray[np.uint8]:
@@ -150,29 +120,37 @@ def _write_reader(
     lines: Sequence[KeyItem],
     pictures: dict[str, bytes],
     show: Presentation,
+    plan: ReviewPlan,
     title: str,
     date: datetime.date | None,
 ) -> None:
-    items = [line.item for line in lines]
+    asked = questions(plan)
+    names = {line.item: [f"{line.item}-{side}.png" for side, _ in zip("ab", line.pictures, strict=False)] for line in lines}
+    files = {name: pictures[p] for line in lines for name, p in zip(names[line.item], line.pictures, strict=True)}
     context = {
         "title": title,
         "reader": reader,
-        "items": items,
-        "answers": list(TRUTHS),
-        "confidence": list(CONFIDENCE),
+        "items": [
+            {"item": line.item, "files": [f"{line.item}-{s}.png" for s, _ in zip("ab", line.pictures, strict=False)]} for line in lines
+        ],
+        "pair": plan.task == "2afc",
+        "asks": asked[0].asks,
+        "answers": list(asked[0].choices),
+        "confidence": list(CONFIDENCE) if plan.confidence else [],
+        "criteria": [{"name": c.name, "asks": c.question, "anchors": list(c.anchors)} for c in plan.criteria],
+        "artefacts": list(plan.artefacts),
         "shown": show.words,
         "volume": len(show.spacing.values) == 3,
     }
-    shown = {line.item: pictures[line.stimulus] for line in lines}
-    write_bytes(folder / "sheet.html", render_html("sheet.html.j2", **context, pictures={i: data_uri(p) for i, p in shown.items()}))
-    write_bytes(folder / "sheet.pdf", compile_pdf("sheet.typ", context, {f"{i}.png": p for i, p in shown.items()}, date))
-    write_bytes(folder / "answers.xlsx", forms.workbook(reader, items))
-    write_bytes(folder / "answers.csv", _csv(reader, items))
+    write_bytes(folder / "sheet.html", render_html("sheet.html.j2", **context, pictures={n: data_uri(p) for n, p in files.items()}))
+    write_bytes(folder / "sheet.pdf", compile_pdf("sheet.typ", context, files, date))
+    write_bytes(folder / "answers.xlsx", forms.workbook(reader, list(names), asked))
+    write_bytes(folder / "answers.csv", _csv(reader, list(names), asked))
 
 
-def _csv(reader: str, items: Sequence[str]) -> bytes:
+def _csv(reader: str, items: Sequence[str], asked: Sequence[Question]) -> bytes:
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(forms.COLUMNS)
-    writer.writerows([reader, item, "", "", ""] for item in items)
+    writer.writerow(("reader", "item", *(q.column for q in asked)))
+    writer.writerows((reader, item, *("" for _ in asked)) for item in items)
     return stream.getvalue().encode()

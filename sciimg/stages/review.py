@@ -1,5 +1,6 @@
 """Reader studies from the command line: blinded sheets out of a run, scores out of filled sheets."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,48 @@ from sciimg.protocol.models import StainSeparation, Study
 from sciimg.records import Metric
 
 if TYPE_CHECKING:
+    from sciimg.review.presentation import Presentation
     from sciimg.review.score import ReviewScore
+    from sciimg.types import PatchSet
 
 COLLECTION = Path("ingest/collection")
 REGIONS = Path("split/regions.parquet")
 EVIDENCE = Path("review/evidence.json")
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a reader study of a run is made from: the recipe that would be released (or the first candidate) beside the real holdout."""
+
+    study: Study
+    recipe: str
+    real: "PatchSet"
+    synthetic: "PatchSet"
+    show: "Presentation"
+
+
+def material(run: Path) -> Material:
+    """Return the images of a run that readers may be shown.
+
+    Raises
+    ------
+    InputError
+        If the run has not generated samples.
+    """
+    import pandas as pd
+
+    from sciimg.review.presentation import presentation_of
+    from sciimg.stages.ledger import Run
+    from sciimg.validation.material import real_data, synthetic_set
+
+    study = Run(run).loaded.study
+    recipe = _recipe(run, study)
+    synthetic = synthetic_set(study, run / f"generate-{recipe}" / "synthetic")
+    if synthetic is None or not (run / REGIONS).exists():
+        message = f"Sheets need samples of recipe {recipe!r}; generate-{recipe} is not finished. Run `sciimg run` on the study first."
+        raise InputError(Problem(str(run), "no-samples", message))
+    real = real_data(study, run / COLLECTION, pd.read_parquet(run / REGIONS)).holdout
+    return Material(study, recipe, real, synthetic, presentation_of(real.images, real.channels, real.spacing, stains_of(study)))
 
 
 def sheets_command(run: Path, out: Path, readers: int) -> dict[str, Any]:
@@ -38,38 +76,28 @@ def sheets_command(run: Path, out: Path, readers: int) -> dict[str, Any]:
     InputError
         If the run has not generated samples, and for what :func:`sciimg.review.sheets.write_sheets` refuses.
     """
-    import pandas as pd
-
-    from sciimg.review.presentation import presentation_of
     from sciimg.review.sheets import write_sheets
-    from sciimg.stages.ledger import Run
-    from sciimg.validation.material import real_data, synthetic_set
 
-    study = Run(run).loaded.study
-    recipe = _recipe(run, study)
-    synthetic = synthetic_set(study, run / f"generate-{recipe}" / "synthetic")
-    if synthetic is None or not (run / REGIONS).exists():
-        message = f"Sheets need samples of recipe {recipe!r}; generate-{recipe} is not finished. Run `sciimg run` on the study first."
-        raise InputError(Problem(str(run), "no-samples", message))
-    real = real_data(study, run / COLLECTION, pd.read_parquet(run / REGIONS)).holdout
+    of = material(run)
+    study = of.study
     names = [f"reader-{n}" for n in range(1, readers + 1)]
     place = out.with_name(f"{out.name}-key.json")
     key = write_sheets(
-        real,
-        synthetic,
-        presentation_of(real.images, real.channels, real.spacing, stains_of(study)),
+        of.real,
+        of.synthetic,
+        of.show,
         study.review,
         out=out,
         key_file=place,
         readers=names,
-        seed_key=(study.digest, recipe),
+        seed_key=(study.digest, of.recipe),
         title=f"Reading sheet: {study.name}",
         study=study.digest,
-        recipe=recipe,
+        recipe=of.recipe,
         date=study.registered,
     )
     files = [str(p) for p in sorted(out.rglob("*")) if p.is_file()]
-    return {"files": files, "key": str(place), "recipe": recipe, "readers": len(names), "items": len(key.items) // len(names)}
+    return {"files": files, "key": str(place), "recipe": of.recipe, "readers": len(names), "items": len(key.items) // len(names)}
 
 
 def score_command(answers: list[Path], key: Path | None, run: Path | None = None) -> dict[str, Any]:
