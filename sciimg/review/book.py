@@ -143,8 +143,17 @@ class Book:
             self._given[reader, item] = row
 
 
-def read_book(path: Path) -> tuple[ReviewKey, list[Answer], Digest]:
-    """Return key, answers and head of a session.
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session as it was read: key, answers in the order in which they were given, and the head of the chain."""
+
+    key: ReviewKey
+    answers: list[Answer]
+    head: Digest
+
+
+def read_book(path: Path) -> Session:
+    """Read a session, also while it is being served.
 
     Raises
     ------
@@ -158,7 +167,7 @@ def read_book(path: Path) -> tuple[ReviewKey, list[Answer], Digest]:
         for n, row in enumerate(log.rows, start=1)
         if row["row"] == "answer"
     ]
-    return key, answers, log.head
+    return Session(key, answers, log.head)
 
 
 def _same(given: Mapping[str, Any], again: Mapping[str, Any]) -> bool:
