@@ -57,7 +57,7 @@ export class Form {
       element("div", { class: "asks", id: name }, same ? element("span", { class: "quiet" }, "") : q.asks, q.required ? null : element("span", { class: "quiet" }, " optional")),
       side ? element("span", { class: "side" }, side) : null,
       element("div", { class: "choices" }, ...buttons), said);
-    if (q.meanings.length) group.append(element("div", { class: "ends" }, element("span", {}, q.meanings[0]), element("span", {}, q.meanings.at(-1))));
+    if (q.meanings.length && !(side && !same)) group.append(element("div", { class: "ends" }, element("span", {}, q.meanings[0]), element("span", {}, q.meanings.at(-1))));
     if (side) group.setAttribute("aria-label", `${q.asks} Image ${side}`);
     this.rows.push({ question: q, group, buttons, said });
     return group;
@@ -80,7 +80,7 @@ export class Form {
   }
 
   comment(q) {
-    this.text = element("textarea", { rows: 2, maxlength: 2000, id: "comment", "aria-label": q.asks,
+    this.text = element("textarea", { rows: 1, maxlength: 2000, id: "comment", "aria-label": q.asks,
       oninput: () => { this.values[q.column] = this.text.value; } });
     return element("div", { class: "comment" }, element("label", { class: "asks", for: "comment" }, "Comment ", element("kbd", {}, "C")), this.text);
   }

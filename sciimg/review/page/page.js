@@ -191,14 +191,14 @@ function fail(error) {
 
 /** Everything that can be done: group, words, keys, what to do, and whether a button in the toolbar does it too. */
 function allActions() {
-  const { volume, channels } = session.exhibit, many = channels.length > 1;
+  const { volume, channels } = session.exhibit, many = channels.length > 1, ticks = session.questions.some((q) => q.kind === "artefact");
   const step = 60;
   return [
     ...answerKeys(session.questions).map(([key, choice, words]) => ["Answer", words, [key], () => form.answer(choice)]),
     ["Answer", "Value of a scale, or artefact", ["1 – 9"], null],
     ["Answer", "Next or previous question", ["tab", "shift+tab"], null],
-    ["Answer", "Artefacts", ["a"], () => form.focusArtefacts(0)],
-    session.sides === 2 ? ["Answer", "Artefacts of B", ["shift+a"], () => form.focusArtefacts(1)] : null,
+    ticks ? ["Answer", "Artefacts", ["a"], () => form.focusArtefacts(0)] : null,
+    ticks && session.sides === 2 ? ["Answer", "Artefacts of B", ["shift+a"], () => form.focusArtefacts(1)] : null,
     ["Answer", "Comment; Esc leaves it", ["c"], () => form.text.focus()],
     ["Answer", "Save and go on", ["enter"], save],
     ["Answer", "Later", ["l"], later],
@@ -209,13 +209,14 @@ function allActions() {
     ["View", "Darker", ["d"], () => viewer.setWindow(viewer.level + viewer.window / 16, viewer.window)],
     ["View", "More contrast", ["m"], () => viewer.setWindow(viewer.level, viewer.window / 1.15)],
     ["View", "Flatter", ["f"], () => viewer.setWindow(viewer.level, viewer.window * 1.15)],
-    ["View", "Zoom in", ["+", "="], () => viewer.zoomBy(1.25), "+"],
-    ["View", "Zoom out", ["-"], () => viewer.zoomBy(0.8), "−"],
+    ["View", "Zoom in", ["+", "="], () => viewer.zoomBy(1.25), "Zoom"],
+    ["View", "Zoom out", ["-"], () => viewer.zoomBy(0.8), ""],
     ["View", "Move", ["shift+arrowleft", "shift+arrowright", "shift+arrowup", "shift+arrowdown"], (key) =>
       viewer.pan(...{ arrowleft: [step, 0], arrowright: [-step, 0], arrowup: [0, step], arrowdown: [0, -step] }[key.slice(6)])],
     ["View", "Whole image", ["0"], () => viewer.home(), "Whole"],
     ["View", "As at first", ["v"], () => viewer.reset(), "Reset"],
     ["View", "Smooth or single pixels", ["p"], () => viewer.toggleSmooth(), "Pixels"],
+    ["View", "Upside down", ["u"], () => viewer.turnOver(), "Turn"],
     ...(many ? channels.map((c, i) => ["View", `Channel ${c.name}`, [`shift+${i + 1}`], () => viewer.toggle(i)]) : []),
     ["Page", "All keys", ["?", "h"], () => $("keys").showModal()],
   ].filter(Boolean);
@@ -241,18 +242,18 @@ function onKey(event) {
 }
 
 function buildTools() {
-  const button = ([, words, [key], act, label]) => element("button", { type: "button", title: words, "aria-label": words, onclick: () => act(key) }, `${label} `, element("kbd", {}, keyName(key)));
+  const button = ([, words, [key], act, label]) => element("button", { type: "button", title: words, "aria-label": words, onclick: () => act(key) }, label && `${label} `, element("kbd", {}, keyName(key)));
   const slider = (id, words, keys, min, max, step, set) => element("label", { class: "slider" },
     element("span", {}, `${words} `, ...keys.map((k) => element("kbd", {}, keyName(k)))),
     element("input", { type: "range", id, min, max, step, tabindex: -1, oninput: (event) => set(Number(event.target.value)) }), element("output", { id: `${id}-value` }));
   const { volume, channels } = session.exhibit, tools = [];
   if (volume) tools.push(slider("slice", "Slice", ["arrowup", "arrowdown"], 0, 1, 1, (n) => viewer.moveTo(viewer.plane, n)));
-  const span = Math.max(...channels.map((c) => (c.high - c.black) / (c.white - c.black))), low = Math.min(...channels.map((c) => (c.low - c.black) / (c.white - c.black)));
-  tools.push(slider("level", "Brightness", ["b", "d"], -Math.max(1, span), -Math.min(0, low), 0.005, (v) => viewer.setWindow(-v, viewer.window)));
-  tools.push(slider("window", "Contrast", ["m", "f"], -3, 9, 0.02, (v) => viewer.setWindow(viewer.level, 2 ** -v)));
+  const reach = viewer.reach;
+  tools.push(slider("level", "Brightness", ["b", "d"], -0.5 - reach, -0.5 + reach, reach / 300, (v) => viewer.setWindow(-v, viewer.window)));
+  tools.push(slider("window", "Contrast", ["m", "f"], -6, 6, 0.02, (v) => viewer.setWindow(viewer.level, 2 ** -v)));
   if (channels.length > 1) tools.push(element("div", { class: "channels" }, ...channels.map((c, i) =>
     element("button", { type: "button", "aria-pressed": "true", id: `channel-${i}`, onclick: () => viewer.toggle(i) }, element("i", {}), c.name, " ", element("kbd", {}, `⇧ ${i + 1}`)))));
-  tools.push(element("div", { class: "buttons" }, ...actions.filter((a) => a[4]).map(button)));
+  tools.push(element("div", { class: "buttons" }, ...actions.filter((a) => a[4] !== undefined).map(button)));
   $("tools").append(...tools);
   channels.forEach((c, i) => $(`channel-${i}`)?.querySelector("i").style.setProperty("background", swatch(c)));
 }

@@ -2,14 +2,16 @@
 // Axes are z, y, x; a plane is named after the axis that it is cut across.
 
 const ROWS = [1, 0, 0], COLUMNS = [2, 2, 1];  // axes down and across of the planes z, y and x
-const GAP = 8, BAR_PX = 90, MAX_ZOOM = 32;
+const GAP = 8, BAR_PX = 90, ZOOM = [0.2, 32], WINDOW = [1 / 64, 64];
 const LETTERS = ["A", "B"], NAMES = ["z", "y", "x"];
 const LINES = ["#e0b354", "#62c8b8", "#c1a9f2"];  // of the cuts across z, y and x
+
+const between = ([low, high], value) => Math.min(high, Math.max(low, value));
 
 export class Viewer {
   /** about: how to read and show the numbers, as the server says it. changed: called when something is seen differently. */
   constructor(canvas, about, changed) {
-    Object.assign(this, { canvas, about, changed, sides: [], chosen: null, smooth: true, asked: false });
+    Object.assign(this, { canvas, about, changed, sides: [], chosen: null, smooth: true, over: false, asked: false });
     [this.channels, ...this.size] = about.shape;
     this.context = canvas.getContext("2d");
     this.cache = new Map();
@@ -19,50 +21,54 @@ export class Viewer {
     this.listen();
   }
 
-  /** Back to how every picture is first seen. */
+  /** Back to how the first picture was first seen. */
   reset() {
     this.level = 0.5;
     this.window = 1;
     this.visible = this.about.channels.map(() => true);
+    this.plane = 0;
     this.home();
     this.repaint();
   }
 
-  /** The middle of the picture, whole. */
+  /** The whole picture. */
   home() {
-    this.plane = 0;
     this.zoom = 1;
+    this.middle();
+  }
+
+  middle() {
     this.cursor = this.size.map((n) => n >> 1);
     this.centre = this.size.map((n) => n / 2);
     this.draw();
   }
 
-  /** Show pictures: arrays of numbers in the order channel, z, y, x. Window and channels stay, place and zoom begin anew. */
+  /** Show pictures, arrays of numbers in the order channel, z, y, x, from their middle; window, channels, zoom and plane stay as they are. */
   show(sides) {
     this.sides = sides;
     this.cache.clear();
-    this.home();
+    this.middle();
+  }
+
+  /** How far the middle of the window can go from where it began, in windows: as far as there are numbers. */
+  get reach() {
+    if (this.about.kind === "brightfield") return 1.5;
+    return Math.max(1.5, ...this.about.channels.map((c) => (c.high - c.black) / (c.white - c.black)));
   }
 
   // ---------------------------------------------------------------- what a reader can do
 
   zoomBy(factor, at = null) {
-    const next = Math.min(MAX_ZOOM, Math.max(1, this.zoom * factor));
+    const next = between(ZOOM, this.zoom * factor);
     const tile = at && this.tileAt(at);
-    if (tile) {
-      const scale = this.scale(tile);
-      for (const [axis, offset] of [[COLUMNS[tile.plane], at.x - tile.x - tile.w / 2], [ROWS[tile.plane], at.y - tile.y - tile.h / 2]]) {
-        this.centre[axis] += (offset / (scale * this.about.spacing[axis])) * (1 - this.zoom / next);
-      }
-    }
+    if (tile) for (const [axis, offset] of this.fromMiddle(at, tile)) this.centre[axis] += offset * (1 - this.zoom / next);
     this.zoom = next;
     this.keepInside();
   }
 
   pan(dx, dy, tile = this.tiles.find((t) => t.main)) {
-    const scale = this.scale(tile);
-    this.centre[COLUMNS[tile.plane]] -= dx / (scale * this.about.spacing[COLUMNS[tile.plane]]);
-    this.centre[ROWS[tile.plane]] -= dy / (scale * this.about.spacing[ROWS[tile.plane]]);
+    const middle = { x: tile.x + tile.w / 2, y: tile.y + tile.h / 2 };
+    for (const [axis, offset] of this.fromMiddle({ x: middle.x + dx, y: middle.y + dy }, tile)) this.centre[axis] -= offset;
     this.keepInside();
   }
 
@@ -71,7 +77,7 @@ export class Viewer {
   }
 
   moveTo(axis, index) {
-    this.cursor[axis] = Math.min(this.size[axis] - 1, Math.max(0, Math.round(index)));
+    this.cursor[axis] = between([0, this.size[axis] - 1], Math.round(index));
     this.draw();
   }
 
@@ -81,8 +87,8 @@ export class Viewer {
   }
 
   setWindow(level, window) {
-    this.level = Math.min(4, Math.max(-3, level));
-    this.window = Math.min(8, Math.max(1 / 512, window));
+    this.level = between([0.5 - this.reach, 0.5 + this.reach], level);
+    this.window = between(WINDOW, window);
     this.repaint();
   }
 
@@ -93,6 +99,12 @@ export class Viewer {
 
   toggleSmooth() {
     this.smooth = !this.smooth;
+    this.draw();
+  }
+
+  /** Turn planes upside down: in some volumes the first row is the lowest. */
+  turnOver() {
+    this.over = !this.over;
     this.draw();
   }
 
@@ -110,8 +122,7 @@ export class Viewer {
   }
 
   keepInside() {
-    this.centre = this.centre.map((c, axis) => Math.min(this.size[axis], Math.max(0, c)));
-    if (this.zoom === 1) this.centre = this.size.map((n) => n / 2);
+    this.centre = this.centre.map((c, axis) => between([0, this.size[axis]], c));
     this.draw();
   }
 
@@ -209,6 +220,13 @@ export class Viewer {
     return Math.min((tile.w - 4) / wide, (tile.h - 4) / high) * this.zoom;
   }
 
+  /** How far a point lies from the middle of a plane, in voxels along the axes across and down. */
+  fromMiddle(at, tile) {
+    const scale = this.scale(tile), [across, down] = [COLUMNS[tile.plane], ROWS[tile.plane]];
+    const y = (at.y - tile.y - tile.h / 2) * (this.over ? -1 : 1);
+    return [[across, (at.x - tile.x - tile.w / 2) / (scale * this.about.spacing[across])], [down, y / (scale * this.about.spacing[down])]];
+  }
+
   tileAt({ x, y }) {
     return this.tiles.find((t) => x >= t.x && x < t.x + t.w && y >= t.y && y < t.y + t.h);
   }
@@ -238,12 +256,19 @@ export class Viewer {
       g.beginPath();
       g.rect(tile.x, tile.y, tile.w, tile.h);
       g.clip();
-      this.drawTile(g, tile);
+      g.save();
+      if (this.over) {
+        g.translate(0, 2 * tile.y + tile.h);
+        g.scale(1, -1);
+      }
+      this.drawPlane(g, tile);
+      g.restore();
+      this.drawMarks(g, tile);
       g.restore();
     }
   }
 
-  drawTile(g, tile) {
+  drawPlane(g, tile) {
     const [row, column] = [ROWS[tile.plane], COLUMNS[tile.plane]], scale = this.scale(tile);
     const sx = scale * this.about.spacing[column], sy = scale * this.about.spacing[row];
     const left = tile.x + tile.w / 2 - this.centre[column] * sx, top = tile.y + tile.h / 2 - this.centre[row] * sy;
@@ -251,11 +276,14 @@ export class Viewer {
     g.imageSmoothingQuality = "high";
     g.drawImage(this.paint(tile.side, tile.plane), left, top, this.size[column] * sx, this.size[row] * sy);
     if (this.about.volume) this.drawCuts(g, tile, left, top, sx, sy);
+  }
+
+  drawMarks(g, tile) {
     g.strokeStyle = tile.main && this.chosen === tile.side ? "#8ab1f2" : "#2c3038";
     g.lineWidth = tile.main && this.chosen === tile.side ? 4 : 1;
     g.strokeRect(tile.x + 0.5, tile.y + 0.5, tile.w - 1, tile.h - 1);
     if (tile.main) {
-      this.drawBar(g, tile, scale);
+      this.drawBar(g, tile, this.scale(tile));
       if (this.sides.length > 1) this.write(g, LETTERS[tile.side], tile.x + 12, tile.y + 28, "600 22px system-ui, sans-serif");
     }
     if (this.about.volume) {
@@ -297,10 +325,9 @@ export class Viewer {
   write(g, text, x, y, font, colour = "#fff", align = "left") {
     g.font = font;
     g.textAlign = align;
-    g.lineWidth = 3;
-    g.strokeStyle = "#000b";
-    g.lineJoin = "round";
-    g.strokeText(text, x, y);
+    const { width, fontBoundingBoxAscent: above, fontBoundingBoxDescent: below } = g.measureText(text);
+    g.fillStyle = "#000a";
+    g.fillRect(align === "left" ? x - 4 : x - width - 4, y - above - 1, width + 8, above + below + 2);
     g.fillStyle = colour;
     g.fillText(text, x, y);
   }
@@ -344,10 +371,7 @@ export class Viewer {
   follow(event, now) {
     const tile = this.touches.get(event.pointerId)?.tile;
     if (!tile || tile.main || event.buttons & 2) return;
-    const scale = this.scale(tile);
-    for (const [axis, offset] of [[COLUMNS[tile.plane], now.x - tile.x - tile.w / 2], [ROWS[tile.plane], now.y - tile.y - tile.h / 2]]) {
-      this.moveTo(axis, this.centre[axis] + offset / (scale * this.about.spacing[axis]) - 0.5);
-    }
+    for (const [axis, offset] of this.fromMiddle(now, tile)) this.moveTo(axis, this.centre[axis] + offset - 0.5);
   }
 
   pinch(id, before, now) {
