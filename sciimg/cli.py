@@ -429,13 +429,13 @@ def review_serve(
 
 @command(review_app, "score")
 def review_score(
-    answers: Annotated[list[Path], typer.Argument(help="Filled sheets (XLSX, CSV) or a long CSV: reader,item,answer[,truth].")],
+    answers: Annotated[list[Path], typer.Argument(help="A session, filled sheets (XLSX, CSV) or a long CSV: reader,item,answer[,truth].")],
     key: Annotated[Path | None, typer.Option(help="The key file of the sheets.")] = None,
     run: Annotated[Path | None, typer.Option(help="Record the score in this run; the next `sciimg run` decides with it.")] = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
-    """Score filled sheets."""
+    """Score a session or filled sheets."""
     from sciimg.stages.review import score_command
 
     value = score_command(answers, key, run)

@@ -144,7 +144,7 @@ class Book:
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class Written:
     """A session as it was read: key, answers in the order in which they were given, and the head of the chain."""
 
     key: ReviewKey
@@ -152,7 +152,7 @@ class Session:
     head: Digest
 
 
-def read_book(path: Path) -> Session:
+def read_book(path: Path) -> Written:
     """Read a session, also while it is being served.
 
     Raises
@@ -167,7 +167,7 @@ def read_book(path: Path) -> Session:
         for n, row in enumerate(log.rows, start=1)
         if row["row"] == "answer"
     ]
-    return Session(key, answers, log.head)
+    return Written(key, answers, log.head)
 
 
 def _same(given: Mapping[str, Any], again: Mapping[str, Any]) -> bool:

@@ -28,14 +28,14 @@ class Exhibit:
     """
 
     def __init__(self, pictures: Mapping[str, NDArray[Any]], show: Presentation) -> None:
-        stack = np.stack(list(pictures.values()))  # one block of memory: no picture takes longer to send than another
-        whole = np.issubdtype(stack.dtype, np.integer)
-        self.low, self.high = (float(v) for v in (stack.min(), stack.max()))
-        narrow = self.high - self.low <= _TOP
-        self._offset = 0.0 if whole and self.low >= 0 and self.high <= _TOP else self.low
-        self._scale = 1.0 if whole and narrow else (self.high - self.low) / _TOP or 1.0
-        self._show = show
-        self._numbers = np.rint((stack - self._offset) / self._scale).astype("<u2") if self._offset or self._scale != 1 else stack.astype("<u2")
+        low = min(float(p.min()) for p in pictures.values())
+        high = max(float(p.max()) for p in pictures.values())
+        exact = high - low <= _TOP and all(np.issubdtype(p.dtype, np.integer) for p in pictures.values())
+        self._offset = 0.0 if exact and low >= 0 and high <= _TOP else low
+        self._scale = 1.0 if exact else (high - low) / _TOP or 1.0
+        self._show, self._low, self._high = show, low, high
+        # One block of memory: no picture takes longer to send than another.
+        self._numbers = np.stack([np.rint((p - self._offset) / self._scale).astype("<u2") for p in pictures.values()])
         self._place = {name: i for i, name in enumerate(pictures)}
 
     @property
@@ -83,8 +83,8 @@ class Exhibit:
             "name": self._show.channels[i],
             "black": (black - self._offset) / self._scale,
             "white": (white - self._offset) / self._scale,
-            "low": (self.low - self._offset) / self._scale,
-            "high": (self.high - self._offset) / self._scale,
+            "low": (self._low - self._offset) / self._scale,
+            "high": (self._high - self._offset) / self._scale,
             "light": [float(v) for v in light],
             "absorption": absorption,
         }

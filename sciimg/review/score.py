@@ -16,8 +16,8 @@ from sciimg.errors import InputError, Problem
 from sciimg.protocol.models import ReviewPlan
 from sciimg.records import Record
 from sciimg.review import statistics
-from sciimg.review.answers import read_answers
-from sciimg.review.key import Choice, read_key
+from sciimg.review.gather import gather
+from sciimg.review.key import Choice
 from sciimg.review.match import Reading, match
 
 DEFAULT_MARGIN: float = ReviewPlan.model_fields["margin"].default
@@ -63,14 +63,14 @@ class ReviewScore(Record):
 
 
 def score_files(paths: Sequence[Path], key: Path | None = None, *, margin: float | None = None, partial: bool = False) -> ReviewScore:
-    """Score filled sheets or long tables.
+    """Score sessions, filled sheets or long tables.
 
     Parameters
     ----------
     paths : sequence of Path
-        XLSX or CSV files.
+        Sessions, XLSX or CSV files.
     key : Path, optional
-        Key file of the sheets; without it every line needs its ``truth``.
+        Key file of the sheets; a session brings its own. Without a key every line needs its ``truth``.
     margin : float, optional
         Half-width of the equivalence region around chance; default: the key's, else 0.15.
     partial : bool
@@ -81,8 +81,7 @@ def score_files(paths: Sequence[Path], key: Path | None = None, *, margin: float
     InputError
         With every problem of every file at once.
     """
-    known = read_key(key) if key is not None else None
-    answers, problems = read_answers(paths, known.plan if known else None)
+    known, answers, problems = gather(paths, key)
     readings, notes, more = match(answers, known, partial=partial)
     problems += more
     if not problems and not any(r.role == "main" for r in readings):

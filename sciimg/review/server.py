@@ -80,7 +80,7 @@ def application(book: Book, exhibit: Exhibit, tokens: Mapping[str, str], title: 
             raise HTTPException(401, "This link is not valid. Use the whole link that you were given.")
         return found[0]
 
-    Reader = Annotated[str, Depends(reader_of)]  # noqa: N806
+    Reader = Annotated[str, Depends(reader_of)]
 
     @app.get("/api/session")
     def session(reader: Reader) -> dict[str, Any]:

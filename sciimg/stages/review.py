@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sciimg.errors import InputError, Problem
 from sciimg.files import write_json
 from sciimg.protocol.models import StainSeparation, Study
-from sciimg.records import Metric
+from sciimg.records import Digest, Metric
 
 if TYPE_CHECKING:
     from sciimg.review.presentation import Presentation
@@ -101,22 +101,24 @@ def sheets_command(run: Path, out: Path, readers: int) -> dict[str, Any]:
 
 
 def score_command(answers: list[Path], key: Path | None, run: Path | None = None) -> dict[str, Any]:
-    """Score filled sheets or long tables; return the JSON of ``sciimg review score``.
+    """Score sessions, filled sheets or long tables; return the JSON of ``sciimg review score``.
 
     Parameters
     ----------
     run : Path, optional
         A run whose study planned the review: the score becomes its evidence, and the next ``sciimg run`` decides with it.
     """
+    from sciimg.review.gather import heads
     from sciimg.review.score import score_files
 
     score = score_files(answers, key)
     if run is not None:
-        _record(score, run)
+        _record(score, run, heads(answers))
     return score.summary()
 
 
-def _record(score: "ReviewScore", run: Path) -> None:
+def _record(score: "ReviewScore", run: Path, sessions: list[Digest]) -> None:
+    """Write score and evidence; who signs the evidence signs, through the heads of their chains, every answer of the sessions."""
     if not (run / "run.json").exists():
         raise InputError(Problem(str(run), "not-a-run", "A score is recorded in a run folder, runs/<study>-<digest8>; this is none."))
     about: dict[str, Any] = {"n": score.trials, "unit_of_n": "readings", "source": "sciimg review score"}
@@ -125,7 +127,7 @@ def _record(score: "ReviewScore", run: Path) -> None:
         Metric(name="review-accuracy", value=score.accuracy, ci95=score.ci95, higher_is_better=False, **about),
     ]
     write_json(run / "review/score.json", score.as_json())
-    write_json(run / EVIDENCE, {"metrics": [m.as_json() for m in metrics]})
+    write_json(run / EVIDENCE, {"metrics": [m.as_json() for m in metrics], **({"sessions": sessions} if sessions else {})})
 
 
 def stains_of(study: Study) -> StainSeparation | None:

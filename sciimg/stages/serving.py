@@ -17,7 +17,9 @@ LINKS = Path("review/links.json")
 READERS = 3  # where neither the study nor the user says how many
 
 
-def serve_command(study: Path, workdir: Path, *, port: int, readers: int | None, announce: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+def serve_command(
+    study: Path, workdir: Path, *, port: int, readers: int | None, announce: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
     """Serve the reader study of a run until told to stop; the same command goes on with the same session and the same links.
 
     Parameters
@@ -52,7 +54,8 @@ def serve_command(study: Path, workdir: Path, *, port: int, readers: int | None,
     of = material(run)
     begun = len(read_book(path).key.readers) if path.exists() else None
     names = [f"reader-{n}" for n in range(1, (readers or begun or of.study.review.readers or READERS) + 1)]
-    drawn = draw_session(of.real, of.synthetic, of.study.review, names, (of.study.digest, of.recipe), study=of.study.digest, recipe=of.recipe)
+    digest = of.study.digest
+    drawn = draw_session(of.real, of.synthetic, of.study.review, names, (digest, of.recipe), study=digest, recipe=of.recipe)
     exhibit = Exhibit(drawn.pictures, of.show)
     with listen(port) as place, hold(path.with_name(".session.lock"), remove=True):
         book = Book(path, drawn.key, exhibit.digest)
@@ -78,7 +81,7 @@ def run_of(study: Path, workdir: Path) -> Path:
     """
     folder = study if study.is_dir() else run_folder(load_study(study).study, workdir)
     if not (folder / "run.json").exists():
-        message = f"A reader study shows the samples of a run; there is none in {folder}. Run `sciimg run {study}` first, or give --workdir."
+        message = f"Readers see the samples of a run; there is none in {folder}. Run `sciimg run` on the study first, or give --workdir."
         raise InputError(Problem(str(study), "not-a-run", message))
     return Run(folder).path
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage
 
 from sciimg.protocol.models import Criterion, ReviewPlan
 from sciimg.review.book import Book
@@ -33,9 +32,13 @@ def plan_of(task="yes-no", **more):
 
 
 def patches(kind="tissue"):
-    """Return real images and blurred ones that play synthetic, both uint16; of the brain: 40 x 64 x 64 voxels of 2 x 1 x 1 mm."""
-    if kind == "tissue":
+    """Return real images and ones that play synthetic, both uint16: 60 of noise, 32 of tissue, or 12 blocks of brain of 2 x 1 x 1 mm."""
+    if kind == "noise":
+        pixels = np.random.default_rng(1).integers(0, 65536, (2, 60, 1, 12, 16), dtype=np.uint16)
+        (real, made), spacing, channels = pixels, Spacing((1.0, 1.0), "pixel"), ("grey",)
+    elif kind == "tissue":
         from report_run import tissue
+        from scipy import ndimage
 
         images = tissue()[0]
         real, made = images[:32], np.rint(ndimage.gaussian_filter(images[32:].astype(float), (0, 0, 0.7, 0.7))).astype(np.uint16)
@@ -43,6 +46,7 @@ def patches(kind="tissue"):
     else:
         import nibabel
         import nilearn
+        from scipy import ndimage
 
         path = Path(nilearn.__file__).parent / "datasets/data/mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
         whole = np.asarray(nibabel.load(path).dataobj, dtype=np.float32)

@@ -204,7 +204,7 @@ function allActions() {
     ["Answer", "Later", ["l"], later],
     volume ? ["Slices", "Next, previous", ["arrowup", "arrowdown"], (key) => viewer.slice(key === "arrowup" ? 1 : -1)] : null,
     volume ? ["Slices", "Ten further, ten back", ["pageup", "pagedown"], (key) => viewer.slice(key === "pageup" ? 10 : -10)] : null,
-    ...(volume ? ["z", "y", "x"].map((name, axis) => ["Slices", `Plane across ${name} large`, [name], () => viewer.setPlane(axis), name.toUpperCase()]) : []),
+    ...(volume ? ["z", "y", "x"].map((name, axis) => ["Slices", `Plane across ${name} large`, [name], () => viewer.setPlane(axis), axis ? "" : "Plane"]) : []),
     ["View", "Brighter", ["b"], () => viewer.setWindow(viewer.level - viewer.window / 16, viewer.window)],
     ["View", "Darker", ["d"], () => viewer.setWindow(viewer.level + viewer.window / 16, viewer.window)],
     ["View", "More contrast", ["m"], () => viewer.setWindow(viewer.level, viewer.window / 1.15)],
