@@ -55,6 +55,7 @@ class Book:
             )
             raise InputError(Problem(str(path), "other-session", message))
         self._waiting = {reader: [line.item for line in key.of(reader)] for reader in key.readers}
+        self._items = {reader: len(items) for reader, items in self._waiting.items()}
         self._later: dict[str, list[str]] = {reader: [] for reader in key.readers}
         self._given: dict[tuple[str, str], Mapping[str, Any]] = {}
         for row in self._chain.rows[1:]:
@@ -126,7 +127,7 @@ class Book:
     def _place(self, reader: str) -> Place:
         waiting, later = self._waiting[reader], self._later[reader]
         now, then, *_ = [*waiting[:2], *later[:2], None, None]
-        items = len(self.key.of(reader))
+        items = self._items[reader]
         return Place(now, then, items - len(waiting) - len(later), len(later), items)
 
     def _write(self, row: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sciimg.errors import InputError, Problem, StorageError
-from sciimg.review.book import Book, Place
+from sciimg.review.book import Book
 from sciimg.review.exhibit import Exhibit
 from sciimg.review.questions import questions
 
@@ -73,7 +73,7 @@ def application(book: Book, exhibit: Exhibit, tokens: Mapping[str, str], title: 
     app.add_middleware(_Guarded)
     plan = book.key.plan
 
-    def reader_of(request: Request) -> str:
+    async def reader_of(request: Request) -> str:
         said = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
         found = [reader for reader, token in tokens.items() if secrets.compare_digest(token.encode(), said)]
         if not found:
@@ -83,7 +83,7 @@ def application(book: Book, exhibit: Exhibit, tokens: Mapping[str, str], title: 
     Reader = Annotated[str, Depends(reader_of)]
 
     @app.get("/api/session")
-    def session(reader: Reader) -> dict[str, Any]:
+    async def session(reader: Reader) -> dict[str, Any]:
         """What is asked and how pictures are shown; the same from beginning to end."""
         return {
             "title": title,
@@ -103,24 +103,24 @@ def application(book: Book, exhibit: Exhibit, tokens: Mapping[str, str], title: 
             raise HTTPException(404, "There is no such picture to be shown now.")
         return Response(exhibit.picture(line.pictures[side]), media_type="application/octet-stream")
 
-    @app.post("/api/answers")
-    def answer(cells: Cells, reader: Reader) -> Place:
+    @app.post("/api/answers")  # in a thread of its own, as it waits for the disk
+    def answer(cells: Cells, reader: Reader) -> Response:
         """Save one answer, given as text by column."""
-        return book.answer(reader, cells)
+        return JSONResponse(asdict(book.answer(reader, cells)))
 
     @app.post("/api/later")
-    def later(cells: Cells, reader: Reader) -> Place:
+    def later(cells: Cells, reader: Reader) -> Response:
         """Put off the item that is shown now."""
-        return book.put_off(reader, cells.get("item", ""))
+        return JSONResponse(asdict(book.put_off(reader, cells.get("item", ""))))
 
     @app.exception_handler(InputError)
-    def refused(_: Request, error: Exception) -> JSONResponse:
+    async def refused(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, InputError)
         status = max(_STATUS.get(p.kind, 422) for p in error.problems)
         return JSONResponse({"problems": [p.as_dict() for p in error.problems]}, status)
 
     @app.exception_handler(StorageError)
-    def full(_: Request, error: Exception) -> JSONResponse:
+    async def full(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, StorageError)
         return JSONResponse({"problems": [p.as_dict() for p in error.problems]}, 507)
 

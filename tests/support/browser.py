@@ -118,7 +118,7 @@ class Page:
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
-    def wait(self, script, seconds=20):
+    def wait(self, script, seconds=60):
         """Wait until a JavaScript expression holds."""
         _until(lambda: self.run(f"Boolean({script})"), seconds, f"never true: {script}; errors: {self.errors}")
 
