@@ -45,7 +45,8 @@ class Exhibit:
 
     def picture(self, name: str) -> bytes:
         """Return one picture: C x Z x Y x X numbers of 16 bits, little-endian."""
-        return self._numbers[self._place[name]].tobytes()
+        numbers: NDArray[np.uint16] = self._numbers[self._place[name]]
+        return numbers.tobytes()
 
     def about(self) -> dict[str, Any]:
         """Return how to read and show the numbers, as JSON; the same for every picture and reader."""
