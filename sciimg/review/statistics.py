@@ -1,10 +1,9 @@
-"""What readers' answers say: exact accuracy, d′, equivalence around chance, and agreement between readers.
+"""What readers' answers say: exact accuracy, d′, equivalence around chance, and how many more readings would settle it.
 
 Everything is computed from counts, in closed form or exactly; an undefined coefficient is ``None``, with the reason beside it.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +15,12 @@ CHANCE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A coefficient, or the reason why there is none."""
+    """A coefficient with its interval and the number of units that it rests on, or the reason why there is none."""
 
     value: float | None
     reason: str = ""
+    ci95: tuple[float, float] | None = None
+    n: int | None = None
 
 
 def binomial_interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
@@ -56,9 +57,42 @@ def d_prime(hits: int, signals: int, false_alarms: int, noises: int) -> float:
     ----------
     Hautus 1995, https://doi.org/10.3758/BF03203619: add 0.5 to both counts and 1 to both totals.
     """
+    hit, false_alarm = _rates(hits, signals, false_alarms, noises)
+    return hit - false_alarm
+
+
+def d_prime_2afc(hits: int, signals: int, false_alarms: int, noises: int) -> float:
+    """Return d′ of a two-alternative forced choice, free of a preference for one side.
+
+    Parameters
+    ----------
+    hits, signals : int
+        Pairs answered "a" whose synthetic image is a, and all such pairs.
+    false_alarms, noises : int
+        Pairs answered "a" whose synthetic image is b, and all such pairs.
+
+    References
+    ----------
+    Macmillan & Creelman 2005, Detection Theory, ch. 7: two looks instead of one, so the yes/no value over √2; log-linear as above.
+    """
+    return d_prime(hits, signals, false_alarms, noises) / math.sqrt(2)
+
+
+def bias(hits: int, signals: int, false_alarms: int, noises: int) -> float:
+    """Return the criterion c: below 0 for a reader who tends to say "synthetic" (or "a"), above for one who tends not to.
+
+    References
+    ----------
+    Stanislaw & Todorov 1999, https://doi.org/10.3758/BF03207704; counts corrected as in :func:`d_prime`.
+    """
+    return -sum(_rates(hits, signals, false_alarms, noises)) / 2
+
+
+def _rates(hits: int, signals: int, false_alarms: int, noises: int) -> tuple[float, float]:
+    """Return z of the two rates."""
     _check_counts(hits, signals)
     _check_counts(false_alarms, noises)
-    return float(stats.norm.ppf((hits + 0.5) / (signals + 1)) - stats.norm.ppf((false_alarms + 0.5) / (noises + 1)))
+    return float(stats.norm.ppf((hits + 0.5) / (signals + 1))), float(stats.norm.ppf((false_alarms + 0.5) / (noises + 1)))
 
 
 # ---------------------------------------------------------------- equivalence around chance
@@ -110,9 +144,7 @@ def equivalence(successes: int, trials: int, margin: float = 0.15, alpha: float 
 
 def equivalence_power(trials: int, margin: float, alpha: float = 0.05) -> float:
     """Return the exact probability that guessing readers are found equivalent to chance."""
-    counts = np.arange(trials + 1)
-    passing = (stats.binom.sf(counts - 1, trials, CHANCE - margin) <= alpha) & (stats.binom.cdf(counts, trials, CHANCE + margin) <= alpha)
-    return float(stats.binom.pmf(counts[passing], trials, CHANCE).sum())
+    return float(_power(np.array([trials]), margin, alpha)[0])
 
 
 def trials_needed(margin: float, alpha: float = 0.05, power: float = 0.8) -> int:
@@ -120,98 +152,71 @@ def trials_needed(margin: float, alpha: float = 0.05, power: float = 0.8) -> int
     # The normal approximation lands near; exact power is a saw-tooth, so the search begins well below it.
     z = stats.norm.ppf(1 - alpha) + stats.norm.ppf((1 + power) / 2)
     start = max(1, int(0.8 * (z / (2 * margin)) ** 2))
-    trials = next(n for n in range(start, 4 * start + 64) if equivalence_power(n, margin, alpha) >= power)
-    return int(trials)
+    blocks = (np.arange(first, first + start + 64) for first in range(start, 4 * start + 64, start + 64))
+    enough = (int(n) for block in blocks for n in block[_power(block, margin, alpha) >= power])
+    return next(enough)
 
 
-# ---------------------------------------------------------------- agreement
+def _power(trials: NDArray[np.int64], margin: float, alpha: float) -> NDArray[np.float64]:
+    inside, _ = _ends(trials, margin, alpha)
+    passing: NDArray[np.float64] = stats.binom.cdf(inside, trials, CHANCE) - stats.binom.cdf(trials - inside - 1, trials, CHANCE)
+    return np.maximum(passing, 0)
 
 
-def fleiss_kappa(counts: NDArray[np.int64]) -> Estimate:
-    """Return Fleiss' κ.
+@dataclass(frozen=True, slots=True)
+class ToDecide:
+    """How many more readings would settle whether readers guess, if they go on as they did; 0 when it is settled, None beyond ``MOST``.
 
-    Parameters
-    ----------
-    counts : array, shape (items, categories)
-        How many readers chose each category; every item has the same number of readers, at least two.
-
-    References
-    ----------
-    Fleiss 1971, https://doi.org/10.1037/h0031619
+    Settled means found equivalent to guessing, or found to lie beyond the margin.
     """
-    readers = _readers_per_item(counts)
-    if isinstance(readers, Estimate):
-        return readers
-    if len(set(readers.tolist())) != 1:
-        return Estimate(None, "Fleiss' kappa needs the same number of answers for every item")
-    n = float(readers[0])
-    share = counts.sum(0) / counts.sum()
-    agreement = float(((counts**2).sum(1) - n).mean() / (n * (n - 1)))
-    expected = float((share**2).sum())
-    if math.isclose(expected, 1.0):
-        return Estimate(None, "every answer was the same, so chance agreement is complete and kappa is 0/0")
-    return Estimate((agreement - expected) / (1 - expected))
+
+    readings: int | None
+    power: float
+    assumed_accuracy: float
+    settled: str
+    reason: str = ""
 
 
-def gwet_ac1(counts: NDArray[np.int64]) -> Estimate:
-    """Return Gwet's AC1, which does not collapse when almost all answers agree (the κ paradox).
+MOST = 4096  # more readings than anyone will ask for
 
-    Parameters
-    ----------
-    counts : array, shape (items, categories)
-        How many readers chose each category; items with a single reader inform prevalence only.
 
-    References
-    ----------
-    Gwet 2008, https://doi.org/10.1348/000711006X126600, eq. 5-7; with missing answers: Gwet 2014, ch. 5
+def to_decide(successes: int, trials: int, margin: float, alpha: float = 0.05, power: float = 0.8) -> ToDecide:
+    """Return the fewest further readings after which the question is settled with probability ``power``.
+
+    The readings there are stay in the count, and further ones are right at the rate seen so far, corrected as in :func:`d_prime`: the exact
+    conditional power of the two one-sided tests of :func:`equivalence`, and of the test that accuracy lies beyond the margin.
     """
-    if counts.shape[1] < 2:
-        raise ValueError("Agreement needs at least two categories.")
-    answered = counts[counts.sum(1) > 0]
-    readers = answered.sum(1).astype(float)
-    rated = readers >= 2
-    if not rated.any():
-        return Estimate(None, "no item was answered by two readers")
-    pairs = readers[rated] * (readers[rated] - 1)
-    agreement = float(((answered[rated] * (answered[rated] - 1)).sum(1) / pairs).mean())
-    prevalence = (answered / readers[:, None]).mean(0)
-    expected = float((prevalence * (1 - prevalence)).sum() / (counts.shape[1] - 1))
-    return Estimate((agreement - expected) / (1 - expected))
+    _check_counts(successes, trials)
+    rate = (successes + 0.5) / (trials + 1)
+    inside, outside = (int(end[0]) for end in _ends(np.array([trials]), margin, alpha))
+    if trials - inside <= successes <= inside:
+        return ToDecide(0, power, rate, "equivalent to guessing")
+    if not trials - outside < successes < outside:
+        return ToDecide(0, power, rate, "beyond the margin")
+    for upto in (64, 512, MOST):
+        more = np.arange(upto + 1)
+        enough = np.flatnonzero(_settles(successes, trials, more, rate, margin, alpha) >= power)
+        if enough.size:
+            return ToDecide(int(enough[0]), power, rate, "open")
+    reason = f"an accuracy of {rate:.2f} is so near to {CHANCE} ± {margin:g} that {MOST} more readings would not settle it"
+    return ToDecide(None, power, rate, "open", reason)
 
 
-def krippendorff_alpha(ratings: NDArray[np.float64]) -> Estimate:
-    """Return Krippendorff's α for nominal answers.
-
-    Parameters
-    ----------
-    ratings : array, shape (readers, items)
-        Category numbers; NaN where a reader did not answer.
-
-    References
-    ----------
-    Krippendorff 2011, https://repository.upenn.edu/asc_papers/43
-    """
-    import krippendorff
-
-    pairable = ratings[:, (~np.isnan(ratings)).sum(0) >= 2]
-    values = np.unique(pairable[~np.isnan(pairable)])
-    if values.size == 0:
-        return Estimate(None, "no item was answered by two readers")
-    if values.size == 1:
-        return Estimate(None, "every answer was the same, so expected disagreement is zero and alpha is 0/0")
-    return Estimate(float(krippendorff.alpha(reliability_data=ratings, level_of_measurement="nominal")))
+def _settles(successes: int, trials: int, more: NDArray[np.int64], rate: float, margin: float, alpha: float) -> NDArray[np.float64]:
+    """Return the probability that the count is settled after each number of further readings."""
+    total = trials + more
+    inside, outside = _ends(total, margin, alpha)
+    between = stats.binom.cdf(inside - successes, more, rate) - stats.binom.cdf(total - inside - successes - 1, more, rate)
+    beyond = stats.binom.sf(outside - successes - 1, more, rate) + stats.binom.cdf(total - outside - successes, more, rate)
+    settled: NDArray[np.float64] = np.maximum(between, 0) + beyond
+    return settled
 
 
-def count_answers(ratings: NDArray[np.float64], categories: Sequence[float]) -> NDArray[np.int64]:
-    """Return how many readers gave each category to each item, shape (items, categories), from ratings (readers, items)."""
-    return np.stack([(ratings == c).sum(0) for c in categories], axis=1).astype(np.int64)
-
-
-def _readers_per_item(counts: NDArray[np.int64]) -> NDArray[np.int64] | Estimate:
-    readers: NDArray[np.int64] = counts.sum(1)
-    if len(counts) == 0 or readers.max(initial=0) < 2:
-        return Estimate(None, "no item was answered by two readers")
-    return readers
+def _ends(total: NDArray[np.int64], margin: float, alpha: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the most right answers that pass for guessing, and the fewest that lie beyond the margin; the other side mirrors both."""
+    inside = stats.binom.ppf(alpha, total, CHANCE + margin) - 1
+    inside += stats.binom.cdf(inside + 1, total, CHANCE + margin) <= alpha  # ppf stops one short where alpha is reached exactly
+    return inside, stats.binom.isf(alpha, total, CHANCE + margin) + 1
 
 
 def _check_counts(successes: int, trials: int) -> None:

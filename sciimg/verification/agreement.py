@@ -8,16 +8,8 @@ import numpy as np
 from scipy.stats import binom
 
 from sciimg.records import Check
-from sciimg.review.statistics import (
-    binomial_interval,
-    binomial_p,
-    count_answers,
-    d_prime,
-    equivalence,
-    fleiss_kappa,
-    gwet_ac1,
-    krippendorff_alpha,
-)
+from sciimg.review.agreement import Level, count_answers, fleiss_kappa, gwet_ac, krippendorff_alpha
+from sciimg.review.statistics import binomial_interval, binomial_p, d_prime, d_prime_2afc, equivalence
 from sciimg.verification.checks import check
 
 # 30 patients, 6 psychiatrists, 5 diagnoses: how many chose each (Fleiss 1971, table 1)
@@ -41,17 +33,24 @@ def checks() -> Iterator[Check]:
     yield check("fleiss-kappa-of-psychiatrists", 0.430, _value(fleiss_kappa(counts).value), 5e-4, "Fleiss 1971, doi:10.1037/h0031619")
     paradox = np.array([[2, 0]] * 118 + [[1, 1]] * 7, np.int64)
     source = "125 subjects, 118 agreements; Gwet 2008, doi:10.1348/000711006X126600"
-    yield check("gwet-ac1-of-the-kappa-paradox", 0.9408, _value(gwet_ac1(paradox).value), 5e-5, source)
-    ratings = np.array(_RATINGS, np.float64)
-    alpha = krippendorff_alpha(ratings).value
-    yield check("krippendorff-alpha-with-gaps", 0.743, _value(alpha), 5e-4, "Krippendorff 2011, section C: nominal data, 0.743")
-    ac1 = gwet_ac1(count_answers(ratings, (1, 2, 3, 4, 5))).value
-    yield check("gwet-ac1-with-gaps", 0.77544, _value(ac1), 5e-6, "Gwet 2014, Handbook of Inter-Rater Reliability, ch. 5; irrCAC")
+    yield check("gwet-ac1-of-the-kappa-paradox", 0.9408, _value(gwet_ac(paradox).value), 5e-5, source)
+    ratings = count_answers(np.array(_RATINGS, np.float64), (1, 2, 3, 4, 5))
+    alphas: tuple[tuple[Level, float], ...] = (("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849))
+    for level, printed in alphas:
+        source = f"Krippendorff 2011, sections C and D: {level} data, {printed}"
+        alpha = krippendorff_alpha(ratings, level).value
+        yield check(f"krippendorff-alpha-with-gaps-{level}", printed, _value(alpha), 5e-4, source)
+    agreements: tuple[tuple[Level, float], ...] = (("nominal", 0.77544), ("ordinal", 0.89894), ("interval", 0.914))
+    for level, printed in agreements:
+        source = f"Gwet 2014, Handbook of Inter-Rater Reliability, ch. 5, {level} weights; irrCAC 0.4.4"
+        yield check(f"gwet-ac-with-gaps-{level}", printed, _value(gwet_ac(ratings, level).value), 5e-6, source)
     big = 10**7
     source = "z(0.8) - z(0.4) = 1.095; Macmillan & Creelman 2005, ch. 1"
     yield check("d-prime-of-rates", 1.095, d_prime(8 * big, 10 * big, 4 * big, 10 * big), 1e-3, source)
     perfect = 2 * NormalDist().inv_cdf(20.5 / 21)
     yield check("d-prime-of-a-perfect-reader", perfect, d_prime(20, 20, 0, 20), 1e-9, "2 z(20.5 / 21), log-linear; Hautus 1995")
+    source = "76 % right without a preference is d' 1.00; Hacker & Ratcliff 1979, doi:10.3758/BF03206105, table 1"
+    yield check("d-prime-of-pairs", 1.0, d_prime_2afc(76 * big, 100 * big, 24 * big, 100 * big), 5e-3, source)
     yield check("binomial-p-of-a-lopsided-coin", 22 / 1024, binomial_p(9, 10), 1e-12, "2 (1 + 10) / 2^10 ways of 9 or 10 equal answers")
     low, _ = binomial_interval(3, 20)
     yield check("accuracy-interval-lower-tail", 0.025, float(binom.sf(2, 20, low)), 1e-9, "Clopper & Pearson 1934")

@@ -1,65 +1,13 @@
-"""Published worked examples, independent libraries and closed forms for every number of a reader study."""
+"""Published tables, independent libraries and closed forms for accuracy, sensitivity and equivalence."""
 
-import math
-from itertools import product
-
-import krippendorff
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from statsmodels.stats import inter_rater
 from statsmodels.stats.proportion import proportion_confint
 
 from sciimg.review import statistics
-
-# Fleiss 1971, table 1: 30 patients, 6 psychiatrists, 5 diagnoses.
-FLEISS_1971 = np.array(
-    [
-        [0, 0, 0, 6, 0], [0, 3, 0, 0, 3], [0, 1, 4, 0, 1], [0, 0, 0, 0, 6], [0, 3, 0, 3, 0], [2, 0, 4, 0, 0],
-        [0, 0, 4, 0, 2], [2, 0, 3, 1, 0], [2, 0, 0, 4, 0], [0, 0, 0, 0, 6], [1, 0, 0, 5, 0], [1, 1, 0, 4, 0],
-        [0, 3, 3, 0, 0], [1, 0, 0, 5, 0], [0, 2, 0, 3, 1], [0, 0, 5, 0, 1], [3, 0, 0, 1, 2], [5, 1, 0, 0, 0],
-        [0, 2, 0, 4, 0], [1, 0, 2, 0, 3], [0, 0, 0, 0, 6], [0, 1, 0, 5, 0], [0, 2, 0, 1, 3], [2, 0, 0, 4, 0],
-        [1, 0, 0, 4, 1], [0, 5, 0, 1, 0], [4, 0, 0, 0, 2], [0, 2, 0, 4, 0], [1, 0, 5, 0, 0], [0, 0, 0, 0, 6],
-    ]
-)  # fmt: skip
-
-_ = math.nan
-# Krippendorff 2011: 4 observers, 12 units, 5 values, with missing data.
-KRIPPENDORFF_2011 = np.array(
-    [
-        [1, 2, 3, 3, 2, 1, 4, 1, 2, _, _, _],
-        [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, _, 3],
-        [_, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, _],
-        [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, _],
-    ]
-)
-
-
-def test_fleiss_kappa_of_fleiss_1971():
-    estimate = statistics.fleiss_kappa(FLEISS_1971)
-    assert estimate.value == pytest.approx(0.430, abs=5e-4)  # as printed
-    assert estimate.value == pytest.approx(inter_rater.fleiss_kappa(FLEISS_1971), abs=1e-12)
-
-
-def test_gwet_ac1_of_the_kappa_paradox():
-    """Gwet 2008: 125 subjects, agreement 118 + 0, disagreement 5 + 2: κ is negative, AC1 is 0.94."""
-    counts = np.array([[2, 0]] * 118 + [[1, 1]] * 7)
-    ac1, kappa = statistics.gwet_ac1(counts).value, statistics.fleiss_kappa(counts).value
-    assert ac1 == pytest.approx(0.9408, abs=5e-5)
-    assert kappa is not None and kappa < 0
-
-
-def test_gwet_ac1_with_missing_answers():
-    """Gwet 2014, ch. 5 works the same 12 units: AC1 0.7754 (irrCAC prints 0.77544)."""
-    counts = statistics.count_answers(KRIPPENDORFF_2011, (1, 2, 3, 4, 5))
-    assert statistics.gwet_ac1(counts).value == pytest.approx(0.77544, abs=5e-6)
-
-
-def test_krippendorff_alpha_of_krippendorff_2011():
-    assert statistics.krippendorff_alpha(KRIPPENDORFF_2011).value == pytest.approx(0.743, abs=5e-4)  # as printed
-    assert krippendorff.alpha(reliability_data=KRIPPENDORFF_2011, level_of_measurement="nominal") == pytest.approx(0.743, abs=5e-4)
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 10), (10, 10), (7, 20), (60, 120), (1, 1)])
@@ -113,27 +61,68 @@ def test_d_prime_changes_sign_when_answers_are_swapped(hits, false_alarms):
     assert statistics.d_prime(hits, 30, false_alarms, 30) == pytest.approx(-statistics.d_prime(false_alarms, 30, hits, 30))
 
 
-def test_coefficients_are_one_for_perfect_agreement_and_zero_when_independent():
-    perfect = np.array([[4, 0], [0, 4], [4, 0], [0, 4]])
-    assert statistics.fleiss_kappa(perfect).value == 1
-    assert statistics.gwet_ac1(perfect).value == 1
-    every_pattern = np.array(list(product((0, 1), repeat=2))).T.astype(float)  # two readers, all four combinations once
-    assert statistics.fleiss_kappa(statistics.count_answers(every_pattern, (0, 1))).value == pytest.approx(0)
-    assert statistics.gwet_ac1(statistics.count_answers(every_pattern, (0, 1))).value == pytest.approx(0)
-
-
-def test_what_is_undefined_says_why():
-    same = np.array([[3, 0], [3, 0]])
-    assert statistics.fleiss_kappa(same).value is None
-    assert "0/0" in statistics.fleiss_kappa(same).reason
-    assert statistics.gwet_ac1(same).value == 1  # AC1 is made for this
-    assert statistics.krippendorff_alpha(np.zeros((3, 5))).value is None
-    assert statistics.gwet_ac1(np.array([[1, 0], [0, 1]])).reason == "no item was answered by two readers"
-    assert statistics.fleiss_kappa(np.array([[2, 0], [1, 0]])).value is None
-
-
 def test_impossible_counts_are_refused():
     with pytest.raises(ValueError, match="0 <= successes <= trials"):
         statistics.binomial_p(5, 4)
     with pytest.raises(ValueError, match="margin"):
         statistics.equivalence(5, 10, 0.5)
+
+
+def test_bias_of_a_published_example():
+    """Stanislaw & Todorov 1999: H = 0.8 and F = 0.4 give d' = 1.095 and c = -0.294."""
+    big = 10**7
+    assert statistics.bias(8 * big, 10 * big, 4 * big, 10 * big) == pytest.approx(-0.294, abs=1e-3)
+
+
+@pytest.mark.parametrize(("right", "d"), [(0.76, 1.0), (0.92, 1.99), (0.50, 0.0)])
+def test_d_prime_of_pairs_as_tabled(right, d):
+    """Hacker & Ratcliff 1979, table 1, two alternatives."""
+    n = 10**8
+    assert statistics.d_prime_2afc(int(right * n), n, n - int(right * n), n) == pytest.approx(d, abs=0.011)
+
+
+def test_d_prime_of_pairs_does_not_reward_a_preference_for_one_side():
+    assert statistics.d_prime_2afc(50, 50, 50, 50) == 0
+    fair, leaning = statistics.d_prime_2afc(38, 50, 12, 50), statistics.d_prime_2afc(45, 50, 22, 50)
+    assert leaning > 0 and fair == pytest.approx(2 * stats.norm.ppf(38.5 / 51) / np.sqrt(2))
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 30))
+def test_log_linear_rates_lie_inside_of_what_was_counted(hits, false_alarms, extra):
+    """Hautus 1995: 0.5 is added to each count and 1 to each total, so 2 d' and c come back from the two rates by hand."""
+    signals, noises = hits + extra, false_alarms + extra
+    h, f = (hits + 0.5) / (signals + 1), (false_alarms + 0.5) / (noises + 1)
+    d, c = statistics.d_prime(hits, signals, false_alarms, noises), statistics.bias(hits, signals, false_alarms, noises)
+    assert stats.norm.cdf(d / 2 - c) == pytest.approx(h)
+    assert stats.norm.cdf(-d / 2 - c) == pytest.approx(f)
+
+
+# ---------------------------------------------------------------- how many more readings
+
+
+def test_no_more_readings_once_settled():
+    assert (statistics.to_decide(75, 150, 0.15).readings, statistics.to_decide(75, 150, 0.15).settled) == (0, "equivalent to guessing")
+    assert (statistics.to_decide(95, 100, 0.15).readings, statistics.to_decide(95, 100, 0.15).settled) == (0, "beyond the margin")
+    assert statistics.to_decide(5, 100, 0.15).settled == "beyond the margin"  # reliably wrong is no guessing either
+
+
+@pytest.mark.parametrize(("correct", "trials"), [(21, 40), (0, 4), (30, 40), (60, 100), (2, 3)])
+def test_further_readings_settle_it_as_often_as_said(correct, trials):
+    """The exact chance, by adding up every outcome of the further readings with the tests themselves, is reached there and not before."""
+    margin = 0.15
+    need = statistics.to_decide(correct, trials, margin)
+
+    def chance(more):
+        k, total = correct + np.arange(more + 1), trials + more
+        inside = (stats.binom.cdf(k, total, 0.5 + margin) <= 0.05) & (stats.binom.sf(k - 1, total, 0.5 - margin) <= 0.05)
+        beyond = (stats.binom.sf(k - 1, total, 0.5 + margin) <= 0.05) | (stats.binom.cdf(k, total, 0.5 - margin) <= 0.05)
+        return stats.binom.pmf(np.flatnonzero(inside | beyond), more, (correct + 0.5) / (trials + 1)).sum()
+
+    assert need.readings is not None and need.readings > 0
+    assert chance(need.readings) >= 0.8 > chance(need.readings - 1)
+
+
+def test_at_the_margin_no_number_of_readings_helps():
+    need = statistics.to_decide(6500, 10000, 0.15)
+    assert need.readings is None
+    assert "0.65" in need.reason
