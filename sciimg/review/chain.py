@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any
 
 from sciimg.errors import InputError, Problem, StorageError
+from sciimg.files import sync_directory
 from sciimg.records import Digest, canonical_json, digest_bytes
 
 MAGIC = b"SQLite format 3\x00"  # how every SQLite file begins
@@ -26,6 +27,7 @@ CREATE TRIGGER rows_never_go BEFORE DELETE ON chain BEGIN SELECT RAISE(ABORT, 'r
 CREATE TRIGGER rows_follow BEFORE INSERT ON chain WHEN NEW.n IS NOT (SELECT coalesce(max(n), 0) + 1 FROM chain)
 BEGIN SELECT RAISE(ABORT, 'rows are only added at the end'); END;
 """
+_INSERT = "INSERT INTO chain VALUES (?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +54,15 @@ class Chain:
         InputError
             If the file is something else or its chain is broken.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        begun = path.exists() and path.stat().st_size > 0
-        log = read_chain(path) if begun else Log((), "")
-        self.path, self._lock, self._n, self._head = path, Lock(), len(log.rows), log.head
+        if not path.exists():
+            _begin(path, canonical_json(first))
+        log = read_chain(path)
+        self.path, self.rows = path, list(log.rows)
+        self._lock, self._head = Lock(), log.head
         self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._file.execute("PRAGMA journal_mode = WAL")
         self._file.execute("PRAGMA synchronous = FULL")  # a commit waits for the disk
         self._file.execute("PRAGMA fullfsync = ON")  # and, on macOS, for the disk's own cache
-        self.rows = list(log.rows)
-        if not begun:
-            body = canonical_json(first)
-            self._file.execute("BEGIN")  # table and first row together: there is no log without its beginning
-            for statement in _SCHEMA.strip().split(";\n"):
-                self._file.execute(statement)
-            self._insert(body)
-            self._file.execute("COMMIT")
-            self.rows.append(json.loads(body))
 
     @property
     def head(self) -> Digest:
@@ -85,23 +79,35 @@ class Chain:
         """
         body = canonical_json(value)
         with self._lock:
+            hash_ = link(self._head, body)
             try:
-                self._insert(body)
+                self._file.execute(_INSERT, (len(self.rows) + 1, body.decode(), hash_))
             except sqlite3.Error as error:
                 message = f"The answer could not be written to the disk ({error}). Make room, and save it again."
                 raise StorageError(Problem(str(self.path), "not-saved", message)) from None
             self.rows.append(json.loads(body))
-            return self._head
+            self._head = hash_
+            return hash_
 
     def close(self) -> None:
         """Close the file; what the write-ahead log holds goes into it, so that it can be copied alone."""
         with self._lock:
             self._file.close()
 
-    def _insert(self, body: bytes) -> None:
-        hash_ = link(self._head, body)
-        self._file.execute("INSERT INTO chain VALUES (?, ?, ?)", (self._n + 1, body.decode(), hash_))
-        self._n, self._head = self._n + 1, hash_
+
+def _begin(path: Path, first: bytes) -> None:
+    """Write a log of one row beside its place and rename it: there is no log without its beginning. Only its owner may read it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    for left in (partial, partial.with_name(f"{partial.name}-journal")):
+        left.unlink(missing_ok=True)
+    partial.touch(mode=0o600)
+    with closing(sqlite3.connect(partial)) as file:
+        file.executescript(_SCHEMA)
+        file.execute(_INSERT, (1, first.decode(), link("", first)))
+        file.commit()
+    partial.replace(path)
+    sync_directory(path.parent)
 
 
 def read_chain(path: Path) -> Log:

@@ -5,6 +5,7 @@ everything that has been answered stay behind. Requests that name another host t
 are turned away; the token travels in a header, so that no other site can send it and no log or history of a proxy holds it.
 """
 
+import os
 import secrets
 import socket
 from collections.abc import Mapping
@@ -140,7 +141,8 @@ def listen(port: int) -> socket.socket:
     try:
         return socket.create_server((LOOPBACK, port))
     except OSError as error:
-        message = f"The page needs a free port of this machine; {port} is not ({error.strerror}). Choose another one with --port."
+        why = os.strerror(error.errno) if error.errno else str(error)
+        message = f"The page needs a free port of this machine; {port} is not ({why}). Choose another one with --port."
         raise InputError(Problem("--port", "port-taken", message)) from None
 
 

@@ -112,6 +112,10 @@ def test_other_files_are_no_sessions(tmp_path):
         assert caught.value.problems[0].kind == kind
 
 
+def test_only_its_owner_may_read_what_holds_the_key(path):
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_closed_log_is_one_file_that_can_be_copied(path, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["session.sqlite"]
     shutil.copy(path, tmp_path / "copy.sqlite")
