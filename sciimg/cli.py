@@ -392,7 +392,7 @@ def validate(
 def review_sheets(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     out: Annotated[Path, typer.Option()] = Path("review"),
-    readers: Annotated[int, typer.Option(min=1)] = 3,
+    readers: Annotated[int | None, typer.Option(min=1, help="How many; default: as the study plans, or 3.")] = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
@@ -432,14 +432,16 @@ def review_score(
     answers: Annotated[list[Path], typer.Argument(help="A session, filled sheets (XLSX, CSV) or a long CSV: reader,item,answer[,truth].")],
     key: Annotated[Path | None, typer.Option(help="The key file of the sheets.")] = None,
     run: Annotated[Path | None, typer.Option(help="Record the score in this run; the next `sciimg run` decides with it.")] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="Score what is there while sheets or answers are missing.")] = False,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
     """Score a session or filled sheets."""
+    from sciimg.review.telling import lines
     from sciimg.stages.review import score_command
 
-    value = score_command(answers, key, run)
-    return value, "\n".join(f"{k:<14} {_short(v)}" for k, v in value.items()), 0
+    value = score_command(answers, key, run, partial=partial)
+    return value, "\n".join(map(printable, lines(value))), 0
 
 
 # ---------------------------------------------------------------- release

@@ -362,7 +362,7 @@ def gates_have_a_bar(parts: Parts) -> Iterator[Fault]:
 
 def gates_name_known_metrics(parts: Parts) -> Iterator[Fault]:
     subgroups = (parts.validation.subgroups or ()) if parts.validation else ()
-    known = metrics((condition for _, condition in parts.conditions), subgroups)
+    known = metrics((condition for _, condition in parts.conditions), subgroups, parts.review)
     for i, gate in parts.gates:
         place: KeyPath = ("gates", i, "metric")
         if gate.metric in known:

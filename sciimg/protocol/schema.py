@@ -12,7 +12,7 @@ def json_schema() -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "sciimg study"
     definitions = schema["$defs"]
-    definitions["Gate"]["properties"]["metric"] |= {"anyOf": [{"enum": sorted(metrics(()))}, {"pattern": "^condition_"}]}
+    definitions["Gate"]["properties"]["metric"] |= {"anyOf": [{"enum": sorted(metrics(()))}, {"pattern": "^(condition_|review-)"}]}
     definitions["Gate"]["anyOf"] = [{"required": ["at_least"]}, {"required": ["at_most"]}]
     definitions["ValidationPlan"]["properties"]["physics"]["items"]["enum"] = sorted(PHYSICS)
     return schema

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from sciimg.protocol.models import Condition
+from sciimg.protocol.models import Condition, ReviewPlan
 
 Need = Literal["mask", "instances", "classes", "downstream", "review", "physics", "features"]
 
@@ -63,7 +63,9 @@ _GAINS = ("gain_over_real", "gain_over_classical", "gain_added_to_classical", "c
 _BY_CONDITION = {"scalar": ("correlation", "slope", "error"), "class": ("accuracy", "accuracy-ratio"), "mask": (), "image": (), "text": ()}
 
 
-def metrics(conditions: Iterable[Condition], subgroups: Iterable[str] = ()) -> dict[str, tuple[Need, ...]]:
+def metrics(
+    conditions: Iterable[Condition], subgroups: Iterable[str] = (), review: ReviewPlan | None = None
+) -> dict[str, tuple[Need, ...]]:
     """Return every metric that the judges of a study can report, by name, with what each needs of the study.
 
     Metrics of the whole study come first; ``<check>_effect`` needs its physics check to be asked for, ``<metric>_worst-<column>`` that
@@ -73,13 +75,12 @@ def metrics(conditions: Iterable[Condition], subgroups: Iterable[str] = ()) -> d
         "verification-failures": (),
         "split-failures": (),
         "split-closest-match": (),
-        "review-readers": ("review",),
-        "review-accuracy": ("review",),
         "copy-rate": (),
         "copy-control": (),
         "nearest-correlation": (),
         "leaked-holdout": (),
     }
+    names |= dict.fromkeys(review_metrics(review), ("review",))
     names |= {f"{check}_effect{suffix}": ("physics",) for check in PHYSICS for suffix in ("", "_paired")}
     names |= {f"{stem}_{space}": ("features",) for space in SPACES for stem in (*_SETS, *_MEMBERSHIP)}
     names |= {f"{stem}_{space}_paired": ("features",) for space in SPACES for stem in _SETS if not stem.startswith("control")}
@@ -93,6 +94,15 @@ def metrics(conditions: Iterable[Condition], subgroups: Iterable[str] = ()) -> d
     split |= {f"{stem}_{space}": () for space in SPACES for stem in (*_SETS, *_MEMBERSHIP) if not stem.startswith("control")}
     names |= {worst_name(name, column): needs for column in subgroups for name, needs in split.items()}
     return names
+
+
+def review_metrics(plan: ReviewPlan | None) -> list[str]:
+    """Return the metrics of a reader study; differences are synthetic less real."""
+    names = ["readers", "accuracy", "accuracy-clustered", "d-prime", "margin", "agreement", "repeatability", "catches"]
+    if plan is not None:
+        names += [f"{what}_{c.name}" for c in plan.criteria for what in ("difference", "superiority")]
+        names += [f"artefact_{name}" for name in plan.artefacts]
+    return [f"review-{name}" for name in names]
 
 
 def space_of(metric: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from sciimg.protocol import Study
 from sciimg.report.evidence import Evidence, read_run
 from sciimg.report.model import ReportModel, Section, Tone, Verdict
-from sciimg.report.sections import asked, closing, done, judged, pictures
+from sciimg.report.sections import asked, closing, done, expert, judged, pictures
 from sciimg.report.words import count, listed, sentence, text
 
 REASONS = 8  # reasons of the decision that stand beside the verdict; the rest is in the section on gates
@@ -43,7 +43,7 @@ def report_of_evidence(evidence: Evidence) -> ReportModel:
         Section(name="measured", title="What was measured", parts=tuple(measured)),
         judged.use(evidence),
         closing.machinery(evidence),
-        closing.review(evidence),
+        expert.review(evidence),
         closing.conclusions(evidence),
         closing.limits(evidence),
         closing.checking(evidence),

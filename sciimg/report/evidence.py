@@ -71,6 +71,7 @@ class Evidence:
     notes: tuple[Mapping[str, Any], ...] = ()
     regions: tuple[Mapping[str, Any], ...] = ()
     review: ReviewScore | None = None
+    reviewed: tuple[Metric, ...] = ()
     release: Release | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     collection: Path | None = None
@@ -118,6 +119,7 @@ def read_run(run: Path, release: Path | None = None) -> Evidence:
         notes=tuple(ingested.get("notes", ())),
         regions=tuple(reader.table(run / "split/regions.parquet", "split")),
         review=reader.parse("score of the review", lambda: ReviewScore.model_validate(score)) if score else None,
+        reviewed=tuple(reader.metrics(reader.json(run / "review/evidence.json", ""), "evidence of the review")),
         release=_release(release or run / "release/release", reader),
         environment=_environment(run),
         collection=run / "ingest/collection" if (run / "ingest/collection").is_dir() else None,

@@ -1,6 +1,7 @@
 """Answers from wherever readers gave them (sessions read at the screen, filled sheets, tables), and the key that belongs to them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sciimg.errors import Problem
@@ -12,7 +13,27 @@ from sciimg.review.key import ReviewKey, read_key
 from sciimg.review.questions import Answer
 
 
-def gather(paths: Sequence[Path], key: Path | None = None) -> tuple[ReviewKey | None, list[Answer], list[Problem]]:
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Everything that readers said, with the key to it.
+
+    Parameters
+    ----------
+    key : ReviewKey or None
+        None where there is none: then every line of a table needs its truth.
+    answers, problems : list
+        Both complete: one bad line or file does not hide another.
+    heads : tuple of str
+        Head of the chain of each session: who signs these signs every answer in them.
+    """
+
+    key: ReviewKey | None
+    answers: list[Answer]
+    problems: list[Problem]
+    heads: tuple[Digest, ...]
+
+
+def gather(paths: Sequence[Path], key: Path | None = None) -> Gathered:
     """Read the key and every answer.
 
     Parameters
@@ -21,11 +42,6 @@ def gather(paths: Sequence[Path], key: Path | None = None) -> tuple[ReviewKey | 
         Sessions (SQLite), XLSX or CSV files, told apart by content.
     key : Path, optional
         Key file of sheets. A session brings its own.
-
-    Returns
-    -------
-    tuple of (key, answers, problems)
-        The key is None where there is none: then every line of a table needs its truth.
 
     Raises
     ------
@@ -40,7 +56,8 @@ def gather(paths: Sequence[Path], key: Path | None = None) -> tuple[ReviewKey | 
         if session.key != known
     ]
     answers, more = read_answers([path for path in paths if path not in sessions], known.plan if known else None)
-    return known, [answer for session in sessions.values() for answer in session.answers] + answers, problems + more
+    said = [answer for session in sessions.values() for answer in session.answers]
+    return Gathered(known, said + answers, problems + more, tuple(session.head for session in sessions.values()))
 
 
 def is_session(path: Path) -> bool:
@@ -50,8 +67,3 @@ def is_session(path: Path) -> bool:
             return stream.read(len(MAGIC)) == MAGIC
     except OSError:
         return False  # whoever reads it as a table will say why
-
-
-def heads(paths: Sequence[Path]) -> list[Digest]:
-    """Return the head of the chain of each session among these files: what a signature over a score stands for."""
-    return [read_book(path).head for path in paths if is_session(path)]

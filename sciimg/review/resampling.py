@@ -3,6 +3,10 @@
 Readers and what they were shown are drawn again, each by itself (the pigeonhole bootstrap); with fewer than three readers only what was
 shown is, and the interval then speaks of these readers alone. Images are drawn among their kind, as the study did.
 
+How often a 95 % interval holds the truth, 40 images, 300 simulated studies each (spread of readers and images on the logit scale; the exact
+interval of independent readings in brackets): spread 0: 0.99 with 3 to 10 readers (0.95); 0.5: 0.93, 0.95, 0.97 with 3, 5, 10 readers
+(0.79, 0.71, 0.75); 0.8: 0.88, 0.90, 0.94 (0.63, 0.53, 0.56).
+
 References
 ----------
 Owen 2007, https://doi.org/10.1214/07-AOAS122: for means of crossed data the pigeonhole bootstrap is conservative.

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from sciimg.errors import InputError, Problem
 from sciimg.protocol.models import ReviewPlan
-from sciimg.records import Record
+from sciimg.records import Digest, Record
 from sciimg.review import agreement as agree
 from sciimg.review import resampling, statistics
 from sciimg.review.gather import gather
@@ -66,6 +66,9 @@ class ReviewScore(Record):
     equivalence: dict[str, Any]
     per_reader: tuple[ReaderScore, ...]
     notes: tuple[str, ...]
+    study: Digest | None = None
+    recipe: str | None = None
+    sessions: tuple[Digest, ...] = ()  # heads of the chains of answers
     task: Task = "yes-no"
     agreement_ci95: dict[str, tuple[float, float]] = Field(default_factory=dict)
     clustered: dict[str, Any] = Field(default_factory=dict)
@@ -101,15 +104,17 @@ def score_files(paths: Sequence[Path], key: Path | None = None, *, margin: float
     InputError
         With every problem of every file at once.
     """
-    known, answers, problems = gather(paths, key)
-    readings, notes, more = match(answers, known, partial=partial)
-    problems += more
+    found = gather(paths, key)
+    known = found.key
+    readings, notes, more = match(found.answers, known, partial=partial)
+    problems = found.problems + more
     if not problems and not any(r.role == "main" for r in readings):
         problems.append(Problem(", ".join(p.name for p in paths), "no-answers", "At least one answered item is needed; there is none."))
     if problems:
         raise InputError(problems)
     plan = known.plan if known else ReviewPlan()
-    return score(readings, plan=plan if margin is None else plan.model_copy(update={"margin": margin}), notes=notes)
+    scored = score(readings, plan=plan if margin is None else plan.model_copy(update={"margin": margin}), notes=notes)
+    return scored.model_copy(update={"sessions": found.heads, **({"study": known.study, "recipe": known.recipe} if known else {})})
 
 
 def score(readings: Sequence[Reading], *, plan: ReviewPlan | None = None, notes: Sequence[str] = ()) -> ReviewScore:

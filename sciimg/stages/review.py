@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from sciimg.errors import InputError, Problem
 from sciimg.files import write_json
 from sciimg.protocol.models import StainSeparation, Study
-from sciimg.records import Digest, Metric
 
 if TYPE_CHECKING:
     from sciimg.review.presentation import Presentation
@@ -54,7 +53,7 @@ def material(run: Path) -> Material:
     return Material(study, recipe, real, synthetic, presentation_of(real.images, real.channels, real.spacing, stains_of(study)))
 
 
-def sheets_command(run: Path, out: Path, readers: int) -> dict[str, Any]:
+def sheets_command(run: Path, out: Path, readers: int | None = None) -> dict[str, Any]:
     """Write blinded sheets for the recipe that a run would release (or its first candidate).
 
     Parameters
@@ -63,8 +62,8 @@ def sheets_command(run: Path, out: Path, readers: int) -> dict[str, Any]:
         A run folder with generated samples.
     out : Path
         New folder for the readers; the key goes beside it, as ``<out>-key.json``.
-    readers : int
-        How many sheets.
+    readers : int, optional
+        How many sheets; default: as many as the study plans, or 3.
 
     Returns
     -------
@@ -80,7 +79,7 @@ def sheets_command(run: Path, out: Path, readers: int) -> dict[str, Any]:
 
     of = material(run)
     study = of.study
-    names = [f"reader-{n}" for n in range(1, readers + 1)]
+    names = [f"reader-{n}" for n in range(1, (readers or study.review.readers or 3) + 1)]
     place = out.with_name(f"{out.name}-key.json")
     key = write_sheets(
         of.real,
@@ -100,34 +99,46 @@ def sheets_command(run: Path, out: Path, readers: int) -> dict[str, Any]:
     return {"files": files, "key": str(place), "recipe": of.recipe, "readers": len(names), "items": len(key.items) // len(names)}
 
 
-def score_command(answers: list[Path], key: Path | None, run: Path | None = None) -> dict[str, Any]:
+def score_command(answers: list[Path], key: Path | None, run: Path | None = None, *, partial: bool = False) -> dict[str, Any]:
     """Score sessions, filled sheets or long tables; return the JSON of ``sciimg review score``.
 
     Parameters
     ----------
     run : Path, optional
         A run whose study planned the review: the score becomes its evidence, and the next ``sciimg run`` decides with it.
+    partial : bool
+        Score although sheets or answers are missing; the notes then say so. Not for a run: what is decided with is complete.
+
+    Raises
+    ------
+    InputError
+        With every problem of every file at once; for a folder that is no run, and a score of another study.
     """
-    from sciimg.review.gather import heads
     from sciimg.review.score import score_files
 
-    score = score_files(answers, key)
+    if partial and run is not None:
+        message = "A run is decided with a complete reader study. Leave --partial away, or score without --run."
+        raise InputError(Problem("--partial", "partial-score", message))
+    score = score_files(answers, key, partial=partial)
     if run is not None:
-        _record(score, run, heads(answers))
+        _record(score, run)
     return score.summary()
 
 
-def _record(score: "ReviewScore", run: Path, sessions: list[Digest]) -> None:
+def _record(score: "ReviewScore", run: Path) -> None:
     """Write score and evidence; who signs the evidence signs, through the heads of their chains, every answer of the sessions."""
+    from sciimg.review.evidence import metrics
+    from sciimg.stages.ledger import Run
+
     if not (run / "run.json").exists():
         raise InputError(Problem(str(run), "not-a-run", "A score is recorded in a run folder, runs/<study>-<digest8>; this is none."))
-    about: dict[str, Any] = {"n": score.trials, "unit_of_n": "readings", "source": "sciimg review score"}
-    metrics = [
-        Metric(name="review-readers", value=score.readers, n=score.readers, unit_of_n="readers", higher_is_better=True),
-        Metric(name="review-accuracy", value=score.accuracy, ci95=score.ci95, higher_is_better=False, **about),
-    ]
+    digest = Run(run).loaded.study.digest
+    if score.study not in (None, digest):
+        message = f"These answers belong to study {score.study}, the run to {digest}. Name the run that the sheets were made from."
+        raise InputError(Problem(str(run), "other-study", message))
     write_json(run / "review/score.json", score.as_json())
-    write_json(run / EVIDENCE, {"metrics": [m.as_json() for m in metrics], **({"sessions": sessions} if sessions else {})})
+    sessions = {"sessions": list(score.sessions)} if score.sessions else {}
+    write_json(run / EVIDENCE, {"metrics": [m.as_json() for m in metrics(score)], **sessions})
 
 
 def stains_of(study: Study) -> StainSeparation | None:

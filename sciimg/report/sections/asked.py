@@ -72,7 +72,11 @@ def review_words(study: Study) -> str:
     if not plan.readers:
         return "none was asked for; nothing here says what an expert would see"
     readers, items = count(plan.readers, "blinded reader"), count(plan.items, "item")
-    return f"{readers}, {items} each, {plan.repeats:.0%} repeated, {plan.catch_pairs} catch pairs"
+    asked = {"yes-no": "real or synthetic", "2afc": "which of two is synthetic"}[plan.task]
+    rated = f"; rated: {listed(f'{c.name} (1 to {len(c.anchors)})' for c in plan.criteria)}" if plan.criteria else ""
+    ticked = f"; ticked: {listed(plan.artefacts)}" if plan.artefacts else ""
+    margin = f"; guessing is an accuracy within {number(plan.margin)} of 0.5"
+    return f"{readers}, {items} each ({asked}), {plan.repeats:.0%} repeated, {plan.catch_pairs} catch pairs{rated}{ticked}{margin}"
 
 
 def _sources(study: Study) -> Table:

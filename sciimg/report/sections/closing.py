@@ -4,12 +4,10 @@ from sciimg.protocol.models import SplitByBlocks
 from sciimg.provenance.checking import OUTSIDER, RECIPE
 from sciimg.report.evidence import Evidence
 from sciimg.report.model import Block, Bullets, Column, Commands, Facts, Missing, Notice, Prose, Section, Table
-from sciimg.report.sections.asked import review_words
 from sciimg.report.sections.checks import checks_table
 from sciimg.report.sections.done import group_numbers
 from sciimg.report.sections.judged import details
-from sciimg.report.words import caption, count, estimate, listed, number, sentence, text, with_interval
-from sciimg.review.score import ReviewScore
+from sciimg.report.words import caption, count, estimate, listed, sentence, text
 from sciimg.review.statistics import binomial_interval
 
 
@@ -33,34 +31,6 @@ def machinery(evidence: Evidence) -> Section:
         blocks.append(Table(caption="Of the study, and of the judges on the real holdout", columns=columns, rows=rows, compact=True))
     lead = text("tests-lead", tests=count(len(evidence.checks), "test"), failed=len(failed) or "none") if evidence.checks else ""
     return Section(name="machinery", title="Do the tools work?", lead=lead, blocks=tuple(blocks))
-
-
-def review(evidence: Evidence) -> Section:
-    """Return the reader study, or say that there was none."""
-    score = evidence.review
-    if score is not None:
-        return Section(name="review", title="Expert review", blocks=tuple(_review_blocks(score)))
-    planned = evidence.study.review.readers
-    said = "The planned expert review has not been answered yet" if planned else "No expert review was asked for"
-    words = sentence(review_words(evidence.study)) if planned else "Nothing here says what an expert would see."
-    return Section(name="review", title="Expert review", blocks=(Notice(tone="open", title=said, text=words),))
-
-
-def _review_blocks(score: ReviewScore) -> list[Block]:
-    equal = score.equivalence
-    verdict = "equivalent to guessing" if equal["equivalent"] else "not shown to be equivalent to guessing"
-    rows = (
-        ("Readers, items", f"{count(score.readers, 'reader')}, {count(score.items, 'item')}"),
-        ("Accuracy", f"{with_interval(score.accuracy, score.ci95)}; guessing gives 0.5"),
-        ("p against guessing", number(score.p_value)),
-        ("d′", number(score.d_prime)),
-        (
-            f"Within ±{number(equal['margin'])}",
-            f"{verdict}; power {number(equal['power'])}, {equal['trials_needed']} trials needed for 0.8",
-        ),
-        *((f"Agreement, {name.replace('_', ' ')}", number(value)) for name, value in score.agreement.items()),
-    )
-    return [Facts(rows=rows), *([Bullets(items=score.notes)] if score.notes else [])]
 
 
 # ---------------------------------------------------------------- what follows

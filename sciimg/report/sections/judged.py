@@ -83,7 +83,7 @@ def _tally(outcomes: Sequence[str]) -> str:
 
 def find_metric(evidence: Evidence, recipe: str | None, name: str) -> Metric | None:
     """Return a metric of a recipe, or of the study."""
-    pools = [r.metrics for r in evidence.recipes if recipe is None or r.plan.name == recipe] + [evidence.common]
+    pools = [r.metrics for r in evidence.recipes if recipe is None or r.plan.name == recipe] + [evidence.common, evidence.reviewed]
     return next((m for pool in pools for m in pool if m.name == name), None)
 
 
