@@ -304,6 +304,9 @@ async function main() {
   buildKeys();
   progress();
   document.addEventListener("keydown", onKey);
+  for (const [kind, mouse] of [["click", (event) => event.detail > 0], ["change", () => true]]) {  // keys go to the questions after the hand is done
+    document.addEventListener(kind, (event) => { if (mouse(event) && event.target.closest("#tools, header")) document.activeElement.blur(); });
+  }
   document.addEventListener("visibilitychange", () => {
     if (seen !== null && document.hidden) seconds = looked();
     if (!covered) seen = document.hidden ? null : performance.now();
