@@ -1,10 +1,8 @@
 """The server of the readers' page: who gets in, what can be seen from outside, and that an answer that was taken is there."""
 
 import concurrent.futures
-import http.client
 import json
 import re
-import socket
 from pathlib import Path
 
 import pytest
@@ -29,12 +27,6 @@ def study(request, tmp_path):
 
 def bearer(reader="reader-1"):
     return {"Authorization": f"Bearer {TOKENS[reader]}"}
-
-
-def whole(session, item, reader_token="", **more):
-    """Return a whole answer to an item as the page would send it."""
-    given = {q["column"]: q["choices"][0] for q in session["questions"] if q["required"]}
-    return {"item": item, "seconds": "4.2", **given, **more}
 
 
 def ask(client, method, path, **more):
@@ -107,7 +99,7 @@ def test_nothing_that_leaves_tells_real_from_synthetic(study):
             reply = client.get(f"/api/items/{item}/{side}", headers=bearer())
             sizes.add(len(reply.content))
             headers.add(tuple(sorted(reply.headers.items())))
-        told.append(client.post("/api/answers", json=whole(session, item), headers=bearer()).text)
+        told.append(client.post("/api/answers", json=reading.whole(session, item), headers=bearer()).text)
     told.append(json.dumps({k: v for k, v in session.items() if k != "questions"}))
     assert len(told) == len(book.key.of("reader-1")) + 1
     assert (len(sizes), len(headers)) == (1, 1)  # every picture is as long, and dressed, as every other
@@ -125,7 +117,7 @@ def test_a_right_and_a_wrong_answer_get_the_same_reply(tmp_path):
         book, exhibit = reading.study(tmp_path / name, reading.plan_of(), "noise")
         client = TestClient(application(book, exhibit, TOKENS, "t"), base_url="http://127.0.0.1")
         session = client.get("/api/session", headers=bearer()).json()
-        reply = client.post("/api/answers", json=whole(session, "r1-001", answer=name), headers=bearer())
+        reply = client.post("/api/answers", json=reading.whole(session, "r1-001", answer=name), headers=bearer())
         replies.append((reply.status_code, reply.text, sorted(reply.headers.items())))
         book.close()
     assert replies[0] == replies[1]
@@ -136,11 +128,11 @@ def test_readers_do_not_see_one_another(study):
     _, client = study
     before = client.get("/api/session", headers=bearer("reader-2")).json()
     session = client.get("/api/session", headers=bearer("reader-1")).json()
-    assert client.post("/api/answers", json=whole(session, "r1-001", comment="mine"), headers=bearer()).status_code == 200
+    assert client.post("/api/answers", json=reading.whole(session, "r1-001", comment="mine"), headers=bearer()).status_code == 200
     assert client.get("/api/session", headers=bearer("reader-2")).json() == before
     assert "reader-1" not in json.dumps(before)
     assert client.get("/api/items/r1-002/0", headers=bearer("reader-2")).status_code == 404
-    assert client.post("/api/answers", json=whole(session, "r1-002"), headers=bearer("reader-2")).status_code == 409
+    assert client.post("/api/answers", json=reading.whole(session, "r1-002"), headers=bearer("reader-2")).status_code == 409
 
 
 def test_pictures_are_shown_now_or_next_and_never_again(study):
@@ -149,7 +141,7 @@ def test_pictures_are_shown_now_or_next_and_never_again(study):
     status = lambda item, side=0: client.get(f"/api/items/{item}/{side}", headers=bearer()).status_code  # noqa: E731
     assert [status("r1-001"), status("r1-002"), status("r1-003")] == [200, 200, 404]
     assert [status("r1-001", session["sides"]), status("r1-001", -1), status("../../session.sqlite")] == [404, 404, 404]
-    client.post("/api/answers", json=whole(session, "r1-001"), headers=bearer())
+    client.post("/api/answers", json=reading.whole(session, "r1-001"), headers=bearer())
     assert [status("r1-001"), status("r1-003")] == [404, 200]
 
 
@@ -165,7 +157,7 @@ def test_files_beside_the_page_cannot_be_reached(study):
 def test_what_is_wrong_with_an_answer_is_said_and_nothing_is_kept(study):
     book, client = study
     session = client.get("/api/session", headers=bearer()).json()
-    reply = client.post("/api/answers", json=whole(session, "r1-001", answer=""), headers=bearer())
+    reply = client.post("/api/answers", json=reading.whole(session, "r1-001", answer=""), headers=bearer())
     assert (reply.status_code, reply.json()["problems"][0]["kind"]) == (422, "unanswered")
     for body in (b"", b"[]", b"\xff", b'{"item": {"a": 1}}', b'{"item": 3}', json.dumps({str(i): "" for i in range(999)}).encode()):
         assert client.post("/api/answers", content=body, headers={**bearer(), "Content-Type": "application/json"}).status_code in (400, 422)
@@ -180,43 +172,18 @@ def test_a_full_disk_is_said(study, monkeypatch):
         raise StorageError(Problem("session.sqlite", "not-saved", "The answer could not be written to the disk."))
 
     monkeypatch.setattr(book._chain, "append", full)
-    assert client.post("/api/answers", json=whole(session, "r1-001"), headers=bearer()).status_code == 507
+    assert client.post("/api/answers", json=reading.whole(session, "r1-001"), headers=bearer()).status_code == 507
     monkeypatch.undo()
-    assert client.post("/api/answers", json=whole(session, "r1-001"), headers=bearer()).status_code == 200
+    assert client.post("/api/answers", json=reading.whole(session, "r1-001"), headers=bearer()).status_code == 200
 
 
 # ---------------------------------------------------------------- a server of its own
 
 
-def client_of(link, answers=None):
-    """Answer as the page does, over one connection; return the items whose answer was confirmed."""
-    host, token = re.fullmatch(r"http://(.*)/#(.*)", link).groups()
-    connection, kept = http.client.HTTPConnection(host, timeout=30), []
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    connection.connect()
-    connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    try:
-        connection.request("GET", "/api/session", headers=headers)
-        session = json.loads(connection.getresponse().read())
-        place = session["place"]
-        while place["now"] and (answers is None or len(kept) < answers):
-            item = place["now"]
-            connection.request("POST", "/api/answers", json.dumps(whole(session, item, comment=f"about {item}")), headers)
-            reply = connection.getresponse()
-            place = json.loads(reply.read())
-            assert reply.status == 200, place
-            kept.append(item)
-    except (ConnectionError, http.client.HTTPException):
-        pass  # the server was killed
-    finally:
-        connection.close()
-    return kept
-
-
 def test_eight_readers_at_once_lose_no_answer(tmp_path):
     server = reading.Server(tmp_path, kind="noise", readers=8, items=90, repeats=0.1, catch_pairs=1)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        kept = list(pool.map(client_of, server.links))
+        kept = list(pool.map(reading.client_of, server.links))
     server.stop()
     written = read_book(tmp_path / "session.sqlite")
     assert [len(items) for items in kept] == [100] * 8
@@ -227,9 +194,9 @@ def test_eight_readers_at_once_lose_no_answer(tmp_path):
 
 def test_a_killed_server_has_every_answer_that_it_confirmed(tmp_path):
     server = reading.Server(tmp_path, kind="noise", readers=2, items=40)
-    confirmed = [client_of(server.links[0], 5)]
+    confirmed = [reading.client_of(server.links[0], 5)]
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        futures = [pool.submit(client_of, link, answers) for link, answers in zip(server.links, (12, 30), strict=True)]
+        futures = [pool.submit(reading.client_of, link, answers) for link, answers in zip(server.links, (12, 30), strict=True)]
         concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_COMPLETED)
         server.kill()
         confirmed += [future.result() for future in futures]
@@ -239,7 +206,7 @@ def test_a_killed_server_has_every_answer_that_it_confirmed(tmp_path):
     assert expected <= kept
     assert len(kept - expected) <= 1  # one may have been written whose confirmation never left
     server.start()  # the same links go on, to the end
-    rest = [client_of(link) for link in server.links]
+    rest = [reading.client_of(link) for link in server.links]
     server.stop()
     written = read_book(tmp_path / "session.sqlite")
     assert {a.item for a in written.answers} == {line.item for line in written.key.items} == kept | set(rest[0]) | set(rest[1])

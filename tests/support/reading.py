@@ -3,7 +3,9 @@
 ``python tests/support/reading.py FOLDER TASK KIND PORT`` serves it and prints its links as JSON: ``{"url", "links"}``.
 """
 
+import http.client
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +98,35 @@ class Server:
     def _end(self):
         self.process.wait(20)
         self.process.stdout.close()
+
+
+def whole(session, item, **more):
+    """Return a whole answer to an item as the page would send it."""
+    given = {q["column"]: q["choices"][0] for q in session["questions"] if q["required"]}
+    return {"item": item, "seconds": "4.2", **given, **more}
+
+
+def client_of(link, answers=None):
+    """Answer as the page does, over one connection; return the items whose answer was confirmed."""
+    host, token = re.fullmatch(r"http://(.*)/#(.*)", link).groups()
+    connection, kept = http.client.HTTPConnection(host, timeout=30), []
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    try:
+        connection.request("GET", "/api/session", headers=headers)
+        session = json.loads(connection.getresponse().read())
+        place = session["place"]
+        while place["now"] and (answers is None or len(kept) < answers):
+            item = place["now"]
+            connection.request("POST", "/api/answers", json.dumps(whole(session, item, comment=f"about {item}")), headers)
+            reply = connection.getresponse()
+            place = json.loads(reply.read())
+            assert reply.status == 200, place
+            kept.append(item)
+    except (ConnectionError, http.client.HTTPException):
+        pass  # the server was killed
+    finally:
+        connection.close()
+    return kept
 
 
 def main(folder, task, kind, port, more="{}"):
