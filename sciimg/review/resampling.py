@@ -71,7 +71,7 @@ def interval(value: float | None, resampled: Array, n: int, level: float = 0.95)
         return Estimate(value, "too many resampled sets lack one kind for an interval", n=n)
     low, high = (float(end) for end in np.percentile(known, (50 * (1 - level), 50 * (1 + level))))
     if low == high:
-        return Estimate(value, "all answers are alike: resampling them shows no spread", n=n)
+        return Estimate(value, "resampling shows no spread", n=n)
     return Estimate(value, ci95=(low, high), n=n)
 
 

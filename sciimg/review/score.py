@@ -284,9 +284,11 @@ def _cautions(main: Sequence[Reading], readings: Sequence[Reading], plan: Review
         numbers = f"{shown['real']} real and {shown['synthetic']} synthetic images were shown"
         cautions.append(f"{numbers}: with unequal numbers a constant answer does not score 0.5; read d_prime instead of accuracy.")
     missed = Counter(r.reader for r in readings if r.role == "catch" and not r.correct)
-    cautions += [
-        f"{reader} missed {n} catch {'item' if n == 1 else 'items'}: was the task understood?" for reader, n in sorted(missed.items())
-    ]
+    cautions += [f"{reader} missed {_items(n, 'catch item')}: was the task understood?" for reader, n in sorted(missed.items())]
     quick = Counter(r.reader for r in readings if r.seconds is not None and r.seconds < plan.minimum_seconds)
-    cautions += [f"{reader} answered {n} items in less than {plan.minimum_seconds:g} s." for reader, n in sorted(quick.items())]
+    cautions += [f"{reader} answered {_items(n, 'item')} in less than {plan.minimum_seconds:g} s." for reader, n in sorted(quick.items())]
     return cautions
+
+
+def _items(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"

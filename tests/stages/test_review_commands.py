@@ -1,6 +1,7 @@
 """``sciimg review sheets | score`` and ``sciimg report``: from a run folder to files on disk."""
 
 import json
+import shutil
 
 import openpyxl
 import pytest
@@ -42,6 +43,29 @@ def test_sheets_of_a_run_and_their_score(run, tmp_path):
         book.save(tmp_path / f"{reader}.xlsx")
     value = score_command([tmp_path / "1.xlsx", tmp_path / "2.xlsx"], tmp_path / "sheets-key.json")
     assert (value["readers"], value["items"], value["accuracy"]) == (2, 40, 1.0)
+
+
+def test_a_score_is_recorded_in_its_own_run_alone(run, tmp_path):
+    sheets_command(run, tmp_path / "sheets", 1)
+    key = json.loads((tmp_path / "sheets-key.json").read_text())
+    answers = "".join(f"reader-1,{line['item']},{line['truth']}\n" for line in key["items"])
+    (tmp_path / "1.csv").write_text("reader,item,answer\n" + answers)
+    (tmp_path / "other.json").write_text(json.dumps(key | {"study": "sha256:" + "0" * 64}))
+    for options, kind in (
+        ({"key": tmp_path / "other.json", "run": run}, "other-study"),
+        ({"key": tmp_path / "sheets-key.json", "run": run, "partial": True}, "partial-score"),
+        ({"key": tmp_path / "sheets-key.json", "run": tmp_path}, "not-a-run"),
+    ):
+        with pytest.raises(InputError) as error:
+            score_command([tmp_path / "1.csv"], **options)
+        assert [p.kind for p in error.value.problems] == [kind]
+        assert not (run / "review").exists()
+    value = score_command([tmp_path / "1.csv"], tmp_path / "sheets-key.json", run)
+    recorded = {m["name"]: m for m in json.loads((run / "review/evidence.json").read_text())["metrics"]}
+    assert (recorded["review-readers"]["value"], recorded["review-accuracy"]["value"]) == (1, value["accuracy"])
+    assert recorded["review-agreement"]["status"] == "undefined"
+    assert (value["recipe"], value["notes"][0][:8]) == ("ldm", "Interval")
+    shutil.rmtree(run / "review")
 
 
 def test_sheets_need_samples(tmp_path):
