@@ -174,6 +174,33 @@ def test_a_pair_on_a_tablet_by_touch(browser, serve, tmp_path):
     page.close()
 
 
+def test_a_volume_by_mouse(browser, serve):
+    page = begin(browser, serve(kind="brain", items=4).links[0])
+
+    def tools():
+        return page.run("[slice.value, level.value, document.querySelector('#window').value].map(Number)")
+
+    middle, (x, y) = tools(), (300, 350)
+    page.mouse("mouseWheel", x, y, deltaX=0, deltaY=100)
+    page.mouse("mouseWheel", x, y, deltaX=0, deltaY=100)
+    page.wait(f"Number(slice.value) === {middle[0] + 2}")
+    page.mouse("mousePressed", x, y, button="right", buttons=2, clickCount=1)
+    page.mouse("mouseMoved", x - 60, y - 60, button="right", buttons=2)
+    page.mouse("mouseReleased", x - 60, y - 60, button="right", clickCount=1)
+    page.wait(f"Number(level.value) < {middle[1]}")  # up is a higher level, which is darker, as in other viewers
+    assert tools()[2] > middle[2]
+    page.press("v")
+    page.wait(f"Number(level.value) === {middle[1]}")
+    small = page.run("(c => [c.clientWidth - 100, 60])(canvas)")  # high up in a small plane across y: z near its beginning
+    page.mouse("mousePressed", small[0], small[1] + 49, button="left", buttons=1, clickCount=1)
+    page.mouse("mouseReleased", small[0], small[1] + 49, button="left", clickCount=1)
+    page.wait("Number(slice.value) < 10")
+    page.run("document.querySelector('#tools button').focus()")
+    page.press("Enter")  # a button that has the focus does what it says
+    assert page.text("#missing") == ""
+    page.close()
+
+
 def test_the_page_paints_what_a_sheet_prints(browser, serve):
     """The colours of the page are those of the printed sheet; planes of a volume are cut and scaled as its spacing says."""
     page = begin(browser, serve(kind="noise", items=4).links[0])
