@@ -46,8 +46,8 @@ def begin(browser, link, *, width=1280, height=800, touch=False):
 
 
 def shown(page):
-    """Wait until an item is on the page and the form is empty."""
-    page.wait("document.querySelector('#cover').hidden && !document.querySelector('[aria-checked=true]')")
+    """Wait until an item is on the page and answers about it are taken."""
+    page.wait("document.querySelector('#form[data-item]')")
 
 
 def saved(page, n):
@@ -123,12 +123,13 @@ def test_a_reload_and_a_killed_server_lose_nothing(browser, serve, tmp_path):
     page.press("s", "5", "2", "2", "Enter")
     page.wait("!document.querySelector('#notice').hidden")
     assert "Not saved yet" in page.text("#notice")
+    page.press("r", "1")  # too late: what is on its way is what was saved with Enter
     server.start()
     saved(page, 2)
     shown(page)
     assert page.run("document.querySelector('#notice').hidden")
     answers = read_book(tmp_path / "session.sqlite").answers
-    assert [(a.item, a.answer) for a in answers] == [("r1-001", "real"), ("r1-003", "synthetic")]
+    assert [(a.item, a.answer, a.confidence) for a in answers] == [("r1-001", "real", 3), ("r1-003", "synthetic", 5)]
     page.close()
 
 

@@ -88,6 +88,7 @@ export class Form {
   // ---------------------------------------------------------------- what a reader can do
 
   choose(question, choice) {
+    if (this.locked) return;
     this.values[question.column] = choice;
     this.update();
     this.goOn(question);
@@ -99,6 +100,7 @@ export class Form {
   }
 
   tick(question) {
+    if (this.locked) return;
     this.values[question.column] = this.values[question.column] ? "" : "x";
     this.update();
     this.actions.changed();
@@ -157,6 +159,23 @@ export class Form {
       if (row.said) row.said.textContent = row.question.meanings[row.question.choices.indexOf(this.values[row.question.column])] ?? "";
     }
     if (this.text.value !== this.values.comment) this.text.value = this.values.comment;
+  }
+
+  /** Take answers about an item that is on the page now. */
+  open(item) {
+    this.lock(false);
+    this.root.dataset.item = item;
+  }
+
+  /** Take none: an answer is on its way, or the next picture is. */
+  close() {
+    this.lock(true);
+    delete this.root.dataset.item;
+  }
+
+  lock(locked) {
+    this.locked = this.text.readOnly = locked;
+    this.root.classList.toggle("locked", locked);
   }
 
   setSave(text, ready) {

@@ -71,6 +71,7 @@ function numbers(buffer) {
 async function show() {
   const item = place.now;
   if (item === null) return end();
+  form.close();
   progress();
   const sides = await picturesOf(item);
   for (const known of pictures.keys()) if (known !== item && known !== place.then) pictures.delete(known);
@@ -80,6 +81,7 @@ async function show() {
   await new Promise(requestAnimationFrame);
   seconds = 0;
   seen = performance.now();
+  form.open(item);
   form.focusFirst();
   tick();
   if (place.then) picturesOf(place.then).catch(() => pictures.delete(place.then));
@@ -103,7 +105,7 @@ function tick() {
 }
 
 async function save() {
-  if (busy || covered) return;
+  if (busy || covered || form.locked) return;
   const empty = form.empty();
   if (empty.length) return form.pointOut(`Still to answer: ${empty.map((q) => (q.kind === "answer" ? "the question above" : q.column)).join(", ")}.`);
   if (left() > 0) return form.pointOut(`Please look for ${Math.ceil(left())} s more.`);
@@ -111,11 +113,12 @@ async function save() {
 }
 
 async function later() {
-  if (!busy && !covered) await send("/api/later", { item: place.now }, "Put off");
+  if (!busy && !covered && !form.locked) await send("/api/later", { item: place.now }, "Put off");
 }
 
 async function send(path, body, done) {
   busy = true;
+  form.close();
   $("saved").textContent = "…";
   try {
     place = await ask(path, body);
@@ -129,8 +132,10 @@ async function send(path, body, done) {
       place = (await ask("/api/session")).place;
       await show();
       notice("This item was answered in another window; here is the next one.");
-    } else if (error.status === 422) form.pointOut(error.message);
-    else fail(error);
+    } else if (error.status === 422) {
+      form.open(place.now);
+      form.pointOut(error.message);
+    } else fail(error);
   } finally {
     busy = false;
   }
@@ -218,7 +223,7 @@ function allActions() {
     ["View", "Smooth or single pixels", ["p"], () => viewer.toggleSmooth(), "Pixels"],
     ["View", "Upside down", ["u"], () => viewer.turnOver(), "Turn"],
     ...(many ? channels.map((c, i) => ["View", `Channel ${c.name}`, [`shift+${i + 1}`], () => viewer.toggle(i)]) : []),
-    ["Page", "All keys", ["?", "h"], () => $("keys").showModal()],
+    ["View", "All keys", ["?", "h"], () => $("keys").showModal()],
   ].filter(Boolean);
 }
 
