@@ -177,8 +177,9 @@ def _one_of(text: str, choices: tuple[Choice, ...], column: str, where: str, pro
 
 
 def _step(text: str, question: Question, where: str, problems: list[Problem]) -> int | None:
-    if text in question.choices:
-        return int(text)
+    whole = text.removesuffix(".0")  # what a column of numbers with gaps becomes when a program saves it
+    if whole in question.choices:
+        return int(whole)
     scale = f"{question.choices[0]} ({question.meanings[0]}) to {question.choices[-1]} ({question.meanings[-1]})"
     message = f"{question.column.capitalize()} is a whole number from {scale}; got {text!r}. Correct the cell."
     problems.append(Problem(where, "out-of-scale", message))

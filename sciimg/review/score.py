@@ -113,6 +113,8 @@ def score_files(paths: Sequence[Path], key: Path | None = None, *, margin: float
     if problems:
         raise InputError(problems)
     plan = known.plan if known else ReviewPlan()
+    if known is None:
+        notes.append("The truth is the tables' own: there is no key that says whether it is right and whether anything was left out.")
     scored = score(readings, plan=plan if margin is None else plan.model_copy(update={"margin": margin}), notes=notes)
     return scored.model_copy(update={"sessions": found.heads, **({"study": known.study, "recipe": known.recipe} if known else {})})
 

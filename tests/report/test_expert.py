@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 from readers import PLAN, reading, readings
+from report_run import STUDY
 
 from sciimg.files import write_json
-from sciimg.report.build import report_of_evidence
+from sciimg.protocol import parse_study
+from sciimg.report.build import plan_of_study, report_of_evidence
 from sciimg.report.evidence import read_run
 from sciimg.report.sections.expert import review
 from sciimg.review.evidence import metrics
@@ -53,7 +55,11 @@ def test_every_reader_criterion_and_artefact_has_its_row(evidence):
         ),
         (lambda i, reader: i % 10 > 0, "Readers can tell", "lies beyond 0.35 and 0.65"),
         (lambda i, reader: i % 5 > 1, "Whether readers guess is not settled", "more readings"),
-        (lambda i, reader: reader < 2, "Readers cannot be told from guessing", "it does not hold when readers and images are resampled"),
+        (
+            lambda i, reader: reader < 2,
+            "Equivalent to guessing only if answers are independent",
+            "it does not hold when readers and images are resampled",
+        ),
     ],
 )
 def test_the_verdict_on_guessing_is_one_sentence(evidence, right, title, said):
@@ -68,6 +74,17 @@ def test_one_reader_has_no_agreement_and_the_report_says_why(evidence):
     assert facts["Agreement, Gwet AC1"] == "undefined: agreement needs at least two readers"
     assert facts["Same answer when shown again"] == "undefined: no item was repeated"
     assert "images only" in facts["Accuracy, clustered"]
+
+
+def test_the_plan_says_what_readers_will_be_asked():
+    criterion = "{name: sharpness, question: How sharp, level: interval}"
+    asked = f"review: {{readers: 3, task: 2afc, artefacts: [seams], criteria: [{criterion}]}}\nrelease:"
+    plan = plan_of_study(parse_study(STUDY.replace("release:", asked).encode(), "s").study)
+    method = next(s for s in plan.sections if s.name == "method")
+    words = [value for b in method.blocks if b.kind == "facts" for term, value in b.rows if term == "Expert review"]
+    assert "which of two is synthetic" in words[0] and "ticked: seams" in words[0] and "within 0.15 of 0.5" in words[0]
+    table = next(b for b in method.blocks if b.kind == "table" and b.columns[0].title == "Criterion")
+    assert table.rows == (("sharpness", "How sharp", "1 = very poor, 2 = poor, 3 = fair, 4 = good, 5 = very good", "interval"),)
 
 
 def test_a_recorded_score_is_read_from_the_run(refused_run, tmp_path):

@@ -60,6 +60,18 @@ def test_long_table_gives_the_documented_json(long_table):
     assert summary["equivalence"]["equivalent"] is False
 
 
+def test_without_a_key_the_score_says_so(long_table):
+    assert any("no key" in note for note in score_files([long_table]).notes)
+
+
+def test_a_step_that_became_a_decimal_number_is_still_one(tmp_path):
+    table = write(tmp_path / "a.csv", "reader,item,answer,truth,confidence\na,1,real,real,3.0\na,2,synthetic,synthetic,\n")
+    assert score_files([table]).confidence[0]["confidence"] == 3
+    with pytest.raises(InputError) as error:
+        score_files([write(tmp_path / "b.csv", table.read_text().replace("3.0", "3.5"))])
+    assert kinds(error) == ["out-of-scale"]
+
+
 def test_windows_spreadsheet_csv_reads_the_same(long_table, tmp_path):
     text = long_table.read_text().replace(",", ";").replace("real", "Real ").replace("\n", "\r\n")
     other = write(tmp_path / "excel.csv", "Please fill in;;;\r\n" + text, encoding="utf-8-sig")

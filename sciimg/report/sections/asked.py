@@ -26,6 +26,8 @@ def method(study: Study) -> Section:
     """Return what the study says will be done: data, split, recipes, generation, checks."""
     blocks: list[Block] = [_sources(study), Facts(rows=(("Split", split_words(study)), ("Sample", _sample(study)))), recipes(study)]
     blocks.append(Facts(rows=(("Generated", _generation(study)), ("Judged on", _judged(study)), ("Expert review", review_words(study)))))
+    if study.review.readers and study.review.criteria:
+        blocks.append(_criteria(study))
     return Section(name="method", title="What will be done", blocks=tuple(blocks))
 
 
@@ -77,6 +79,15 @@ def review_words(study: Study) -> str:
     ticked = f"; ticked: {listed(plan.artefacts)}" if plan.artefacts else ""
     margin = f"; guessing is an accuracy within {number(plan.margin)} of 0.5"
     return f"{readers}, {items} each ({asked}), {plan.repeats:.0%} repeated, {plan.catch_pairs} catch pairs{rated}{ticked}{margin}"
+
+
+def _criteria(study: Study) -> Table:
+    columns = tuple(Column(title=t) for t in ("Criterion", "Question", "Steps", "Scale"))
+    rows = tuple(
+        (c.name, c.question, ", ".join(f"{n} = {anchor}" for n, anchor in enumerate(c.anchors, start=1)), c.level)
+        for c in study.review.criteria
+    )
+    return Table(caption="What readers rate on every image", columns=columns, rows=rows)
 
 
 def _sources(study: Study) -> Table:

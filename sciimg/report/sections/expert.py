@@ -53,7 +53,9 @@ def _verdict(score: ReviewScore) -> Notice:
             else f"; it {'holds' if clustered else 'does not hold'} when {score.clustered['resampled']} are resampled"
         )
         said = text("review-equivalent", margin=margin, trials=count(score.trials, "reading"), held=held)
-        return Notice(tone="open" if clustered is False else "note", title="Readers cannot be told from guessing", text=said)
+        if clustered is False:
+            return Notice(tone="open", title="Equivalent to guessing only if answers are independent", text=said)
+        return Notice(tone="note", title="Readers cannot be told from guessing", text=said)
     if score.to_decide.get("settled") == "beyond the margin":
         said = text("review-told", margin=margin, accuracy=with_interval(score.accuracy, score.ci95))
         return Notice(tone="bad", title="Readers can tell", text=said)
@@ -112,7 +114,7 @@ def _readers(score: ReviewScore) -> Table:
 
 
 def _criteria(score: ReviewScore) -> Table:
-    columns = ("Criterion", "Real", "Synthetic", "Synthetic less real", "Rated higher", "AC2", "α", "Again, AC2")
+    columns = ("Criterion", "Real", "Synthetic", "Synthetic less real", "Synthetic rated higher", "AC2", "α", "Again, AC2")
     rows = tuple(
         (
             f"{c.name}: {c.question} 1 = {c.anchors[0]}, {len(c.anchors)} = {c.anchors[-1]}",
