@@ -8,11 +8,17 @@ from report_run import STUDY
 
 from sciimg.files import write_json
 from sciimg.protocol import parse_study
-from sciimg.report.build import plan_of_study, report_of_evidence
+from sciimg.report.build import plan_of_study
 from sciimg.report.evidence import read_run
 from sciimg.report.sections.expert import review
+from sciimg.review import agreement
 from sciimg.review.evidence import metrics
 from sciimg.review.score import score
+
+
+@pytest.fixture(autouse=True)
+def few_rounds(monkeypatch):
+    monkeypatch.setattr(agreement, "ROUNDS", 20)  # no test here looks at intervals of agreement
 
 
 @pytest.fixture(scope="module")
@@ -96,5 +102,4 @@ def test_a_recorded_score_is_read_from_the_run(refused_run, tmp_path):
     write_json(run / "review/evidence.json", {"metrics": [m.as_json() for m in metrics(scored)]})
     read = read_run(run)
     assert {m.name for m in read.reviewed} == {m.name for m in metrics(scored)}
-    section = next(s for s in report_of_evidence(read).sections if s.name == "review")
-    assert section.lead.startswith("3 blinded readers said whether an image is real or synthetic, 12 images each")
+    assert review(read).lead.startswith("3 blinded readers said whether an image is real or synthetic, 12 images each")

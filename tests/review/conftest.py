@@ -3,12 +3,19 @@ import pandas as pd
 import pytest
 from skimage import data
 
+from sciimg.review import agreement
 from sciimg.types import PatchSet, Spacing
 
 
 def _patches(images, name):
     table = pd.DataFrame({"image": [name] * len(images), "origin": [f"[{i}]" for i in range(len(images))]})
     return PatchSet(images, None, np.array([name] * len(images)), table, Spacing((1.0, 1.0), "pixel"), ("haematoxylin", "dab"))
+
+
+@pytest.fixture
+def few_rounds(monkeypatch):
+    """Resample little where a test does not look at intervals."""
+    monkeypatch.setattr(agreement, "ROUNDS", 20)
 
 
 @pytest.fixture(scope="session")

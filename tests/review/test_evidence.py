@@ -11,6 +11,8 @@ from sciimg.review.score import ReviewScore, score
 from sciimg.review.statistics import binomial_interval
 from sciimg.review.telling import lines
 
+pytestmark = pytest.mark.usefixtures("few_rounds")
+
 
 def by_name(found):
     return {m.name: m for m in found}

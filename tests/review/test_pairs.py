@@ -15,6 +15,7 @@ from sciimg.review.questions import questions
 from sciimg.review.score import score_files
 from sciimg.review.sheets import write_sheets
 
+pytestmark = pytest.mark.usefixtures("few_rounds")
 CRITERIA = (
     Criterion(name="sharpness", question="How sharp?"),
     Criterion(name="realism", question="Real?", anchors=("no", "perhaps", "yes")),

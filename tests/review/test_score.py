@@ -10,6 +10,7 @@ from sciimg.errors import InputError
 from sciimg.review.key import KeyItem, ReviewKey
 from sciimg.review.score import score_files
 
+pytestmark = pytest.mark.usefixtures("few_rounds")
 HEADER = "reader,item,answer,truth\n"
 
 

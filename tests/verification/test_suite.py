@@ -260,9 +260,10 @@ def _metric_faults() -> Iterator[Fault]:
 def _agreement_faults() -> Iterator[Fault]:
     every = agreement.checks
     less = lambda estimate: replace(estimate, value=estimate.value * 0.99)  # noqa: E731
-    for what, noticed in (("fleiss_kappa", "fleiss-*"), ("gwet_ac1", "gwet-*"), ("krippendorff_alpha", "krippendorff-*")):
+    for what, noticed in (("fleiss_kappa", "fleiss-*"), ("gwet_ac", "gwet-*"), ("krippendorff_alpha", "krippendorff-*")):
         yield Fault(what, agreement, what, alters(agreement, what, less), (noticed,), every)
-    yield Fault("d'", agreement, "d_prime", alters(agreement, "d_prime", lambda d: 1.01 * d), ("d-prime-*",), every)
+    yield Fault("d'", agreement, "d_prime", alters(agreement, "d_prime", lambda d: 1.01 * d), ("d-prime-of-rates", "d-prime-of-a-*"), every)
+    yield Fault("d' of pairs", agreement, "d_prime_2afc", lambda *counts: math.sqrt(2), ("d-prime-of-pairs",), every)
     yield Fault("p", agreement, "binomial_p", alters(agreement, "binomial_p", lambda p: p / 2), ("binomial-p-*",), every)
     yield Fault("limits", agreement, "binomial_interval", lambda k, n: (0.04, 0.3), ("accuracy-interval-*",), every)
     lenient = alters(agreement, "equivalence", lambda e: replace(e, equivalent=True))
