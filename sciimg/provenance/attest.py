@@ -5,6 +5,7 @@ that lay there when it was signed, so that neither can be exchanged afterwards.
 """
 
 import datetime
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ def attest(
     moment = (time or datetime.datetime.now(datetime.UTC)).astimezone(datetime.UTC)
     subjects = dict.fromkeys(dataset.subjects, dataset.payload_digest)
     subjects |= {name: digest_file(release / name) for name in REPORTS if (release / name).exists()}
-    decided = _decision_of(release)
+    decided = _decision_of(release) | (_sessions_of(release) if role == "review" else {})
     who = {"signer": {"name": key.signer, "key_id": key.id}, "time": moment.strftime(_TIME), "meaning": meaning.strip()}
     path = _place(release / FOLDER, role, key)
     write_bytes(path, sign(statement(subjects, _PREDICATE[role], {**who, "said": dict(said or {}) | decided}), key))
@@ -118,6 +119,13 @@ def _decision_of(release: Path) -> dict[str, Any]:
         message = "A release records its decision here; it cannot be read. Get the whole release, and audit it before you sign."
         raise InputError(Problem(str(path), "no-decision", message)) from None
     return {"decision": decision.decision, "released": decision.released, "study": decision.study}
+
+
+def _sessions_of(release: Path) -> dict[str, Any]:
+    """Return the heads of the answers' chains, where readers answered at the screen: with them every single answer is attested."""
+    path = release / "dataset" / "evidence" / "review.json"
+    heads = json.loads(path.read_bytes()).get("sessions") if path.exists() else None
+    return {"sessions": heads} if heads else {}
 
 
 def _place(folder: Path, role: str, key: Key) -> Path:

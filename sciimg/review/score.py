@@ -19,8 +19,8 @@ from sciimg.protocol.models import ReviewPlan
 from sciimg.records import Digest, Record
 from sciimg.review import agreement as agree
 from sciimg.review import resampling, statistics
-from sciimg.review.answers import read_answers
-from sciimg.review.key import Choice, Task, read_key
+from sciimg.review.gather import gather
+from sciimg.review.key import Choice, Task
 from sciimg.review.match import Reading, match
 from sciimg.review.questions import CONFIDENCE
 from sciimg.review.scales import ArtefactScore, CriterionScore, artefact_score, criterion_score
@@ -68,6 +68,7 @@ class ReviewScore(Record):
     notes: tuple[str, ...]
     study: Digest | None = None
     recipe: str | None = None
+    sessions: tuple[Digest, ...] = ()  # heads of the chains of answers
     task: Task = "yes-no"
     agreement_ci95: dict[str, tuple[float, float]] = Field(default_factory=dict)
     clustered: dict[str, Any] = Field(default_factory=dict)
@@ -85,14 +86,14 @@ class ReviewScore(Record):
 
 
 def score_files(paths: Sequence[Path], key: Path | None = None, *, margin: float | None = None, partial: bool = False) -> ReviewScore:
-    """Score filled sheets or long tables.
+    """Score sessions, filled sheets or long tables.
 
     Parameters
     ----------
     paths : sequence of Path
-        XLSX or CSV files.
+        Sessions, XLSX or CSV files.
     key : Path, optional
-        Key file of the sheets; without it every line needs its ``truth``.
+        Key file of the sheets; a session brings its own. Without a key every line needs its ``truth``.
     margin : float, optional
         Half-width of the equivalence region around chance; default: the key's, else 0.15.
     partial : bool
@@ -103,10 +104,10 @@ def score_files(paths: Sequence[Path], key: Path | None = None, *, margin: float
     InputError
         With every problem of every file at once.
     """
-    known = read_key(key) if key is not None else None
-    answers, problems = read_answers(paths, known.plan if known else None)
-    readings, notes, more = match(answers, known, partial=partial)
-    problems += more
+    found = gather(paths, key)
+    known = found.key
+    readings, notes, more = match(found.answers, known, partial=partial)
+    problems = found.problems + more
     if not problems and not any(r.role == "main" for r in readings):
         problems.append(Problem(", ".join(p.name for p in paths), "no-answers", "At least one answered item is needed; there is none."))
     if problems:
@@ -115,7 +116,7 @@ def score_files(paths: Sequence[Path], key: Path | None = None, *, margin: float
     if known is None:
         notes.append("The truth is the tables' own: there is no key that says whether it is right and whether anything was left out.")
     scored = score(readings, plan=plan if margin is None else plan.model_copy(update={"margin": margin}), notes=notes)
-    return scored.model_copy(update={"study": known.study, "recipe": known.recipe}) if known else scored
+    return scored.model_copy(update={"sessions": found.heads, **({"study": known.study, "recipe": known.recipe} if known else {})})
 
 
 def score(readings: Sequence[Reading], *, plan: ReviewPlan | None = None, notes: Sequence[str] = ()) -> ReviewScore:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sciimg.errors import InputError, Problem, SciimgError
 from sciimg.files import hold
-from sciimg.stages.ledger import Run
+from sciimg.stages.ledger import Run, run_folder
 from sciimg.stages.plan import folds_of, plan
 from sciimg.stages.supervision import start
 
@@ -121,7 +121,7 @@ def describe_plan(study: Path, workdir: Path, engine: str = "local") -> dict[str
     if problems:
         raise InputError(problems)
     digest = loaded.study.digest
-    folder = workdir / f"{loaded.study.name}-{digest.removeprefix('sha256:')[:8]}"
+    folder = run_folder(loaded.study, workdir)
     run = Run(folder)
     begun = (folder / "run.json").exists()
     known = plan(loaded.study, folds_of(run))

@@ -21,12 +21,18 @@ from typing import Any
 from sciimg.errors import InputError, Problem
 from sciimg.files import hold, sync_directory, write_json, write_text
 from sciimg.protocol import LoadedStudy, load_study
+from sciimg.protocol.models import Study
 from sciimg.records import Digest, digest_file, digest_of
 from sciimg.stages.lookup import ENDING
 
 LEDGER = "stage.json"
 _BEGUN = ".inputs.json"
 _NOT_COUNTED = (".lock", ENDING)
+
+
+def run_folder(study: Study, workdir: Path) -> Path:
+    """Return where a study runs."""
+    return workdir / f"{study.name}-{study.digest.removeprefix('sha256:')[:8]}"
 
 
 @dataclass(frozen=True)
@@ -39,11 +45,10 @@ class Run:
     def begin(cls, study_file: Path, workdir: Path) -> "Run":
         """Make (or find) the run folder of a study; its contract is copied in, so that later edits of the file cannot reach it."""
         loaded = load_study(study_file)
-        digest = loaded.study.digest
-        run = cls(workdir / f"{loaded.study.name}-{digest.removeprefix('sha256:')[:8]}")
+        run = cls(run_folder(loaded.study, workdir))
         run.path.mkdir(parents=True, exist_ok=True)
         write_text(run.path / "study.yaml", loaded.text)
-        write_json(run.path / "run.json", {"study": digest, "folder": str(loaded.folder.resolve())})
+        write_json(run.path / "run.json", {"study": loaded.study.digest, "folder": str(loaded.folder.resolve())})
         return run
 
     @cached_property

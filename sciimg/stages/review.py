@@ -100,7 +100,7 @@ def sheets_command(run: Path, out: Path, readers: int | None = None) -> dict[str
 
 
 def score_command(answers: list[Path], key: Path | None, run: Path | None = None, *, partial: bool = False) -> dict[str, Any]:
-    """Score filled sheets or long tables; return the JSON of ``sciimg review score``.
+    """Score sessions, filled sheets or long tables; return the JSON of ``sciimg review score``.
 
     Parameters
     ----------
@@ -126,6 +126,7 @@ def score_command(answers: list[Path], key: Path | None, run: Path | None = None
 
 
 def _record(score: "ReviewScore", run: Path) -> None:
+    """Write score and evidence; who signs the evidence signs, through the heads of their chains, every answer of the sessions."""
     from sciimg.review.evidence import metrics
     from sciimg.stages.ledger import Run
 
@@ -136,7 +137,8 @@ def _record(score: "ReviewScore", run: Path) -> None:
         message = f"These answers belong to study {score.study}, the run to {digest}. Name the run that the sheets were made from."
         raise InputError(Problem(str(run), "other-study", message))
     write_json(run / "review/score.json", score.as_json())
-    write_json(run / EVIDENCE, {"metrics": [m.as_json() for m in metrics(score)]})
+    sessions = {"sessions": list(score.sessions)} if score.sessions else {}
+    write_json(run / EVIDENCE, {"metrics": [m.as_json() for m in metrics(score)], **sessions})
 
 
 def stains_of(study: Study) -> StainSeparation | None:

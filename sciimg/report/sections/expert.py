@@ -90,7 +90,7 @@ def _facts(score: ReviewScore) -> list[tuple[str, str]]:
         rows.append(("Same answer when shown again", _said(score.repeatability["answers"])))
     if score.catches.get("shown"):
         rows.append(("Catch items seen", f"{score.catches['seen']} of {score.catches['shown']}"))
-    return rows
+    return [*rows, *(("Answers sealed by", head) for head in score.sessions)]
 
 
 def _readers(score: ReviewScore) -> Table:
