@@ -25,7 +25,7 @@ from sciimg.provenance.dsse import Bundle, is_sha256, parse_bundle, sign, statem
 from sciimg.provenance.keys import Key
 
 PREDICATE = "https://model_signing/signature/v1.0"
-CAPITALS = frozenset({"DATASHEET.md", "CHECKING.md"})  # names that people look for
+CAPITALS = frozenset({"DATASHEET.md", "MODEL_CARD.md", "CHECKING.md"})  # names that people look for
 THREADS = 2
 _SERIALIZATION = {"method": "files", "hash_type": "sha256", "allow_symlinks": False}
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")

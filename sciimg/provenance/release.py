@@ -17,7 +17,7 @@ from sciimg.decision import collect, decide
 from sciimg.errors import InputError, Problem
 from sciimg.files import new_folder, write_bytes, write_json, write_text
 from sciimg.protocol import LoadedStudy, parse_study
-from sciimg.provenance import checking, croissant, datasheet, rocrate
+from sciimg.provenance import checking, croissant, datasheet, modelcard, rocrate, sbom, slsa
 from sciimg.provenance.attest import DATASET_BUNDLE, DECISION_MEANING, FOLDER, REPORTS, attest
 from sciimg.provenance.facts import Facts, File
 from sciimg.provenance.keys import Key
@@ -44,6 +44,7 @@ def publish(
     rejected: Sequence[Mapping[str, Any]] = (),
     notes: Sequence[Mapping[str, Any]] = (),
     removed: Mapping[str, int] | None = None,
+    packages: Mapping[str, Any] | None = None,
     render: Callable[[Path, Digest], None] | None = None,
     time: datetime.datetime | None = None,
 ) -> Digest:
@@ -77,6 +78,7 @@ def publish(
         rejected=rejected,
         notes=notes,
         removed=removed,
+        packages=packages,
     )
     release = study.study.release
     payload = sign_folder(out / DATASET, key, out / DATASET_BUNDLE, f"{release.dataset_id}@{release.version}")
@@ -99,6 +101,7 @@ def assemble(
     rejected: Sequence[Mapping[str, Any]] = (),
     notes: Sequence[Mapping[str, Any]] = (),
     removed: Mapping[str, int] | None = None,
+    packages: Mapping[str, Any] | None = None,
 ) -> None:
     """Build ``out/dataset``, ready to be signed.
 
@@ -120,6 +123,8 @@ def assemble(
         What was noticed of whole tables, as problems.
     removed : mapping
         Element of a header that was left behind at ingest → number of images whose files had it.
+    packages : mapping, optional
+        The bill of materials; default: that of this environment, :func:`sciimg.provenance.sbom.bill_of_materials`.
 
     Raises
     ------
@@ -140,13 +145,18 @@ def assemble(
         write_json(folder / "evidence" / "decision.json", decision.as_json())
         kept = {name: _kept(entry) for name, entry in stages.items()}
         write_json(folder / "evidence" / "stages.json", {"environment": dict(environment), "stages": kept})
+        write_json(folder / sbom.NAME, sbom.bill_of_materials() if packages is None else packages)
         facts = _facts(folder, study, decision, kept, environment, len(rejected), removed or {})
-        _describe(folder, facts)
+        recipes, common = collect({n: json.loads(v) for n, v in data.items()})
+        _describe(folder, replace(facts, metrics={**recipes, "": common}))
 
 
 def _describe(folder: Path, facts: Facts) -> None:
     """Write the descriptions, each of which lists the files that are there before it."""
+    for stage in facts.stages:
+        write_json(folder / slsa.FOLDER / f"{stage}.json", slsa.provenance(stage, facts))
     write_text(folder / datasheet.NAME, datasheet.datasheet(facts))
+    write_text(folder / modelcard.NAME, modelcard.model_card(facts))
     write_text(folder / checking.NAME, checking.checking(facts))
     listed = _with_files(facts, folder)
     write_json(folder / croissant.NAME, croissant.croissant(listed))
@@ -228,7 +238,8 @@ def _with_files(facts: Facts, folder: Path) -> Facts:
 
 def _files(folder: Path) -> dict[str, File]:
     """Return every file outside ``images/``."""
-    names = [p.relative_to(folder).as_posix() for p in [*folder.iterdir(), *(folder / "evidence").iterdir()] if p.is_file()]
+    places = [folder, folder / "evidence", folder / slsa.FOLDER]
+    names = [p.relative_to(folder).as_posix() for place in places if place.exists() for p in place.iterdir() if p.is_file()]
     return {name: File((folder / name).stat().st_size, digest_file(folder / name).removeprefix("sha256:")) for name in sorted(names)}
 
 
