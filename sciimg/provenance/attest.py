@@ -1,7 +1,8 @@
 """Attestations: a person says something about a release, with printed name, time and meaning (21 CFR 11.50, by analogy).
 
 One bundle a signer in ``attestations/``. Its statement is about the payload digest of the dataset's signature, and about the report files
-that lay there when it was signed, so that neither can be exchanged afterwards.
+that lay there when it was signed, so that neither can be exchanged afterwards. It also names what others had attested before it
+(``after``), so that an earlier attestation, an objection say, cannot be taken away under a later one.
 """
 
 import datetime
@@ -13,7 +14,7 @@ from typing import Any
 
 from sciimg.errors import AuditError, InputError, Problem
 from sciimg.files import write_bytes
-from sciimg.provenance.dsse import Bundle, read_bundle, sign, statement
+from sciimg.provenance.dsse import Bundle, is_sha256, read_bundle, sign, statement
 from sciimg.provenance.keys import Key
 from sciimg.provenance.policy import Role
 from sciimg.records import Decision, Digest, digest_file
@@ -36,6 +37,7 @@ class Attestation:
     time: datetime.datetime
     meaning: str
     said: Mapping[str, Any]
+    after: Mapping[str, Digest]  # file → payload digest of every attestation that lay there before
 
 
 def payload_digest(bundle: Path) -> Digest:
@@ -79,7 +81,9 @@ def attest(
     decided = _decision_of(release)
     who = {"signer": {"name": key.signer, "key_id": key.id}, "time": moment.strftime(_TIME), "meaning": meaning.strip()}
     path = _place(release / FOLDER, role, key)
-    write_bytes(path, sign(statement(subjects, _PREDICATE[role], {**who, "said": dict(said or {}) | decided}), key))
+    before = {p.name: payload_digest(p) for p in sorted((release / FOLDER).glob("*.sigstore.json")) if p != path}
+    after = {"after": before} if before else {}
+    write_bytes(path, sign(statement(subjects, _PREDICATE[role], {**who, **after, "said": dict(said or {}) | decided}), key))
     return path
 
 
@@ -95,10 +99,11 @@ def read_attestation(path: Path) -> Attestation:
     bundle = read_bundle(path, where)
     role = next((r for r, predicate in _PREDICATE.items() if predicate == bundle.predicate_type), None)
     predicate = bundle.predicate
-    signer, said = predicate.get("signer"), predicate.get("said")
+    signer, said, after = predicate.get("signer"), predicate.get("said"), predicate.get("after", {})
     time = _parsed(predicate.get("time"))
     texts = [signer.get("name") if isinstance(signer, dict) else None, predicate.get("meaning")]
     sound = role is not None and isinstance(said, dict) and time is not None and all(isinstance(t, str) and t.strip() for t in texts)
+    sound = sound and isinstance(after, dict) and all(is_sha256(str(d).removeprefix("sha256:")) for d in after.values())
     if not sound or not isinstance(signer, dict) or signer.get("key_id") != bundle.key_id:
         message = (
             "An attestation is a decision or a review and says who (name and key), when (UTC) and what it means. Remove it or sign again."
@@ -107,7 +112,7 @@ def read_attestation(path: Path) -> Attestation:
     assert role is not None
     assert time is not None
     assert isinstance(said, dict)
-    return Attestation(bundle, role, str(texts[0]), time, str(texts[1]), said)
+    return Attestation(bundle, role, str(texts[0]), time, str(texts[1]), said, after)
 
 
 def _decision_of(release: Path) -> dict[str, Any]:

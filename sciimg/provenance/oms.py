@@ -134,15 +134,16 @@ def compare(signed: Mapping[str, str], found: Contents, root: str) -> list[Probl
     changed = {n: d for n, d in found.digests.items() if n in signed and signed[n] != d}
     unreadable = {p.where for p in found.problems}
     problems = [Problem(f"{root}/{p.where}", p.kind, p.message) for p in found.problems]
+    lost = _Lost(missing)
     for name in sorted(added):
-        kind, message = _added(name, added[name], missing)
+        kind, message = lost.explain(name, added[name])
         problems.append(Problem(f"{root}/{name}", kind, message))
     for name in sorted(set(missing) - unreadable):
         message = "This file was signed and is missing. Get the release again from its source."
         problems.append(Problem(f"{root}/{name}", "removed", message))
+    homes = {signed[name]: name for name in sorted(changed, reverse=True)}  # digest → the first changed file that should have it
     for name in sorted(changed):
-        other = next((n for n in changed if n != name and signed[n] == changed[name]), None)
-        if other:
+        if other := homes.get(changed[name]):
             message = f"It holds the bytes that were signed as {other!r}. Get the release again from its source."
             problems.append(Problem(f"{root}/{name}", "swapped", message))
         else:
@@ -151,16 +152,28 @@ def compare(signed: Mapping[str, str], found: Contents, root: str) -> list[Probl
     return problems
 
 
-def _added(name: str, digest: str, missing: Mapping[str, str]) -> tuple[str, str]:
-    """Return why a file that was not signed lies there: renamed (case, Unicode form, otherwise), or simply added."""
-    for signed in missing:
-        if signed.casefold() == name.casefold():
-            return "renamed-case", f"It was signed as {signed!r}; upper and lower case differ. Give it its name back."
-        if unicodedata.normalize("NFC", signed) == unicodedata.normalize("NFC", name):
+class _Lost:
+    """Files that were signed and are missing, to be found again among those that were not signed, in one look each."""
+
+    def __init__(self, missing: Mapping[str, str]) -> None:
+        self._by_form, self._by_case, self._by_digest = ({} for _ in range(3))  # type: tuple[dict[str, str], ...]
+        for name, digest in sorted(missing.items(), reverse=True):
+            self._by_form[_form(name)] = self._by_case[_form(name).casefold()] = self._by_digest[digest] = name
+
+    def explain(self, name: str, digest: str) -> tuple[str, str]:
+        """Return why a file that was not signed lies there: renamed (Unicode form, case, otherwise), or simply added."""
+        if signed := self._by_form.get(_form(name)):
             return "renamed-unicode", f"It was signed as {signed!r} in another Unicode form. Give it its name back."
-    if twin := next((n for n, d in missing.items() if d == digest), None):
-        return "renamed", f"It holds the bytes that were signed as {twin!r}. Give it its name back."
-    return "added", "It was not signed; in a dataset of chunks, an added file changes images. Remove it, or get the release again."
+        if signed := self._by_case.get(_form(name).casefold()):
+            return "renamed-case", f"It was signed as {signed!r}; upper and lower case differ. Give it its name back."
+        if signed := self._by_digest.get(digest):
+            return "renamed", f"It holds the bytes that were signed as {signed!r}. Give it its name back."
+        return "added", "It was not signed; in a dataset of chunks, an added file changes images. Remove it, or get the release again."
+
+
+def _form(name: str) -> str:
+    """Return the name without the differences that Unicode has between letters that look alike (NFKC: width, ligatures, accents)."""
+    return unicodedata.normalize("NFKC", name)
 
 
 # ---------------------------------------------------------------- walking and hashing
