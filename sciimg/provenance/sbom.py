@@ -96,8 +96,8 @@ def _component(distribution: Distribution) -> Component:
 def _licences(distribution: Distribution) -> list[dict[str, Any]]:
     """Return the licence as CycloneDX has it: an SPDX expression, or licences by identifier or name; nothing where none is stated."""
     about = distribution.metadata
-    text = (about.get("License") or "").strip()
-    if expression := (about.get("License-Expression") or "").strip():
+    text, expression = ((about.get_all(name) or [""])[0].strip() for name in ("License", "License-Expression"))
+    if expression:
         return [{"expression": expression}]
     if text in _SPDX:
         return [{"license": {"id": text}}]

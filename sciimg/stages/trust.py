@@ -55,6 +55,9 @@ def add(
             raise InputError(Problem(str(source), "says-it-itself", message))
         new = load_policy(source).keys
     else:
+        if person is None and not source.with_suffix(".json").exists():
+            message = "A policy says whose a key is: nothing beside this one does. Say it with --person, as the name is printed."
+            raise InputError(Problem(str(source), "no-person", message))
         new = (_changed(read_key(source), str(source), **given),)
     known = {k.key_id: k.person for k in policy.keys}
     if twice := [k for k in new if k.key_id in known]:
