@@ -427,6 +427,7 @@ def _reports(case: _Case, result: Audit) -> Outcome:
     for attestation in attestations:
         for name in set(attestation.bundle.subjects) & set(REPORTS):
             if name not in here and case.partial:
+                result.unchecked += 1
                 continue
             if name not in here:
                 message = f"This report was signed ({attestation.bundle.where}) and is not here. Get the whole release."
@@ -437,15 +438,21 @@ def _reports(case: _Case, result: Audit) -> Outcome:
     for name in sorted(set(here) - named):
         message = "The signed decision does not name this report: anybody may have written it. Remove it, or render before signing."
         problems.append(Problem(name, "unsigned-report", message))
-    if "report.html" in here and payload not in _text_of(case.release / "report.html"):
-        message = f"It does not cite the payload of this dataset ({payload}). It was rendered too early, or for another release."
-        problems.append(Problem("report.html", "cites-another-digest", message))
+    for name, cited in (("report.html", _text_of), ("report.pdf", _keywords_of)):
+        if name in here and payload.removeprefix("sha256:") not in cited(case.release / name):
+            message = f"It does not cite the payload of this dataset ({payload}). It was rendered too early, or for another release."
+            problems.append(Problem(name, "cites-another-digest", message))
     return ", ".join(here) or "there is none", problems
 
 
 def _text_of(page: Path) -> str:
     """Return a page's text as a reader sees it, without white space: a long digest may be broken anywhere."""
-    return re.sub(r"<[^>]*>|\s", "", page.read_text(errors="replace"))
+    return re.sub(r"<[^>]*>|\s", "", read_plain(page).decode(errors="replace"))
+
+
+def _keywords_of(pdf: Path) -> str:
+    """Return what a PDF holds without compression, its metadata among it: the payload that a report cites is one of its keywords."""
+    return read_plain(pdf).decode("latin-1")
 
 
 _NOT_EVIDENCE = ("evidence/decision.", "evidence/stages.", "evidence/environment.")

@@ -142,7 +142,7 @@ def release(folder: Path, key: Key, outcome: str = "accepted", text: str = STUDY
 
 def render(out: Path, payload: Digest) -> None:
     (out / "report.html").write_text(f"<!doctype html><title>Report</title><p>Payload <b>{payload[:20]}<wbr>{payload[20:]}</b></p>\n")
-    (out / "report.pdf").write_bytes(b"%PDF-1.7\n% a report\n")
+    (out / "report.pdf").write_bytes(f"%PDF-1.7\n% a report on {payload}\n".encode())
 
 
 def trusted(key: Key, **changes: object) -> TrustedKey:
