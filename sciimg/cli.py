@@ -447,13 +447,19 @@ def sign(
     role: Annotated[str, typer.Option(help="decision or review.")] = "review",
     meaning: Annotated[str, typer.Option(help="What the signature means, in one sentence.")] = "",
     key: Annotated[Path | None, typer.Option(help="Key file; default: the user's own.")] = None,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Sign inside report.pdf too (PAdES) and attest the decision; before others do.")
+    ] = False,
+    certificate: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="For --pdf: of your key, with its issuers; default: your own.")
+    ] = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
     """Add a signed attestation to a release."""
     from sciimg.stages.sign import sign_command
 
-    value = sign_command(release, role, meaning, key)
+    value = sign_command(release, role, meaning, key, pdf=pdf, certificate=certificate)
     return value, f"Attestation  {value['attestation']}", 0
 
 

@@ -33,6 +33,7 @@ from sciimg.provenance.attest import DATASET_BUNDLE, FOLDER, REPORTS, Attestatio
 from sciimg.provenance.dsse import Bundle, read_bundle
 from sciimg.provenance.keys import PublicKey
 from sciimg.provenance.oms import compare, hash_folder, signed_digests
+from sciimg.provenance.pades import count_signatures
 from sciimg.provenance.policy import TrustPolicy, own_policy
 from sciimg.provenance.timestamp import Stamp, check
 from sciimg.records import Decision, Digest, digest_file
@@ -442,7 +443,9 @@ def _reports(case: _Case, result: Audit) -> Outcome:
         if name in here and payload.removeprefix("sha256:") not in cited(case.release / name):
             message = f"It does not cite the payload of this dataset ({payload}). It was rendered too early, or for another release."
             problems.append(Problem(name, "cites-another-digest", message))
-    return ", ".join(here) or "there is none", problems
+    inside = count_signatures(read_plain(case.release / "report.pdf")) if "report.pdf" in here else 0
+    more = f"; {inside} inside the PDF, for a PDF reader to check" if inside else ""
+    return (", ".join(here) or "there is none") + more, problems
 
 
 def _text_of(page: Path) -> str:

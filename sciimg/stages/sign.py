@@ -29,17 +29,26 @@ def keygen_command(name: str, out: Path | None, *, encrypt: bool = True) -> dict
     }
 
 
-def sign_command(release: Path, role: str, meaning: str, key: Path | None) -> dict[str, Any]:
-    """Attest something about a release with a person's key; return where the attestation lies."""
-    from sciimg.provenance.attest import attest, payload_digest
+def sign_command(
+    release: Path, role: str, meaning: str, key: Path | None, *, pdf: bool = False, certificate: Path | None = None
+) -> dict[str, Any]:
+    """Attest something about a release with a person's key; return where the attestation lies.
+
+    With ``pdf`` the decision is attested, and ``report.pdf`` is signed inside as well.
+    """
+    from sciimg.provenance.attest import attest, payload_digest, read_attestation
     from sciimg.provenance.keys import load_key, own_key
+    from sciimg.provenance.pades import sign_report
 
     bundle = release / "dataset.sigstore.json"
     if not bundle.is_file():
         raise InputError(Problem(str(release), "not-a-release", "Expected a release folder (with dataset.sigstore.json)."))
-    said = {"payload": payload_digest(bundle)}
-    path = attest(release, load_key(key) if key else own_key(), cast("Role", role), meaning, said)
-    return {"attestation": str(path), "role": role, "meaning": meaning}
+    owner = load_key(key) if key else own_key()
+    if pdf:
+        path, role = sign_report(release, owner, meaning, certificate), "decision"
+    else:
+        path = attest(release, owner, cast("Role", role), meaning, {"payload": payload_digest(bundle)})
+    return {"attestation": str(path), "role": role, "meaning": read_attestation(path).meaning}
 
 
 def timestamp_command(

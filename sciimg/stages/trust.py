@@ -49,9 +49,7 @@ def add(
     policy = load_policy(path) if path.exists() else TrustPolicy(keys=())
     if _is_policy(source):
         if given:
-            message = (
-                f"A policy says {', '.join(sorted(given))} of its keys itself. Leave them out, or add a public key."
-            )
+            message = f"A policy says {', '.join(sorted(given))} of its keys itself. Leave them out, or add a public key."
             raise InputError(Problem(str(source), "says-it-itself", message))
         new = load_policy(source).keys
     else:
