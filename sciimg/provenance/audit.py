@@ -222,7 +222,7 @@ def _signature(case: _Case, result: Audit) -> Outcome:
         message = f"Asked for was the release of payload {case.payload}; this is {bundle.payload_digest}. Get the one that is meant."
         raise AuditError(Problem(DATASET_BUNDLE, "another-release", message))
     stamp = check(bundle, case.policy.time_authorities)
-    key = case.policy.signer(bundle, "dataset", None, case.now, stamp and stamp.time)
+    key = case.policy.signer(bundle, "dataset", None, case.now, stamp.time if stamp else None)
     case.bundle = bundle
     case.digests = signed_digests(bundle)
     result.payload = bundle.payload_digest
@@ -296,7 +296,7 @@ def _attestations(case: _Case, result: Audit) -> Outcome:
         try:
             attestation = read_attestation(path)
             stamp = check(attestation.bundle, case.policy.time_authorities)
-            key = case.policy.signer(attestation.bundle, attestation.role, attestation.time, case.now, stamp and stamp.time)
+            key = case.policy.signer(attestation.bundle, attestation.role, attestation.time, case.now, stamp.time if stamp else None)
         except SciimgError as error:
             problems += error.problems
             continue

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from sciimg.errors import InputError, MissingExtraError, Problem
 from sciimg.files import read_plain, write_bytes
-from sciimg.provenance.attest import DECISION_MEANING, FOLDER, attest, read_attestation
+from sciimg.provenance.attest import DECISION_MEANING, FOLDER, Attestation, attest, read_attestation
 from sciimg.provenance.keys import Key
 
 REPORT = "report.pdf"
@@ -51,7 +51,8 @@ def sign_report(release: Path, key: Key, meaning: str = "", certificate: Path | 
         If there is no report, others have attested it as it is, or the certificate is for another key.
     """
     path = release / REPORT
-    own, others = [], []
+    own: list[tuple[Path, Attestation]] = []
+    others: list[tuple[Path, Attestation]] = []
     for file in sorted((release / FOLDER).glob("*.sigstore.json")):
         attestation = read_attestation(file)
         mine = attestation.role == "decision" and attestation.bundle.key_id == key.id

@@ -21,7 +21,7 @@ from sciimg.provenance import checking, croissant, datasheet, modelcard, rocrate
 from sciimg.provenance.attest import DATASET_BUNDLE, DECISION_MEANING, FOLDER, REPORTS, attest
 from sciimg.provenance.facts import Facts, File
 from sciimg.provenance.keys import Key
-from sciimg.provenance.oms import sign_folder
+from sciimg.provenance.oms import copy_files, sign_folder
 from sciimg.records import Decision, Digest, digest_file
 
 DATASET = "dataset"
@@ -67,7 +67,7 @@ def publish(
         shutil.rmtree(out / name, ignore_errors=True)
     for name in (DATASET_BUNDLE, SIGNER, *REPORTS):
         (out / name).unlink(missing_ok=True)
-    assemble(
+    written = assemble(
         out,
         study=study,
         decision=decision,
@@ -81,7 +81,7 @@ def publish(
         packages=packages,
     )
     release = study.study.release
-    payload = sign_folder(out / DATASET, key, out / DATASET_BUNDLE, f"{release.dataset_id}@{release.version}")
+    payload = sign_folder(out / DATASET, key, out / DATASET_BUNDLE, f"{release.dataset_id}@{release.version}", written)
     write_bytes(out / SIGNER, key.public.pem)
     if render is not None:
         render(out, payload)
@@ -102,8 +102,8 @@ def assemble(
     notes: Sequence[Mapping[str, Any]] = (),
     removed: Mapping[str, int] | None = None,
     packages: Mapping[str, Any] | None = None,
-) -> None:
-    """Build ``out/dataset``, ready to be signed.
+) -> dict[str, str]:
+    """Build ``out/dataset``, ready to be signed; return the SHA-256 of the images' files, which were hashed as they were written.
 
     Parameters
     ----------
@@ -134,8 +134,7 @@ def assemble(
     data = {name: value if isinstance(value, bytes) else value.read_bytes() for name, value in evidence.items()}
     _check(study, decision, data, synthetic)
     with new_folder(out / DATASET) as folder:
-        if synthetic is not None:
-            _copy_images(synthetic, folder, study.study.digest)
+        written = _copy_images(synthetic, folder, study.study.digest) if synthetic is not None else {}
         write_text(folder / "study.yaml", study.text)
         for name, content in data.items():
             write_bytes(folder / "evidence" / f"{name}.json", content)
@@ -149,6 +148,7 @@ def assemble(
         facts = _facts(folder, study, decision, kept, environment, len(rejected), removed or {})
         recipes, common = collect({n: json.loads(v) for n, v in data.items()})
         _describe(folder, replace(facts, metrics={**recipes, "": common}))
+    return written
 
 
 def _describe(folder: Path, facts: Facts) -> None:
@@ -189,7 +189,7 @@ def _check(study: LoadedStudy, decision: Decision, evidence: Mapping[str, bytes]
         raise InputError(problems)
 
 
-def _copy_images(synthetic: Path, folder: Path, study: Digest) -> None:
+def _copy_images(synthetic: Path, folder: Path, study: Digest) -> dict[str, str]:
     about = json.loads((synthetic / "collection.json").read_bytes())
     problems = []
     if about.get("synthetic") is not True:
@@ -200,13 +200,8 @@ def _copy_images(synthetic: Path, folder: Path, study: Digest) -> None:
         problems.append(Problem(str(synthetic), "other-study", message))
     if problems:
         raise InputError(problems)
-    for name in _COLLECTION:
-        shutil.copyfile(synthetic / name, folder / name)
-    for path in sorted((synthetic / "images").rglob("*")):
-        if path.is_file():
-            place = folder / path.relative_to(synthetic)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, place)
+    images = [p.relative_to(synthetic).as_posix() for p in sorted((synthetic / "images").rglob("*")) if p.is_file()]
+    return copy_files(synthetic, folder, [*_COLLECTION, *images])
 
 
 # ---------------------------------------------------------------- what is said about it
