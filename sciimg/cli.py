@@ -502,7 +502,8 @@ def audit(
         verdict = f"{part['verified']} of {part['of']} signed files verified; the release as a whole is NOT VERIFIED"
     else:
         verdict = f"{'Verified' if value['verified'] else 'NOT VERIFIED'}: decision {value['decision']}"
-    return value, "\n".join([*map(printable, steps), *problems, verdict]), 0 if value["verified"] else 3 if part else 1
+    signers = [printable(f"Signed  {s['person']}, {s['role']}, {s['time']}: {s['meaning']}") for s in value["signers"] if s["meaning"]]
+    return value, "\n".join([*map(printable, steps), *signers, *problems, verdict]), 0 if value["verified"] else 3 if part else 1
 
 
 Policy = Annotated[Path, typer.Argument(metavar="POLICY", help="The trust policy, a JSON file.")]

@@ -68,7 +68,8 @@ def attest(
     Raises
     ------
     InputError
-        If the meaning is empty, the role cannot be attested, or this key has signed in this role already.
+        If the meaning is empty, the role cannot be attested, this key has signed in this role already, or a report is not the one that
+        others have attested.
     """
     if role not in _PREDICATE:
         raise InputError(Problem("--role", "unknown-role", f"An attestation is a decision or a review; got {role!r}. Use one of them."))
@@ -78,6 +79,7 @@ def attest(
     moment = (time or datetime.datetime.now(datetime.UTC)).astimezone(datetime.UTC)
     subjects = dict.fromkeys(dataset.subjects, dataset.payload_digest)
     subjects |= {name: digest_file(release / name) for name in REPORTS if (release / name).exists()}
+    _refuse_changed(release, subjects)
     decided = _decision_of(release)
     who = {"signer": {"name": key.signer, "key_id": key.id}, "time": moment.strftime(_TIME), "meaning": meaning.strip()}
     path = _place(release / FOLDER, role, key)
@@ -123,6 +125,19 @@ def _decision_of(release: Path) -> dict[str, Any]:
         message = "A release records its decision here; it cannot be read. Get the whole release, and audit it before you sign."
         raise InputError(Problem(str(path), "no-decision", message)) from None
     return {"decision": decision.decision, "released": decision.released, "study": decision.study}
+
+
+def _refuse_changed(release: Path, subjects: Mapping[str, Digest]) -> None:
+    """Nobody vouches by mistake for a report that was exchanged after others had vouched for it."""
+    problems = []
+    for path in sorted((release / FOLDER).glob("*.sigstore.json")):
+        named = read_bundle(path, f"{FOLDER}/{path.name}").subjects
+        for name in sorted(set(named) & set(REPORTS)):
+            if subjects.get(name) != named[name]:
+                message = f"It is not, or no longer, the report that was attested before ({FOLDER}/{path.name}). Audit the release first."
+                problems.append(Problem(name, "report-changed", message))
+    if problems:
+        raise InputError(problems)
 
 
 def _place(folder: Path, role: str, key: Key) -> Path:

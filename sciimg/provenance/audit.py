@@ -34,7 +34,7 @@ from sciimg.provenance.dsse import Bundle, read_bundle
 from sciimg.provenance.keys import PublicKey
 from sciimg.provenance.oms import compare, hash_folder, signed_digests
 from sciimg.provenance.pades import count_signatures
-from sciimg.provenance.policy import TrustPolicy, own_policy
+from sciimg.provenance.policy import TrustPolicy, own_policy, plain_name
 from sciimg.provenance.timestamp import Stamp, check
 from sciimg.records import Decision, Digest, digest_file
 
@@ -351,7 +351,7 @@ def _about_this(attestation: Attestation, bundle: Bundle, study: Study, person: 
     if attestation.said.get("study") != study.digest:
         message = f"It is about study {attestation.said.get('study')}; the dataset was made under {study.digest}. Refuse the release."
         problems.append(Problem(where, "other-study", message))
-    if attestation.name.strip().casefold() != person.strip().casefold():
+    if plain_name(attestation.name) != plain_name(person):
         message = f"It is signed in the name of {attestation.name!r} with the key of {person!r}. Refuse the release."
         problems.append(Problem(where, "other-name", message))
     return problems

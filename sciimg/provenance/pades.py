@@ -23,6 +23,7 @@ from sciimg.errors import InputError, MissingExtraError, Problem
 from sciimg.files import read_plain, write_bytes
 from sciimg.provenance.attest import DECISION_MEANING, FOLDER, Attestation, attest, read_attestation
 from sciimg.provenance.keys import Key
+from sciimg.records import Digest, digest_bytes
 
 REPORT = "report.pdf"
 _YEARS = 10
@@ -75,14 +76,23 @@ def sign_report(release: Path, key: Key, meaning: str = "", certificate: Path | 
         problems.append(Problem(str(path), "no-report", "There is a report.pdf to sign in a release; here is none."))
     if problems:
         raise InputError(problems)
+    data = read_plain(path)
+    if not all(_grew_from(data, a.bundle.subjects.get(REPORT)) for _, a in own):
+        message = "It is not the report whose decision you have attested. Audit the release first, and get the report again."
+        raise InputError(Problem(REPORT, "report-changed", message))
     meaning = meaning.strip() or next((a.meaning for _, a in own), DECISION_MEANING)
     moment = (time or datetime.datetime.now(datetime.UTC)).astimezone(datetime.UTC)
-    data = read_plain(path)
     field = f"sciimg-{key.id[:16]}"
     write_bytes(path, _signed(data, key, _chain(key, certificate, moment), field, meaning))
     for file, _ in own:
         file.unlink()
     return attest(release, key, "decision", meaning, time=moment)
+
+
+def _grew_from(data: bytes, attested: Digest | None) -> bool:
+    """Whether a PDF is the one that was attested, or that one with something appended: a signature of an interrupted attempt."""
+    ends = [found.end() + more for found in re.finditer(rb"%%EOF", data) for more in (0, 1, 2)]
+    return attested is None or any(digest_bytes(data[:end]) == attested for end in (len(data), *ends))
 
 
 def count_signatures(data: bytes) -> int:

@@ -60,8 +60,7 @@ class TrustedKey(Record):
     @property
     def identity(self) -> str:
         """Who the person is, however the name is written: two keys of one person are one signer."""
-        name = unicodedata.normalize("NFKC", self.person).casefold()
-        return self.orcid.rpartition("/")[2] if self.orcid else " ".join(name.split())
+        return self.orcid.rpartition("/")[2] if self.orcid else plain_name(self.person)
 
     def objection(
         self, role: Role, claimed: datetime.datetime | None, now: datetime.datetime, proved: datetime.datetime | None = None
@@ -80,6 +79,11 @@ class TrustedKey(Record):
         if claimed is not None and claimed > latest[0] + CLOCKS:
             return "time-in-future", f"it claims to have been signed at {claimed.isoformat()}; {latest[1]} it was {latest[0].isoformat()}"
         return None
+
+
+def plain_name(name: str) -> str:
+    """Return a name without what differs when the same person writes it twice: case, spaces, the Unicode form of its letters."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 class TrustPolicy(Record):

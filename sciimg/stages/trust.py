@@ -53,6 +53,9 @@ def add(
             raise InputError(Problem(str(source), "says-it-itself", message))
         new = load_policy(source).keys
     else:
+        if (source.parent / "dataset.sigstore.json").exists():
+            message = "A key that comes with a release proves nothing about it. Get it from its owner, or where the release was announced."
+            raise InputError(Problem(str(source), "key-from-release", message))
         if person is None and not source.with_suffix(".json").exists():
             message = "A policy says whose a key is: nothing beside this one does. Say it with --person, as the name is printed."
             raise InputError(Problem(str(source), "no-person", message))

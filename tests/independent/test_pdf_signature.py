@@ -27,19 +27,14 @@ from sciimg.provenance.pades import sign_report  # noqa: E402
 from sciimg.provenance.policy import TrustPolicy  # noqa: E402
 
 
-@pytest.fixture(scope="module")
-def page() -> bytes:
-    """A real PDF by the report's own typesetter: the plan of a small study."""
-    from sciimg.report import pdf
-    from sciimg.report.build import plan_of_study
-
-    return pdf.render(plan_of_study(releases.loaded().study))
-
-
 @pytest.fixture
-def unsigned(release: Path, page: bytes, key: Key) -> Path:
+def unsigned(release: Path, key: Key) -> Path:
+    """A release with a PDF by the typesetter of reports, which cites the payload as reports do."""
+    import typst
+
     payload = payload_digest(release / "dataset.sigstore.json")
-    (release / "report.pdf").write_bytes(page + f"% {payload}\n".encode())
+    page = f'#set document(title: "Report", keywords: ("{payload}",))\n= Report\nWords.'
+    (release / "report.pdf").write_bytes(typst.compile(page.encode(), format="pdf", pdf_standards=["ua-1"]))
     shutil.rmtree(release / "attestations")
     attest(release, key, "decision", "I sign for this decision.", time=releases.TIME)
     return release
@@ -94,6 +89,23 @@ def test_signing_again_continues_and_does_not_sign_twice(unsigned: Path, key: Ke
     sign_report(unsigned, key, "I sign.", time=releases.TIME)
     assert (unsigned / "report.pdf").read_bytes() == once
     assert kinds(unsigned, key) == set()
+
+
+def test_an_attempt_that_ended_after_the_pdf_is_continued(unsigned: Path, key: Key) -> None:
+    attested = (unsigned / "attestations/decision.sigstore.json").read_bytes()
+    sign_report(unsigned, key, time=releases.TIME)
+    (unsigned / "attestations/decision.sigstore.json").write_bytes(attested)  # the old one: the process was killed before it was replaced
+    assert "changed" in kinds(unsigned, key)
+    sign_report(unsigned, key, time=releases.TIME)
+    assert kinds(unsigned, key) == set()
+
+
+def test_a_report_that_was_exchanged_is_not_signed_by_mistake(unsigned: Path, key: Key) -> None:
+    import typst
+
+    (unsigned / "report.pdf").write_bytes(typst.compile(b"= All is well", format="pdf"))
+    with pytest.raises(InputError, match="report-changed"):
+        sign_report(unsigned, key, time=releases.TIME)
 
 
 def test_who_signs_after_others_have_attested_is_told(unsigned: Path, key: Key, tmp_path: Path) -> None:

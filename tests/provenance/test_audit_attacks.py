@@ -13,6 +13,7 @@ import pytest
 import releases
 from releases import trusted
 
+from sciimg.errors import InputError
 from sciimg.provenance import audit as auditing
 from sciimg.provenance.attest import attest
 from sciimg.provenance.audit import Audit, audit
@@ -192,6 +193,21 @@ def test_an_older_release_in_the_place_of_a_newer_one(release: Path, tmp_path: P
     cited = read_bundle(release / "dataset.sigstore.json", "b").payload_digest
     assert kinds(old, policy, payload=cited) == {"another-release"}
     assert kinds(release, policy, payload=cited) == set()
+
+
+def test_nobody_vouches_for_an_exchanged_report_by_mistake(release: Path, tmp_path: Path) -> None:
+    (release / "report.html").write_text("<p>All is well.")
+    with pytest.raises(InputError, match="report-changed"):
+        attest(release, make_key("Bob Second", tmp_path / "bob"), "decision", "I agree.", time=releases.TIME)
+    assert len(list((release / "attestations").iterdir())) == 1
+
+
+def test_a_name_in_another_unicode_form_is_the_same_name(tmp_path: Path) -> None:
+    composed, apart = "Zo\N{LATIN SMALL LETTER E WITH DIAERESIS} Example", "Zoe\N{COMBINING DIAERESIS} Example"
+    zoe = make_key(apart, tmp_path / "zoe")
+    release = releases.release(tmp_path, zoe)
+    assert kinds(release, TrustPolicy(keys=(trusted(zoe, person=composed),))) == set()
+    assert "other-name" in kinds(release, TrustPolicy(keys=(trusted(zoe, person="Zoe Example"),)))
 
 
 # ---------------------------------------------------------------- reports

@@ -207,6 +207,18 @@ def test_a_made_policy_audits(made: Path, tmp_path: Path, ada: Key, bob: Key) ->
     assert "key-revoked" in kinds("audit", release, "--trust", policy)
 
 
+def test_a_key_out_of_a_release_is_not_taken(made: Path, tmp_path: Path) -> None:
+    assert kinds("trust", "add", tmp_path / "p.json", made / "signer.pub", "--person", "Ada Example") == {"key-from-release"}
+    assert not (tmp_path / "p.json").exists()
+
+
+def test_an_audit_prints_who_signed_what_and_when(made: Path, tmp_path: Path, ada: Key) -> None:
+    call("trust", "add", tmp_path / "p.json", ada.path.with_suffix(".pub"))
+    out = call("audit", made, "--trust", tmp_path / "p.json")[1]
+    (line,) = [text for text in out.splitlines() if text.startswith("Signed")]
+    assert line.startswith("Signed  Ada Example, decision, 20") and line.endswith("and I sign for it.")
+
+
 def test_the_release_that_a_paper_cites(made: Path, tmp_path: Path, ada: Key) -> None:
     from sciimg.provenance.attest import payload_digest
 
