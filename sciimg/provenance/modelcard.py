@@ -32,7 +32,7 @@ def model_card(facts: Facts) -> str:
         bullets(source_line(s) for s in study.sources),
         split_line(facts),
         "## Evaluation data",
-        "The holdout part of the same sources, which no model was trained on and no setting was chosen by. Where a metric has a "
+        "The holdout part of the same sources, which no model was trained on. Where a metric has a "
         '"real against real" value, it is that of real images of the same number, and says what is as good as real.',
         "## Ethical considerations",
         "A generative model can give away what it was trained on. How near samples come to training images is judged where the study has "

@@ -34,6 +34,14 @@ def test_the_report_cites_payload_key_and_number_of_files(refused_run, signed):
     assert facts["signer.pub, SHA-256"] == hashlib.sha256((release / "signer.pub").read_bytes()).hexdigest()  # as sha256sum prints it
 
 
+def test_the_printed_report_cites_the_payload_where_a_search_finds_it(refused_run, signed):
+    from sciimg.report import pdf
+
+    release, payload, _ = signed
+    assert payload.encode() in pdf.render(report_of_run(refused_run, release))
+    assert b"sha256:" not in pdf.render(report_of_run(refused_run, release.parent / "none"))
+
+
 def test_the_commands_are_those_that_are_tested(refused_run, signed):
     commands = [b for b in section(report_of_run(refused_run, signed[0])).blocks if b.kind == "commands"]
     assert commands[0].lines == (OUTSIDER,)
