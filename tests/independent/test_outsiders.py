@@ -1,5 +1,7 @@
 """Our releases, checked by tools that we did not write: model_signing, openssl with jq and sha256sum, mlcroissant, rocrate-validator."""
 
+import base64
+import hashlib
 import json
 import os
 import re
@@ -219,6 +221,8 @@ def printed(release: Path, folder: Path) -> list[str]:
 
     write_report(report_of_run(make_run(folder / "run"), release), folder)
     page = (folder / "report.html").read_text()
+    payload = hashlib.sha256(base64.b64decode(json.loads((release / "dataset.sigstore.json").read_text())["dsseEnvelope"]["payload"]))
+    assert payload.hexdigest().encode() in (folder / "report.pdf").read_bytes(), "the PDF cites the payload as an audit looks for it"
     section = page[page.index('id="checking"') :]
     return [unescape(code) for code in re.findall(r"<pre[^>]*><code>(.*?)</code></pre>", section, re.DOTALL)]
 
