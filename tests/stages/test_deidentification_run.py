@@ -169,7 +169,9 @@ def study(tmp_path: Path) -> Path:
         "conditions": [{"kind": "mask", "name": "mask"}, {"kind": "class", "name": "kind", "column": "kind"}],
         "recipes": [{"name": "ldm", "recipe": "ldm", "options": few}],
         "generate": {"count": 16, "steps": 2},
-        "gates": [{"name": "alike", "metric": "intensity-law_effect", "at_most": 1e9, "judged_on": "value", "why": "Images are to leave."}],
+        "gates": [
+            {"name": "leave", "metric": "verification-failures", "at_most": 1e9, "judged_on": "value", "why": "Images are to leave."}
+        ],
     }
     text["validation"] |= {"samples": 16, "physics": ["intensity-law"], "segmenter_steps": 5, "encoder_steps": 3}
     text["validation"].pop("downstream")
