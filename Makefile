@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training bench-generation bench-gpu bench-io bench-judges mutation faults scale clean
+.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training bench-generation bench-gpu bench-io bench-judges bench-audit mutation faults scale clean
 
 env: $(STAMP)
 
@@ -75,3 +75,6 @@ faults: env
 scale: env
 	$(BIN)/python tests/faults/scale.py many
 	$(BIN)/python tests/faults/scale.py large
+
+bench-audit: env
+	$(BIN)/python tests/benchmarks/bench_audit.py --out reports/benchmarks/audit.json $(BENCH_AUDIT)
