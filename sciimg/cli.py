@@ -25,13 +25,15 @@ data_app = typer.Typer(help="Real images to start with.", no_args_is_help=True)
 recipes_app = typer.Typer(help="The generative systems, as data.", no_args_is_help=True)
 metrics_app = typer.Typer(help="Image metrics on any files, folders or collections.", no_args_is_help=True)
 review_app = typer.Typer(help="Blinded reader studies.", no_args_is_help=True)
-for _name, _sub in (("data", data_app), ("recipes", recipes_app), ("metrics", metrics_app), ("review", review_app)):
+trust_app = typer.Typer(help="Whose signatures an audit believes: make and extend a trust policy.", no_args_is_help=True)
+for _name, _sub in (("data", data_app), ("recipes", recipes_app), ("metrics", metrics_app), ("review", review_app), ("trust", trust_app)):
     app.add_typer(_sub, name=_name)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Device = Annotated[str | None, typer.Option(help="cpu (default; the same bits everywhere), cuda, or several to train on: cuda:0,cuda:1.")]
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's YAML file.")]
+_SHOWN = 40  # faults of an audit that people read; a script gets all
 _INTERNAL = 70  # EX_SOFTWARE of sysexits.h: a mistake of ours is neither a refusal nor bad input
 Reply = tuple[Any, str, int]  # JSON value, text for people, exit code
 
@@ -460,13 +462,18 @@ def review_score(
 def keygen(
     name: Annotated[str, typer.Option(help="Printed name of the signer.")] = "",
     out: Annotated[Path | None, typer.Option(help="Key folder; default: the user's configuration folder.")] = None,
+    no_passphrase: Annotated[bool, typer.Option("--no-passphrase", help="Do not encrypt the key, and do not ask.")] = False,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
-    """Make a signing key (P-256), encrypted with SCIIMG_KEY_PASSPHRASE when that is set."""
+    """Make a signing key (P-256), encrypted with a passphrase that is typed, or taken from SCIIMG_KEY_PASSPHRASE.
+
+    Whoever audits what you sign needs the file at "policy" (or the public key), by another way than the release. The key itself is yours
+    alone; it is never replaced.
+    """
     from sciimg.stages.sign import keygen_command
 
-    value = keygen_command(name, out)
+    value = keygen_command(name, out, encrypt=not no_passphrase)
     return value, "\n".join(f"{k:<12} {v}" for k, v in value.items()), 0
 
 
@@ -476,30 +483,125 @@ def sign(
     role: Annotated[str, typer.Option(help="decision or review.")] = "review",
     meaning: Annotated[str, typer.Option(help="What the signature means, in one sentence.")] = "",
     key: Annotated[Path | None, typer.Option(help="Key file; default: the user's own.")] = None,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Sign inside report.pdf too (PAdES) and attest the decision; before others do.")
+    ] = False,
+    certificate: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="For --pdf: of your key, with its issuers; default: your own.")
+    ] = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
     """Add a signed attestation to a release."""
     from sciimg.stages.sign import sign_command
 
-    value = sign_command(release, role, meaning, key)
+    value = sign_command(release, role, meaning, key, pdf=pdf, certificate=certificate)
     return value, f"Attestation  {value['attestation']}", 0
+
+
+@command(app, "timestamp")
+def timestamp(
+    release: Path,
+    signature: Annotated[str, typer.Argument(help="dataset, decision, review, or another file of attestations/.")] = "decision",
+    tsa: Annotated[str | None, typer.Option(metavar="URL", help="The time authority to ask.")] = None,
+    query: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the query here, to be carried to an authority.")] = None,
+    token: Annotated[Path | None, typer.Option(metavar="FILE", help="The authority's answer to that query.")] = None,
+    certificate: Annotated[Path | None, typer.Option(metavar="PEM", help="Of the authority, with that of its issuer.")] = None,
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
+    """Let a time authority (RFC 3161) vouch for when a signature of a release was made."""
+    from sciimg.stages.sign import timestamp_command
+
+    value = timestamp_command(release, signature, tsa=tsa, query=query, token=token, certificate=certificate)
+    return value, "\n".join(f"{k:<12} {v}" for k, v in value.items()), 0
 
 
 @command(app, "audit")
 def audit(
     release: Path,
     trust: Annotated[Path | None, typer.Option(help="Trust policy; default: the user's own keys.")] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="Files may be missing: check those that are here (exit code 3).")] = False,
+    payload: Annotated[str | None, typer.Option(metavar="SHA256", help="The payload digest of the release that is meant.")] = None,
+    time_authority: Annotated[Path | None, typer.Option(metavar="PEM", help="Believe time tokens of this authority too.")] = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
     """Check a release: bytes, signature, trust policy, decision."""
     from sciimg.stages.sign import audit_command
 
-    value, steps = audit_command(release, trust)
+    value, steps = audit_command(release, trust, partial=partial, payload=payload, certificate=time_authority)
     problems = [printable(f"Fault  {p['where']}: {p['message']} [{p['kind']}]") for p in value["problems"]]
-    verdict = f"{'Verified' if value['verified'] else 'NOT VERIFIED'}: decision {value['decision']}"
-    return value, "\n".join([*steps, *problems, verdict]), 0 if value["verified"] else 1
+    if len(problems) > _SHOWN:
+        problems[_SHOWN:] = [f"... and {len(problems) - _SHOWN} more faults; --json lists all."]
+    if part := value.get("partial"):
+        verdict = f"{part['verified']} of {part['of']} signed files verified; the release as a whole is NOT VERIFIED"
+    else:
+        verdict = f"{'Verified' if value['verified'] else 'NOT VERIFIED'}: decision {value['decision']}"
+    signers = [printable(f"Signed  {s['person']}, {s['role']}, {s['time']}: {s['meaning']}") for s in value["signers"] if s["meaning"]]
+    return value, "\n".join([*map(printable, steps), *signers, *problems, verdict]), 0 if value["verified"] else 3 if part else 1
+
+
+Policy = Annotated[Path, typer.Argument(metavar="POLICY", help="The trust policy, a JSON file.")]
+
+
+@command(trust_app, "show")
+def trust_show(policy: Policy, json_: Json = False, debug: Debug = False) -> Reply:
+    """Print a policy."""
+    from sciimg.stages import trust
+
+    value = trust.show(policy)
+    return value, trust.words(value), 0
+
+
+@command(trust_app, "add")
+def trust_add(
+    policy: Policy,
+    key: Annotated[Path, typer.Argument(help="A public key (PEM) that reached you safely, or a whole policy.")],
+    person: Annotated[str | None, typer.Option(help="Printed name; default: the one beside the key.")] = None,
+    orcid: Annotated[str | None, typer.Option(help="ORCID iD of the person.")] = None,
+    roles: Annotated[str | None, typer.Option(help="dataset,decision,review; default: all.")] = None,
+    not_before: Annotated[str | None, typer.Option(metavar="DATE", help="First day of the key, YYYY-MM-DD (UTC).")] = None,
+    not_after: Annotated[str | None, typer.Option(metavar="DATE", help="Last day of the key.")] = None,
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
+    """Believe a person's key; the policy is made where there is none."""
+    from sciimg.stages import trust
+
+    value = trust.add(policy, key, person=person, orcid=orcid, roles=roles, not_before=not_before, not_after=not_after)
+    return value, trust.words(value), 0
+
+
+@command(trust_app, "revoke")
+def trust_revoke(
+    policy: Policy,
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="The first digits of the key's id.")],
+    why: Annotated[str, typer.Option(help="Why, and since when.")],
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
+    """Never believe a key again, whatever time it claims."""
+    from sciimg.stages import trust
+
+    value = trust.revoke(policy, key_id, why)
+    return value, trust.words(value), 0
+
+
+@command(trust_app, "set")
+def trust_set(
+    policy: Policy,
+    threshold: Annotated[int | None, typer.Option(help="How many persons must have signed the decision.")] = None,
+    minimum_version: Annotated[list[str] | None, typer.Option(metavar="DATASET=VERSION", help="Refuse older ones.")] = None,
+    time_authority: Annotated[list[Path] | None, typer.Option(metavar="PEM", help="Believe time tokens of this authority.")] = None,
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
+    """Change what a policy asks for beyond its keys."""
+    from sciimg.stages import trust
+
+    value = trust.change(policy, threshold=threshold, minimum_versions=minimum_version or (), time_authorities=time_authority or ())
+    return value, trust.words(value), 0
 
 
 @command(app, "export")

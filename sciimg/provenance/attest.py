@@ -1,7 +1,8 @@
 """Attestations: a person says something about a release, with printed name, time and meaning (21 CFR 11.50, by analogy).
 
 One bundle a signer in ``attestations/``. Its statement is about the payload digest of the dataset's signature, and about the report files
-that lay there when it was signed, so that neither can be exchanged afterwards.
+that lay there when it was signed, so that neither can be exchanged afterwards. It also names what others had attested before it
+(``after``), so that an earlier attestation, an objection say, cannot be taken away under a later one.
 """
 
 import datetime
@@ -14,7 +15,7 @@ from typing import Any
 
 from sciimg.errors import AuditError, InputError, Problem
 from sciimg.files import write_bytes
-from sciimg.provenance.dsse import Bundle, read_bundle, sign, statement
+from sciimg.provenance.dsse import Bundle, is_sha256, read_bundle, sign, statement
 from sciimg.provenance.keys import Key
 from sciimg.provenance.policy import Role
 from sciimg.records import Decision, Digest, digest_file
@@ -37,6 +38,7 @@ class Attestation:
     time: datetime.datetime
     meaning: str
     said: Mapping[str, Any]
+    after: Mapping[str, Digest]  # file → payload digest of every attestation that lay there before
 
 
 def payload_digest(bundle: Path) -> Digest:
@@ -67,7 +69,8 @@ def attest(
     Raises
     ------
     InputError
-        If the meaning is empty, the role cannot be attested, or this key has signed in this role already.
+        If the meaning is empty, the role cannot be attested, this key has signed in this role already, or a report is not the one that
+        others have attested.
     """
     if role not in _PREDICATE:
         raise InputError(Problem("--role", "unknown-role", f"An attestation is a decision or a review; got {role!r}. Use one of them."))
@@ -77,10 +80,13 @@ def attest(
     moment = (time or datetime.datetime.now(datetime.UTC)).astimezone(datetime.UTC)
     subjects = dict.fromkeys(dataset.subjects, dataset.payload_digest)
     subjects |= {name: digest_file(release / name) for name in REPORTS if (release / name).exists()}
+    _refuse_changed(release, subjects)
     decided = _decision_of(release) | (_sessions_of(release) if role == "review" else {})
     who = {"signer": {"name": key.signer, "key_id": key.id}, "time": moment.strftime(_TIME), "meaning": meaning.strip()}
     path = _place(release / FOLDER, role, key)
-    write_bytes(path, sign(statement(subjects, _PREDICATE[role], {**who, "said": dict(said or {}) | decided}), key))
+    before = {p.name: payload_digest(p) for p in sorted((release / FOLDER).glob("*.sigstore.json")) if p != path}
+    after = {"after": before} if before else {}
+    write_bytes(path, sign(statement(subjects, _PREDICATE[role], {**who, **after, "said": dict(said or {}) | decided}), key))
     return path
 
 
@@ -96,10 +102,11 @@ def read_attestation(path: Path) -> Attestation:
     bundle = read_bundle(path, where)
     role = next((r for r, predicate in _PREDICATE.items() if predicate == bundle.predicate_type), None)
     predicate = bundle.predicate
-    signer, said = predicate.get("signer"), predicate.get("said")
+    signer, said, after = predicate.get("signer"), predicate.get("said"), predicate.get("after", {})
     time = _parsed(predicate.get("time"))
     texts = [signer.get("name") if isinstance(signer, dict) else None, predicate.get("meaning")]
     sound = role is not None and isinstance(said, dict) and time is not None and all(isinstance(t, str) and t.strip() for t in texts)
+    sound = sound and isinstance(after, dict) and all(is_sha256(str(d).removeprefix("sha256:")) for d in after.values())
     if not sound or not isinstance(signer, dict) or signer.get("key_id") != bundle.key_id:
         message = (
             "An attestation is a decision or a review and says who (name and key), when (UTC) and what it means. Remove it or sign again."
@@ -108,7 +115,7 @@ def read_attestation(path: Path) -> Attestation:
     assert role is not None
     assert time is not None
     assert isinstance(said, dict)
-    return Attestation(bundle, role, str(texts[0]), time, str(texts[1]), said)
+    return Attestation(bundle, role, str(texts[0]), time, str(texts[1]), said, after)
 
 
 def _decision_of(release: Path) -> dict[str, Any]:
@@ -126,6 +133,19 @@ def _sessions_of(release: Path) -> dict[str, Any]:
     path = release / "dataset" / "evidence" / "review.json"
     heads = json.loads(path.read_bytes()).get("sessions") if path.exists() else None
     return {"sessions": heads} if heads else {}
+
+
+def _refuse_changed(release: Path, subjects: Mapping[str, Digest]) -> None:
+    """Nobody vouches by mistake for a report that was exchanged after others had vouched for it."""
+    problems = []
+    for path in sorted((release / FOLDER).glob("*.sigstore.json")):
+        named = read_bundle(path, f"{FOLDER}/{path.name}").subjects
+        for name in sorted(set(named) & set(REPORTS)):
+            if subjects.get(name) != named[name]:
+                message = f"It is not, or no longer, the report that was attested before ({FOLDER}/{path.name}). Audit the release first."
+                problems.append(Problem(name, "report-changed", message))
+    if problems:
+        raise InputError(problems)
 
 
 def _place(folder: Path, role: str, key: Key) -> Path:

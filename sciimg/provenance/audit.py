@@ -10,6 +10,7 @@
 8. The reports are the ones that were signed, and cite this payload.
 
 Nothing is read out of the dataset before step 3 has passed for it, and nothing that a release says about itself decides whom to believe.
+Of a partial download, what is there is checked in the same way; it is never verified as a whole.
 """
 
 import datetime
@@ -32,7 +33,9 @@ from sciimg.provenance.attest import DATASET_BUNDLE, FOLDER, REPORTS, Attestatio
 from sciimg.provenance.dsse import Bundle, read_bundle
 from sciimg.provenance.keys import PublicKey
 from sciimg.provenance.oms import compare, hash_folder, signed_digests
-from sciimg.provenance.policy import TrustPolicy, own_policy
+from sciimg.provenance.pades import count_signatures
+from sciimg.provenance.policy import TrustPolicy, own_policy, plain_name
+from sciimg.provenance.timestamp import Stamp, check
 from sciimg.records import Decision, Digest, digest_file
 
 DATASET = "dataset"
@@ -50,24 +53,39 @@ class Signer:
     key_id: str
     time: str | None = None
     meaning: str | None = None
+    proved: Stamp | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        return {"person": self.person, "role": self.role, "key_id": self.key_id, "time": self.time, "meaning": self.meaning}
+        said = {"person": self.person, "role": self.role, "key_id": self.key_id, "time": self.time, "meaning": self.meaning}
+        if self.proved is None:
+            return said
+        return said | {"time_proved": {"time": _written(self.proved.time), "authority": self.proved.authority}}
 
 
 @dataclass
 class Audit:
-    """What an audit came to. ``decision`` is None unless everything was verified."""
+    """What an audit came to. ``decision`` is None unless everything was verified.
+
+    ``present`` says how many of the signed files are there and as signed, and how many were signed.
+    """
 
     steps: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     signers: list[Signer] = field(default_factory=list)
     decision: str | None = None
     payload: Digest | None = None
+    present: tuple[int, int] | None = None
+    unchecked: int = 0
 
     @property
     def verified(self) -> bool:
-        return not self.problems and self.decision is not None
+        whole = self.present is not None and self.present[0] == self.present[1]
+        return whole and not self.problems and not self.unchecked and self.decision is not None
+
+    @property
+    def partly(self) -> bool:
+        """Whether a part was asked for and is sound, and more was signed than is there."""
+        return not self.verified and not self.problems and self.present is not None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -75,10 +93,18 @@ class Audit:
             "decision": self.decision if self.verified else None,
             "signers": [s.as_dict() for s in self.signers],
             "problems": [p.as_dict() for p in self.problems],
+            **({"partial": dict(zip(("verified", "of"), self.present, strict=True))} if self.partly and self.present else {}),
         }
 
 
-def audit(release: Path, policy: TrustPolicy | None = None, *, now: datetime.datetime | None = None) -> Audit:
+def audit(
+    release: Path,
+    policy: TrustPolicy | None = None,
+    *,
+    partial: bool = False,
+    payload: Digest | None = None,
+    now: datetime.datetime | None = None,
+) -> Audit:
     """Check a release against a trust policy.
 
     Parameters
@@ -87,16 +113,21 @@ def audit(release: Path, policy: TrustPolicy | None = None, *, now: datetime.dat
         A release folder.
     policy : TrustPolicy, optional
         Default: the user's own, see :func:`sciimg.provenance.policy.own_policy`.
+    partial : bool
+        Whether files may be missing, as after a partial download; steps that need a missing one are not made then.
+    payload : Digest, optional
+        The payload digest of the release that is meant, from a paper say; any other release is refused.
     now : datetime, optional
         The moment at which keys must be valid.
     """
-    case = _Case(release, own_policy() if policy is None else policy, now or datetime.datetime.now(datetime.UTC))
+    case = _Case(release, own_policy() if policy is None else policy, now or datetime.datetime.now(datetime.UTC), partial, payload)
     result = Audit()
     for number, (title, step) in enumerate(_STEPS, 1):
         try:
             said, problems = step(case, result)
-        except _NotCheckedError:
-            result.steps.append(f"{number}  not checked  {title}: an earlier step has failed.")
+        except _NotCheckedError as reason:
+            result.unchecked += 1
+            result.steps.append(f"{number}  not checked  {title}: {reason}.")
             continue
         except SciimgError as error:
             said, problems = "", list(error.problems)
@@ -112,7 +143,10 @@ def audit(release: Path, policy: TrustPolicy | None = None, *, now: datetime.dat
 
 
 class _NotCheckedError(Exception):
-    """A step that cannot be made because an earlier one has failed."""
+    """A step that cannot be made, and why."""
+
+    def __init__(self, why: str = "an earlier step has failed") -> None:
+        super().__init__(why)
 
 
 @dataclass
@@ -120,8 +154,11 @@ class _Case:
     release: Path
     policy: TrustPolicy
     now: datetime.datetime
+    partial: bool = False
+    payload: Digest | None = None
     bundle: Bundle | None = None
     digests: dict[str, str] | None = None
+    absent: frozenset[str] = frozenset()  # signed, and not in this part of a release
     intact: bool = False
     study: Study | None = None
     attestations: list[Attestation] | None = None
@@ -134,6 +171,8 @@ class _Case:
             raise _NotCheckedError
         if name not in digests:
             raise AuditError(Problem(f"{DATASET}/{name}", "missing", "A dataset has this file; it was never signed. Refuse the release."))
+        if name in self.absent:
+            raise _NotCheckedError(f"{DATASET}/{name} is not in this part")
         data = (self.release / DATASET / name).read_bytes()
         if hashlib.sha256(data).hexdigest() != digests[name]:
             raise AuditError(Problem(f"{DATASET}/{name}", "changed", "Its bytes changed during the audit. Stop whatever writes there."))
@@ -160,7 +199,7 @@ def _layout(case: _Case, result: Audit) -> Outcome:
     problems = [
         Problem(name, "missing", "A release has this; it is not here. Get the whole release from its source.")
         for name in _REQUIRED
-        if name not in entries
+        if name not in entries and not (case.partial and name == FOLDER)
     ]
     folders = (DATASET, FOLDER)
     attested = list(entries[FOLDER].iterdir()) if FOLDER in entries and entries[FOLDER].is_dir() else []
@@ -179,12 +218,24 @@ def _layout(case: _Case, result: Audit) -> Outcome:
 
 def _signature(case: _Case, result: Audit) -> Outcome:
     bundle = read_bundle(case.release / DATASET_BUNDLE, DATASET_BUNDLE)
-    key = case.policy.signer(bundle, "dataset", None, case.now)
+    if case.payload not in (None, bundle.payload_digest):
+        message = f"Asked for was the release of payload {case.payload}; this is {bundle.payload_digest}. Get the one that is meant."
+        raise AuditError(Problem(DATASET_BUNDLE, "another-release", message))
+    stamp = check(bundle, case.policy.time_authorities)
+    key = case.policy.signer(bundle, "dataset", None, case.now, stamp.time if stamp else None)
     case.bundle = bundle
     case.digests = signed_digests(bundle)
     result.payload = bundle.payload_digest
-    result.signers.append(Signer(key.person, "dataset", key.key_id))
-    return f"signed by {key.person}, payload {bundle.payload_digest}", _convenience_key(case, bundle)
+    result.signers.append(Signer(key.person, "dataset", key.key_id, proved=stamp))
+    return f"signed by {key.person}{_proof(stamp)}, payload {bundle.payload_digest}", _convenience_key(case, bundle)
+
+
+def _proof(stamp: Stamp | None) -> str:
+    return f" (before {_written(stamp.time)}, says {stamp.authority})" if stamp else ""
+
+
+def _written(time: datetime.datetime) -> str:
+    return f"{time.astimezone(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _convenience_key(case: _Case, bundle: Bundle) -> list[Problem]:
@@ -206,8 +257,13 @@ def _bytes(case: _Case, result: Audit) -> Outcome:
     digests = _need(case.digests)
     found = hash_folder(case.release / DATASET)
     problems = compare(digests, found, DATASET)
+    if case.partial:
+        problems = [p for p in problems if p.kind not in ("removed", "empty-folder")]
+        case.absent = frozenset(digests) - frozenset(found.digests)
     case.intact = not problems
-    return f"{len(found.digests)} files, {found.size:,} bytes hashed, {len(digests)} signed", problems
+    result.present = sum(found.digests.get(name) == digest for name, digest in digests.items()), len(digests)
+    here = f"{result.present[0]} of {result.present[1]} signed files are here" if case.absent else f"{len(digests)} signed"
+    return f"{len(found.digests)} files, {found.size:,} bytes hashed, {here}", problems
 
 
 def _study(case: _Case, result: Audit) -> Outcome:
@@ -232,12 +288,15 @@ def _version(text: str) -> tuple[int, ...]:
 def _attestations(case: _Case, result: Audit) -> Outcome:
     bundle, study = _need(case.bundle), _need(case.study)
     problems: list[Problem] = []
-    persons: set[str] = set()
+    persons: dict[str, str] = {}
+    if case.partial and not (case.release / FOLDER).exists():
+        raise _NotCheckedError(f"{FOLDER}/ is not in this part")
     case.attestations = []
     for path in sorted((case.release / FOLDER).glob("*.sigstore.json")):
         try:
             attestation = read_attestation(path)
-            key = case.policy.signer(attestation.bundle, attestation.role, attestation.time, case.now)
+            stamp = check(attestation.bundle, case.policy.time_authorities)
+            key = case.policy.signer(attestation.bundle, attestation.role, attestation.time, case.now, stamp.time if stamp else None)
         except SciimgError as error:
             problems += error.problems
             continue
@@ -245,13 +304,29 @@ def _attestations(case: _Case, result: Audit) -> Outcome:
         problems += faults
         if not faults:
             case.attestations.append(attestation)
-            time = f"{attestation.time:%Y-%m-%dT%H:%M:%SZ}"
-            result.signers.append(Signer(key.person, attestation.role, key.key_id, time, attestation.meaning))
-            persons |= {key.person} if attestation.role == "decision" else set()
+            time = _written(attestation.time)
+            result.signers.append(Signer(key.person, attestation.role, key.key_id, time, attestation.meaning, stamp))
+            if attestation.role == "decision":
+                persons.setdefault(key.identity, key.person + _proof(stamp))
+    problems += _taken_away(case.attestations)
     if len(persons) < case.policy.threshold:
         message = f"The trust policy asks for {case.policy.threshold} persons to sign the decision; {len(persons)} did. Refuse the release."
         problems.append(Problem(FOLDER, "too-few-signers", message))
-    return f"{len(persons)} of {case.policy.threshold} needed ({', '.join(sorted(persons)) or 'nobody'})", problems
+    return f"{len(persons)} of {case.policy.threshold} needed ({', '.join(sorted(persons.values())) or 'nobody'})", problems
+
+
+def _taken_away(attestations: list[Attestation]) -> list[Problem]:
+    """Return attestations that were there when others were signed, and are not, or are other ones, now."""
+    here = {a.bundle.payload_digest for a in attestations}
+    gone = {name: a for a in attestations for name, digest in a.after.items() if digest not in here}
+    return [
+        Problem(
+            f"{FOLDER}/{ascii(name)[1:-1]}",
+            "attestation-missing",
+            f"It was here when {a.name} signed ({a.bundle.where}), and is not, or is another, now. Get the release again from its source.",
+        )
+        for name, a in sorted(gone.items())
+    ]
 
 
 def _in_its_place(path: Path, attestation: Attestation, others: list[Attestation]) -> list[Problem]:
@@ -276,7 +351,7 @@ def _about_this(attestation: Attestation, bundle: Bundle, study: Study, person: 
     if attestation.said.get("study") != study.digest:
         message = f"It is about study {attestation.said.get('study')}; the dataset was made under {study.digest}. Refuse the release."
         problems.append(Problem(where, "other-study", message))
-    if attestation.name.strip().casefold() != person.strip().casefold():
+    if plain_name(attestation.name) != plain_name(person):
         message = f"It is signed in the name of {attestation.name!r} with the key of {person!r}. Refuse the release."
         problems.append(Problem(where, "other-name", message))
     return problems
@@ -290,7 +365,7 @@ def _decision(case: _Case, result: Audit) -> Outcome:
         stages = [n for n in _need(case.digests) if re.fullmatch(r"evidence/[a-z0-9._-]+\.json", n) and not n.startswith(_NOT_EVIDENCE)]
         evidence = {n.removeprefix("evidence/").removesuffix(".json"): json.loads(case.signed(n)) for n in stages}
         derived = decide(study, *collect(evidence))
-    except (ValidationError, ValueError, AttributeError, TypeError) as error:
+    except (ValidationError, ValueError, AttributeError, TypeError, RecursionError) as error:
         message = f"Evidence and decision are JSON records; these cannot be read ({str(error).splitlines()[0]}). Refuse the release."
         raise AuditError(Problem(where, "malformed-evidence", message)) from None
     problems = []
@@ -325,16 +400,22 @@ def _contents(case: _Case, result: Audit) -> Outcome:
         return f"no images, because the study is {decision.decision}", [
             Problem(f"{DATASET}/images", "images-not-allowed", message)
         ] if images else []
-    catalogue = pd.read_parquet(io.BytesIO(case.signed("catalogue.parquet")))
-    listed = {Path(p).parts[1] for p in catalogue["path"]}
+    where = f"{DATASET}/catalogue.parquet"
+    try:
+        catalogue = pd.read_parquet(io.BytesIO(case.signed("catalogue.parquet")))
+        listed = {Path(p).parts[1] for p in catalogue["path"]}
+        marked = bool(catalogue["synthetic"].eq(True).all())
+    except (ValueError, KeyError, TypeError, IndexError, OSError) as error:
+        message = f"A catalogue is a parquet file with a row for each image; this cannot be read ({error}). Refuse the release."
+        raise AuditError(Problem(where, "malformed-catalogue", message)) from None
     problems = []
     if listed != images or not images:
         odd = sorted(listed ^ images)[:3]
         message = f"The catalogue lists {len(listed)} images and {len(images)} are here; e.g. {odd} differ. Refuse the release."
-        problems.append(Problem(f"{DATASET}/catalogue.parquet", "catalogue-differs", message))
-    if not catalogue["synthetic"].all():
+        problems.append(Problem(where, "catalogue-differs", message))
+    if not marked:
         message = "Every image of a release is marked synthetic; some are not. Refuse the release."
-        problems.append(Problem(f"{DATASET}/catalogue.parquet", "not-marked-synthetic", message))
+        problems.append(Problem(where, "not-marked-synthetic", message))
     return f"{len(images)} images, all catalogued and marked synthetic", problems
 
 
@@ -346,6 +427,9 @@ def _reports(case: _Case, result: Audit) -> Outcome:
     problems = []
     for attestation in attestations:
         for name in set(attestation.bundle.subjects) & set(REPORTS):
+            if name not in here and case.partial:
+                result.unchecked += 1
+                continue
             if name not in here:
                 message = f"This report was signed ({attestation.bundle.where}) and is not here. Get the whole release."
                 problems.append(Problem(name, "missing", message))
@@ -355,15 +439,23 @@ def _reports(case: _Case, result: Audit) -> Outcome:
     for name in sorted(set(here) - named):
         message = "The signed decision does not name this report: anybody may have written it. Remove it, or render before signing."
         problems.append(Problem(name, "unsigned-report", message))
-    if "report.html" in here and payload not in _text_of(case.release / "report.html"):
-        message = f"It does not cite the payload of this dataset ({payload}). It was rendered too early, or for another release."
-        problems.append(Problem("report.html", "cites-another-digest", message))
-    return ", ".join(here) or "there is none", problems
+    for name, cited in (("report.html", _text_of), ("report.pdf", _keywords_of)):
+        if name in here and payload.removeprefix("sha256:") not in cited(case.release / name):
+            message = f"It does not cite the payload of this dataset ({payload}). It was rendered too early, or for another release."
+            problems.append(Problem(name, "cites-another-digest", message))
+    inside = count_signatures(read_plain(case.release / "report.pdf")) if "report.pdf" in here else 0
+    more = f"; {inside} inside the PDF, for a PDF reader to check" if inside else ""
+    return (", ".join(here) or "there is none") + more, problems
 
 
 def _text_of(page: Path) -> str:
     """Return a page's text as a reader sees it, without white space: a long digest may be broken anywhere."""
-    return re.sub(r"<[^>]*>|\s", "", page.read_text(errors="replace"))
+    return re.sub(r"<[^>]*>|\s", "", read_plain(page).decode(errors="replace"))
+
+
+def _keywords_of(pdf: Path) -> str:
+    """Return what a PDF holds without compression, its metadata among it: the payload that a report cites is one of its keywords."""
+    return read_plain(pdf).decode("latin-1")
 
 
 _NOT_EVIDENCE = ("evidence/decision.", "evidence/stages.", "evidence/environment.")

@@ -57,7 +57,8 @@ itself (`signer.pub` in it is a convenience copy and proves nothing). Then, in t
 sciimg audit . --trust policy.json
 ```
 
-It checks bytes, names, signatures and reports, and derives the decision again from the signed evidence.
+It checks bytes, names, signatures and reports, and derives the decision again from the signed evidence. `--payload` names the one release
+that is meant, by the digest that its report cites; `--partial` checks what is there of a partial download.
 
 ## With the OpenSSF Model Signing command, which we did not write
 
@@ -74,5 +75,5 @@ This covers the files in `dataset/` and nothing beside it: not the decision, not
 
 The last line ends in the digest that the report cites. Any difference ends the commands with an error before it.
 Step 4 fails if another person than `KEY`'s signed the decision; check that attestation with their key.
-Further attestations, and `signer.pub`, are looked at by `sciimg audit` alone.
+Further attestations, time tokens and `signer.pub` are looked at by `sciimg audit` alone.
 """

@@ -22,23 +22,23 @@ def datasheet(facts: Facts) -> str:
         _facts(facts),
         "## Verdict",
         f"**{facts.decision.decision.capitalize()}.**",
-        _bullets(facts.decision.reasons),
+        bullets(facts.decision.reasons),
         _gates(facts),
         "## Motivation",
-        f"Question of the study: {_line(study.question)}",
-        f"Context of use: {_line(study.context_of_use)}",
+        f"Question of the study: {line(study.question)}",
+        f"Context of use: {line(study.context_of_use)}",
         "## Composition",
         _composition(facts),
         "## Collection and preprocessing",
         "Real images that the synthetic ones were learnt from, and that are not part of this dataset:",
-        _bullets(_source(s) for s in study.sources),
-        _split(facts),
+        bullets(source_line(s) for s in study.sources),
+        split_line(facts),
         _removed(facts),
         "## Uses",
         "Excluded:",
-        _bullets(map(_line, study.excluded_uses)),
+        bullets(map(line, study.excluded_uses)),
         "What the data cannot support, said before any result:",
-        _bullets(map(_line, study.limits)),
+        bullets(map(line, study.limits)),
         "## Distribution and maintenance",
         f"Licence of this dataset: {study.release.licence}. Licences of the sources are named above. A correction is a new version with a "
         "signature of its own; the bytes of a version never change. `CHECKING.md` says how to check them.",
@@ -56,14 +56,14 @@ def _facts(facts: Facts) -> str:
         **{f"Model {recipe}": f"`{digest}`" for recipe, digest in facts.model_digests.items()},
         "Inputs left out as unreadable or contradictory": str(facts.rejected),
     }
-    return "\n".join(["| | |", "|---|---|", *(f"| {_cell(k)} | {_cell(v)} |" for k, v in rows.items())])
+    return "\n".join(["| | |", "|---|---|", *(f"| {cell(k)} | {cell(v)} |" for k, v in rows.items())])
 
 
 def _gates(facts: Facts) -> str:
     why = {gate.name: gate.why for gate in facts.study.gates}
     rows = [(r.outcome, r.gate, r.recipe or "all", r.rule, r.reason, why.get(r.gate, "")) for r in facts.decision.gates]
     head = ["| Outcome | Gate | Recipe | Rule | What came | Why the bar stands there |", "|---|---|---|---|---|---|"]
-    return "\n".join([*head, *(f"| {' | '.join(map(_cell, row))} |" for row in rows)]) if rows else "The study has no gate."
+    return "\n".join([*head, *(f"| {' | '.join(map(cell, row))} |" for row in rows)]) if rows else "The study has no gate."
 
 
 def _composition(facts: Facts) -> str:
@@ -78,7 +78,7 @@ def _composition(facts: Facts) -> str:
         if mark
         else ""
     )
-    return _line(f"""
+    return line(f"""
         {facts.images} synthetic images of {shape} pixels as OME-Zarr 0.5, each with the label image it was generated for (if any).
         Generated given: {conditions}. Masks, source images and scalars are drawn from the training part and perturbed.
         `catalogue.parquet` has one row an image with its condition and its lineage: study, model, sampler, seed and index make the same
@@ -87,14 +87,16 @@ def _composition(facts: Facts) -> str:
     """)
 
 
-def _source(source: Source) -> str:
+def source_line(source: Source) -> str:
+    """Return what a source is, whose it is and what was done to it."""
     steps = ", ".join(step.kind for step in source.prepare) or "none"
     labels = source.labels.kind if source.labels else "none"
-    origin = f"**{source.name}** ({source.modality}): {_line(source.citation)} Licence: {source.licence}."
+    origin = f"**{source.name}** ({source.modality}): {line(source.citation)} Licence: {source.licence}."
     return f"{origin} Preparation: {steps}. Labels: {labels}."
 
 
-def _split(facts: Facts) -> str:
+def split_line(facts: Facts) -> str:
+    """Return how the parts of the data were kept apart."""
     split = facts.study.split
     held = f"{split.calibration:.0%} calibration, {split.holdout:.0%} holdout, the rest for training"
     if isinstance(split, SplitByBlocks):
@@ -106,18 +108,21 @@ def _removed(facts: Facts) -> str:
     """Return what the real images' files said that no image keeps."""
     if not facts.removed:
         return ""
-    rows = [f"| {_cell(name)} | {images} |" for name, images in facts.removed.items()]
+    rows = [f"| {cell(name)} | {images} |" for name, images in facts.removed.items()]
     said = "Elements of the files' headers that were left behind at ingest, without the values, and how many images had them:"
     return "\n".join([said, "", "| Element | Images |", "|---|---|", *rows])
 
 
-def _bullets(items: Iterable[str]) -> str:
+def bullets(items: Iterable[str]) -> str:
+    """Return a Markdown list."""
     return "\n".join(f"- {item}" for item in items)
 
 
-def _line(text: str) -> str:
+def line(text: str) -> str:
+    """Return a text in one line."""
     return " ".join(text.split())
 
 
-def _cell(text: str) -> str:
-    return _line(text).replace("|", "\\|")
+def cell(text: str) -> str:
+    """Return a text that a Markdown table can hold."""
+    return line(text).replace("|", "\\|")

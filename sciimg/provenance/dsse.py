@@ -35,6 +35,7 @@ class Bundle:
     statement: dict[str, Any]
     signature: bytes
     key_id: str
+    token: bytes | None = None  # RFC 3161, over the signature
 
     @property
     def payload_digest(self) -> Digest:
@@ -110,13 +111,12 @@ def parse_bundle(data: bytes, where: str) -> Bundle:
     assert isinstance(material, dict)
     assert isinstance(envelope, dict)
     _only(material, {"publicKey", "tlogEntries", "timestampVerificationData"}, where)
-    unused = not material.get("tlogEntries") and not material.get("timestampVerificationData")
-    _require(unused, where, "it has no log entries or timestamps, which nobody would check")
+    _require(not material.get("tlogEntries"), where, "it has no log entries, which nobody would check")
     _only(envelope, {"payload", "payloadType", "signatures"}, where)
     _require(envelope.get("payloadType") == PAYLOAD_TYPE, where, f"its payloadType is {PAYLOAD_TYPE}; got {envelope.get('payloadType')!r}")
     signature, key_id = _one_signature(envelope, material, where)
     payload = _decode(envelope.get("payload"), where)
-    return Bundle(where, payload, _statement(payload, where), signature, key_id)
+    return Bundle(where, payload, _statement(payload, where), signature, key_id, _token(material, where))
 
 
 def _one_signature(envelope: dict[str, Any], material: dict[str, Any], where: str) -> tuple[bytes, str]:
@@ -133,6 +133,17 @@ def _one_signature(envelope: dict[str, Any], material: dict[str, Any], where: st
     key_id = public.get("hint")
     _require(isinstance(key_id, str) and key_id == (first.get("keyid") or key_id), where, "its hint and keyid name one key")
     return _decode(first.get("sig"), where), str(key_id)
+
+
+def _token(material: dict[str, Any], where: str) -> bytes | None:
+    if "timestampVerificationData" not in material:
+        return None
+    match material["timestampVerificationData"]:
+        case {"rfc3161Timestamps": [{"signedTimestamp": str(text), **others}], **more} if not others and not more:
+            return _decode(text, where)
+        case _:
+            _require(False, where, "its timestampVerificationData is one RFC 3161 token")
+            return None
 
 
 def _statement(payload: bytes, where: str) -> dict[str, Any]:
@@ -197,5 +208,5 @@ def _decode(text: Any, where: str) -> bytes:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, TypeError, ValueError):
         data = b""
-    _require(bool(data) and _encode(data) == text, where, "payload and signature are canonical base64")
+    _require(bool(data) and _encode(data) == text, where, "payload, signature and time token are canonical base64")
     return data

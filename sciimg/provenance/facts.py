@@ -1,12 +1,12 @@
 """What a dataset's descriptions are written from: one frozen value, so that RO-Crate, Croissant and datasheet cannot disagree."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sciimg.protocol import Study
 from sciimg.protocol.models import ReleasePlan
-from sciimg.records import Decision, Digest
+from sciimg.records import Decision, Digest, Metric
 
 SOFTWARE = "urn:x-sciimg:software"
 _SPDX = {"CC0-1.0", "PDDL-1.0", "ODbL-1.0", "MIT", "BSD-3-Clause", "Apache-2.0"} | {
@@ -42,6 +42,8 @@ class Facts:
         Number of inputs that were left out.
     removed : mapping
         Element of a header that was left behind at ingest → number of images whose files had it.
+    metrics : mapping
+        Recipe → what was measured of it; under the empty name what was measured of the whole study.
     """
 
     study: Study
@@ -54,6 +56,7 @@ class Facts:
     environment: Mapping[str, str]
     rejected: int
     removed: Mapping[str, int] = field(default_factory=dict)
+    metrics: Mapping[str, Sequence[Metric]] = field(default_factory=dict)
 
     @property
     def identity(self) -> str:

@@ -1,15 +1,18 @@
 """Signing keys: P-256, made on first use in the user's configuration folder, encrypted when a passphrase is set.
 
-``SCIIMG_KEY_PASSPHRASE`` encrypts the key file (PKCS#8); without it the file is readable by its owner alone (mode 0600), and
-:attr:`Key.protection` says so. Signatures are deterministic (RFC 6979): the same statement and key give the same bytes, so a release that
-is made again is the same release. A key is known by its id, the SHA-256 of its public key in PEM, as in OpenSSF Model Signing bundles.
+A passphrase (``SCIIMG_KEY_PASSPHRASE``, or asked for on a terminal) encrypts the key file (PKCS#8); without one the file is readable by
+its owner alone (mode 0600), and :attr:`Key.protection` says so. Signatures are deterministic (RFC 6979): the same statement and key give
+the same bytes, so a release that is made again is the same release. A key is known by its id, the SHA-256 of its public key in PEM, as in
+OpenSSF Model Signing bundles.
 """
 
+import getpass
 import hashlib
 import json
 import os
 import pwd
 import stat
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -91,8 +94,8 @@ class Key:
     def protection(self) -> str:
         """How the private key is kept, in words for its owner."""
         if self.encrypted:
-            return f"encrypted with the passphrase in {PASSPHRASE}"
-        return f"NOT encrypted, readable by its owner alone (mode 0600); set {PASSPHRASE} before `sciimg keygen` to encrypt one"
+            return f"encrypted; signing asks for the passphrase, or takes it from {PASSPHRASE}"
+        return "NOT encrypted, readable by its owner alone (mode 0600); `sciimg keygen` encrypts one with a passphrase"
 
     def sign(self, message: bytes) -> bytes:
         """Return the deterministic ECDSA signature (RFC 6979, DER) of the message's SHA-256."""
@@ -111,7 +114,17 @@ def own_key() -> Key:
     return load_key(path) if path.exists() else make_key()
 
 
-def make_key(signer: str = "", folder: Path | None = None) -> Key:
+def unlock() -> None:
+    """Open the user's own key, if there is one, before long work that ends with signing; a typed passphrase is kept for its processes."""
+    path = config_folder() / "keys" / KEY_FILE
+    if not path.exists() or b"ENCRYPTED" not in path.read_bytes():
+        return
+    secret = _passphrase(path)
+    os.environ[PASSPHRASE] = secret
+    load_key(path)
+
+
+def make_key(signer: str = "", folder: Path | None = None, secret: str | None = None) -> Key:
     """Make a key.
 
     Parameters
@@ -120,6 +133,8 @@ def make_key(signer: str = "", folder: Path | None = None) -> Key:
         Printed name of the person; default: the name of the user's account.
     folder : Path, optional
         Where the files go; default: ``keys/`` in the configuration folder.
+    secret : str, optional
+        Passphrase that encrypts it, none where empty; default: that in ``SCIIMG_KEY_PASSPHRASE``.
 
     Raises
     ------
@@ -130,15 +145,38 @@ def make_key(signer: str = "", folder: Path | None = None) -> Key:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / KEY_FILE
     private = ec.generate_private_key(ec.SECP256R1())
-    secret, encryption = _encryption()
+    secret = os.environ.get(PASSPHRASE, "") if secret is None else secret
+    encryption: KeySerializationEncryption = BestAvailableEncryption(secret.encode()) if secret else NoEncryption()
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
     if not _place_secret(path, pem):
-        message = "There is a key already, and releases may be signed with it. Give another folder with --out, or move it away yourself."
-        raise InputError(Problem(str(path), "key-exists", message))
-    key = Key(private, signer.strip() or _account_name(), path, encrypted=secret is not None)
+        raise key_exists(path)
+    key = Key(private, signer.strip() or _account_name(), path, encrypted=bool(secret))
     write_bytes(path.with_suffix(".pub"), key.public.pem)
     write_json(path.with_suffix(".json"), {"signer": key.signer, "key_id": key.id})
     return key
+
+
+def key_exists(path: Path) -> InputError:
+    """Return what is said where a key would be replaced."""
+    message = "There is a key already, and releases may be signed with it. Give another folder with --out, or move it away yourself."
+    return InputError(Problem(str(path), "key-exists", message))
+
+
+def new_passphrase() -> str:
+    """Return a passphrase for a new key: that of the environment, else as typed twice on a terminal; empty where there is neither.
+
+    Raises
+    ------
+    InputError
+        If the two differ.
+    """
+    if os.environ.get(PASSPHRASE) or not sys.stdin.isatty():
+        return os.environ.get(PASSPHRASE, "")
+    first = getpass.getpass("Passphrase for the new key (empty: the key is not encrypted): ")
+    if first and getpass.getpass("The same again: ") != first:
+        message = "Both entries must be the same; nothing was made. Run the command again."
+        raise InputError(Problem("passphrase", "passphrase-differs", message))
+    return first
 
 
 def load_key(path: Path) -> Key:
@@ -166,16 +204,23 @@ def load_key(path: Path) -> Key:
 
 
 def _decrypt(pem: bytes, path: Path, *, encrypted: bool) -> object:
-    secret = os.environ.get(PASSPHRASE, "").encode() if encrypted else None
+    secret = _passphrase(path) if encrypted else ""
     if encrypted and not secret:
         raise InputError(Problem(str(path), "passphrase-missing", f"This key is encrypted. Set its passphrase in {PASSPHRASE}."))
     try:
-        return load_pem_private_key(pem, secret)
+        return load_pem_private_key(pem, secret.encode() if encrypted else None)
     except ValueError as error:
         if encrypted:
-            message = f"The passphrase in {PASSPHRASE} does not open this key. Set the right one."
+            message = f"The passphrase (typed, or in {PASSPHRASE}) does not open this key. Give the right one."
             raise InputError(Problem(str(path), "passphrase-wrong", message)) from None
         raise InputError(Problem(str(path), "not-a-key", f"A private key in PEM is needed here; this is none ({error}).")) from None
+
+
+def _passphrase(path: Path) -> str:
+    """Return the passphrase of a key: that of the environment, else as typed on a terminal, where there is one."""
+    if os.environ.get(PASSPHRASE) or not sys.stdin.isatty():
+        return os.environ.get(PASSPHRASE, "")
+    return getpass.getpass(f"Passphrase of {path}: ")
 
 
 def _place_secret(path: Path, data: bytes) -> bool:
@@ -194,11 +239,6 @@ def _place_secret(path: Path, data: bytes) -> bool:
         partial.unlink()
     sync_directory(path.parent)
     return True
-
-
-def _encryption() -> tuple[bytes | None, KeySerializationEncryption]:
-    secret = os.environ.get(PASSPHRASE, "").encode()
-    return (secret, BestAvailableEncryption(secret)) if secret else (None, NoEncryption())
 
 
 def _signer_beside(path: Path) -> str:

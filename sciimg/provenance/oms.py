@@ -13,11 +13,11 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sciimg.errors import AuditError, InputError, Problem
 from sciimg.files import write_bytes
@@ -25,11 +25,12 @@ from sciimg.provenance.dsse import Bundle, is_sha256, parse_bundle, sign, statem
 from sciimg.provenance.keys import Key
 
 PREDICATE = "https://model_signing/signature/v1.0"
-CAPITALS = frozenset({"DATASHEET.md", "CHECKING.md"})  # names that people look for
+CAPITALS = frozenset({"DATASHEET.md", "MODEL_CARD.md", "CHECKING.md"})  # names that people look for
 THREADS = 2
 _SERIALIZATION = {"method": "files", "hash_type": "sha256", "allow_symlinks": False}
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_BLOCK = 1 << 20
+_BLOCK = 1 << 18  # stays in a core's cache: a tenth less than with 1 MiB (tests/benchmarks/bench_audit.py)
+T = TypeVar("T")
 
 
 @dataclass
@@ -41,24 +42,44 @@ class Contents:
     size: int = 0
 
 
-def hash_folder(folder: Path, threads: int = THREADS) -> Contents:
+def hash_folder(folder: Path, threads: int = THREADS, known: Mapping[str, str] | None = None) -> Contents:
     """Return the SHA-256 of every file, in hexadecimal; links, special files and empty folders become problems.
 
     Files are opened without following links and must be regular once open, so that nothing can be exchanged between look and read.
+    ``known`` has digests of files that this process has just written, see :func:`copy_files`; they are not read again. It is for signing
+    alone: nothing is verified by a digest that was noted.
     """
     contents = Contents()
+    known = known or {}
     names = list(_walk(folder, "", contents.problems))
-    share = max(1, min(64, len(names) // (4 * threads)))
-    batches = [names[i : i + share] for i in range(0, len(names), share)]
-    with ThreadPoolExecutor(threads) as pool:
-        for digests, problems, size in pool.map(lambda batch: _hash_files(folder, batch), batches):
-            contents.digests |= digests
-            contents.problems += problems
-            contents.size += size
+    contents.digests = {name: known[name] for name in names if name in known}
+    for digests, problems, size in _in_batches(lambda batch: _hash_files(folder, batch), [n for n in names if n not in known], threads):
+        contents.digests |= digests
+        contents.problems += problems
+        contents.size += size
     return contents
 
 
-def sign_folder(folder: Path, key: Key, bundle: Path, name: str) -> str:
+def copy_files(source: Path, target: Path, names: Sequence[str], threads: int = THREADS) -> dict[str, str]:
+    """Copy files and return the SHA-256 of what was written, in hexadecimal: hashed while they are in memory anyway."""
+    for folder in sorted({(target / name).parent for name in names}):
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def copy(batch: list[str]) -> dict[str, str]:
+        buffer = memoryview(bytearray(_BLOCK))
+        return {name: _copy_file(f"{source}/{name}", f"{target}/{name}", buffer) for name in batch}
+
+    return {name: digest for digests in _in_batches(copy, list(names), threads) for name, digest in digests.items()}
+
+
+def _in_batches(work: Callable[[list[str]], T], names: list[str], threads: int) -> Iterator[T]:
+    share = max(1, min(64, len(names) // (4 * threads)))
+    batches = [names[i : i + share] for i in range(0, len(names), share)]
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(work, batches)
+
+
+def sign_folder(folder: Path, key: Key, bundle: Path, name: str, known: Mapping[str, str] | None = None) -> str:
     """Sign every byte of a folder; write the bundle beside it and return the payload's digest.
 
     Parameters
@@ -69,13 +90,15 @@ def sign_folder(folder: Path, key: Key, bundle: Path, name: str) -> str:
         Where the bundle goes; never inside the folder.
     name : str
         Identity that is signed with the bytes, e.g. ``dataset-id@1.0.0``.
+    known : mapping, optional
+        Digests of files that this process has just written, as :func:`copy_files` returns them.
 
     Raises
     ------
     InputError
         If the folder holds what a signed folder may not hold.
     """
-    contents = hash_folder(folder)
+    contents = hash_folder(folder, known=known)
     problems = contents.problems + [p for name_ in sorted(contents.digests) for p in _name_problems(name_)] + _twins(contents.digests)
     if not contents.digests:
         problems.append(
@@ -134,15 +157,16 @@ def compare(signed: Mapping[str, str], found: Contents, root: str) -> list[Probl
     changed = {n: d for n, d in found.digests.items() if n in signed and signed[n] != d}
     unreadable = {p.where for p in found.problems}
     problems = [Problem(f"{root}/{p.where}", p.kind, p.message) for p in found.problems]
+    lost = _Lost(missing)
     for name in sorted(added):
-        kind, message = _added(name, added[name], missing)
+        kind, message = lost.explain(name, added[name])
         problems.append(Problem(f"{root}/{name}", kind, message))
     for name in sorted(set(missing) - unreadable):
         message = "This file was signed and is missing. Get the release again from its source."
         problems.append(Problem(f"{root}/{name}", "removed", message))
+    homes = {signed[name]: name for name in sorted(changed, reverse=True)}  # digest → the first changed file that should have it
     for name in sorted(changed):
-        other = next((n for n in changed if n != name and signed[n] == changed[name]), None)
-        if other:
+        if other := homes.get(changed[name]):
             message = f"It holds the bytes that were signed as {other!r}. Get the release again from its source."
             problems.append(Problem(f"{root}/{name}", "swapped", message))
         else:
@@ -151,16 +175,30 @@ def compare(signed: Mapping[str, str], found: Contents, root: str) -> list[Probl
     return problems
 
 
-def _added(name: str, digest: str, missing: Mapping[str, str]) -> tuple[str, str]:
-    """Return why a file that was not signed lies there: renamed (case, Unicode form, otherwise), or simply added."""
-    for signed in missing:
-        if signed.casefold() == name.casefold():
-            return "renamed-case", f"It was signed as {signed!r}; upper and lower case differ. Give it its name back."
-        if unicodedata.normalize("NFC", signed) == unicodedata.normalize("NFC", name):
+class _Lost:
+    """Files that were signed and are missing, to be found again among those that were not signed, in one look each."""
+
+    def __init__(self, missing: Mapping[str, str]) -> None:
+        self._by_form: dict[str, str] = {}
+        self._by_case: dict[str, str] = {}
+        self._by_digest: dict[str, str] = {}
+        for name, digest in sorted(missing.items(), reverse=True):
+            self._by_form[_form(name)] = self._by_case[_form(name).casefold()] = self._by_digest[digest] = name
+
+    def explain(self, name: str, digest: str) -> tuple[str, str]:
+        """Return why a file that was not signed lies there: renamed (Unicode form, case, otherwise), or simply added."""
+        if signed := self._by_form.get(_form(name)):
             return "renamed-unicode", f"It was signed as {signed!r} in another Unicode form. Give it its name back."
-    if twin := next((n for n, d in missing.items() if d == digest), None):
-        return "renamed", f"It holds the bytes that were signed as {twin!r}. Give it its name back."
-    return "added", "It was not signed; in a dataset of chunks, an added file changes images. Remove it, or get the release again."
+        if signed := self._by_case.get(_form(name).casefold()):
+            return "renamed-case", f"It was signed as {signed!r}; upper and lower case differ. Give it its name back."
+        if signed := self._by_digest.get(digest):
+            return "renamed", f"It holds the bytes that were signed as {signed!r}. Give it its name back."
+        return "added", "It was not signed; in a dataset of chunks, an added file changes images. Remove it, or get the release again."
+
+
+def _form(name: str) -> str:
+    """Return the name without the differences that Unicode has between letters that look alike (NFKC: width, ligatures, accents)."""
+    return unicodedata.normalize("NFKC", name)
 
 
 # ---------------------------------------------------------------- walking and hashing
@@ -213,6 +251,24 @@ def _hash_file(path: str, buffer: memoryview) -> tuple[str, int]:
         return digest.hexdigest(), size
     finally:
         os.close(handle)
+
+
+def _copy_file(source: str, target: str, buffer: memoryview) -> str:
+    digest = hashlib.sha256()
+    reading = os.open(source, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            while count := os.readv(reading, [buffer]):
+                left = buffer[:count]
+                digest.update(left)
+                while left:  # a disk that fills up takes a part before it fails
+                    left = left[os.write(writing, left) :]
+        finally:
+            os.close(writing)
+    finally:
+        os.close(reading)
+    return digest.hexdigest()
 
 
 # ---------------------------------------------------------------- names

@@ -17,11 +17,11 @@ from sciimg.decision import collect, decide
 from sciimg.errors import InputError, Problem
 from sciimg.files import new_folder, write_bytes, write_json, write_text
 from sciimg.protocol import LoadedStudy, parse_study
-from sciimg.provenance import checking, croissant, datasheet, rocrate
+from sciimg.provenance import checking, croissant, datasheet, modelcard, rocrate, sbom, slsa
 from sciimg.provenance.attest import DATASET_BUNDLE, DECISION_MEANING, FOLDER, REPORTS, attest
 from sciimg.provenance.facts import Facts, File
 from sciimg.provenance.keys import Key
-from sciimg.provenance.oms import sign_folder
+from sciimg.provenance.oms import copy_files, sign_folder
 from sciimg.records import Decision, Digest, digest_file
 
 DATASET = "dataset"
@@ -44,6 +44,7 @@ def publish(
     rejected: Sequence[Mapping[str, Any]] = (),
     notes: Sequence[Mapping[str, Any]] = (),
     removed: Mapping[str, int] | None = None,
+    packages: Mapping[str, Any] | None = None,
     render: Callable[[Path, Digest], None] | None = None,
     time: datetime.datetime | None = None,
 ) -> Digest:
@@ -66,7 +67,7 @@ def publish(
         shutil.rmtree(out / name, ignore_errors=True)
     for name in (DATASET_BUNDLE, SIGNER, *REPORTS):
         (out / name).unlink(missing_ok=True)
-    assemble(
+    written = assemble(
         out,
         study=study,
         decision=decision,
@@ -77,9 +78,10 @@ def publish(
         rejected=rejected,
         notes=notes,
         removed=removed,
+        packages=packages,
     )
     release = study.study.release
-    payload = sign_folder(out / DATASET, key, out / DATASET_BUNDLE, f"{release.dataset_id}@{release.version}")
+    payload = sign_folder(out / DATASET, key, out / DATASET_BUNDLE, f"{release.dataset_id}@{release.version}", written)
     write_bytes(out / SIGNER, key.public.pem)
     if render is not None:
         render(out, payload)
@@ -99,8 +101,9 @@ def assemble(
     rejected: Sequence[Mapping[str, Any]] = (),
     notes: Sequence[Mapping[str, Any]] = (),
     removed: Mapping[str, int] | None = None,
-) -> None:
-    """Build ``out/dataset``, ready to be signed.
+    packages: Mapping[str, Any] | None = None,
+) -> dict[str, str]:
+    """Build ``out/dataset``, ready to be signed; return the SHA-256 of the images' files, which were hashed as they were written.
 
     Parameters
     ----------
@@ -120,6 +123,8 @@ def assemble(
         What was noticed of whole tables, as problems.
     removed : mapping
         Element of a header that was left behind at ingest → number of images whose files had it.
+    packages : mapping, optional
+        The bill of materials; default: that of this environment, :func:`sciimg.provenance.sbom.bill_of_materials`.
 
     Raises
     ------
@@ -129,8 +134,7 @@ def assemble(
     data = {name: value if isinstance(value, bytes) else value.read_bytes() for name, value in evidence.items()}
     _check(study, decision, data, synthetic)
     with new_folder(out / DATASET) as folder:
-        if synthetic is not None:
-            _copy_images(synthetic, folder, study.study.digest)
+        written = _copy_images(synthetic, folder, study.study.digest) if synthetic is not None else {}
         write_text(folder / "study.yaml", study.text)
         for name, content in data.items():
             write_bytes(folder / "evidence" / f"{name}.json", content)
@@ -140,13 +144,19 @@ def assemble(
         write_json(folder / "evidence" / "decision.json", decision.as_json())
         kept = {name: _kept(entry) for name, entry in stages.items()}
         write_json(folder / "evidence" / "stages.json", {"environment": dict(environment), "stages": kept})
+        write_json(folder / sbom.NAME, sbom.bill_of_materials() if packages is None else packages)
         facts = _facts(folder, study, decision, kept, environment, len(rejected), removed or {})
-        _describe(folder, facts)
+        recipes, common = collect({n: json.loads(v) for n, v in data.items()})
+        _describe(folder, replace(facts, metrics={**recipes, "": common}))
+    return written
 
 
 def _describe(folder: Path, facts: Facts) -> None:
     """Write the descriptions, each of which lists the files that are there before it."""
+    for stage in facts.stages:
+        write_json(folder / slsa.FOLDER / f"{stage}.json", slsa.provenance(stage, facts))
     write_text(folder / datasheet.NAME, datasheet.datasheet(facts))
+    write_text(folder / modelcard.NAME, modelcard.model_card(facts))
     write_text(folder / checking.NAME, checking.checking(facts))
     listed = _with_files(facts, folder)
     write_json(folder / croissant.NAME, croissant.croissant(listed))
@@ -179,7 +189,7 @@ def _check(study: LoadedStudy, decision: Decision, evidence: Mapping[str, bytes]
         raise InputError(problems)
 
 
-def _copy_images(synthetic: Path, folder: Path, study: Digest) -> None:
+def _copy_images(synthetic: Path, folder: Path, study: Digest) -> dict[str, str]:
     about = json.loads((synthetic / "collection.json").read_bytes())
     problems = []
     if about.get("synthetic") is not True:
@@ -190,13 +200,8 @@ def _copy_images(synthetic: Path, folder: Path, study: Digest) -> None:
         problems.append(Problem(str(synthetic), "other-study", message))
     if problems:
         raise InputError(problems)
-    for name in _COLLECTION:
-        shutil.copyfile(synthetic / name, folder / name)
-    for path in sorted((synthetic / "images").rglob("*")):
-        if path.is_file():
-            place = folder / path.relative_to(synthetic)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, place)
+    images = [p.relative_to(synthetic).as_posix() for p in sorted((synthetic / "images").rglob("*")) if p.is_file()]
+    return copy_files(synthetic, folder, [*_COLLECTION, *images])
 
 
 # ---------------------------------------------------------------- what is said about it
@@ -228,7 +233,8 @@ def _with_files(facts: Facts, folder: Path) -> Facts:
 
 def _files(folder: Path) -> dict[str, File]:
     """Return every file outside ``images/``."""
-    names = [p.relative_to(folder).as_posix() for p in [*folder.iterdir(), *(folder / "evidence").iterdir()] if p.is_file()]
+    places = [folder, folder / "evidence", folder / slsa.FOLDER]
+    names = [p.relative_to(folder).as_posix() for place in places if place.exists() for p in place.iterdir() if p.is_file()]
     return {name: File((folder / name).stat().st_size, digest_file(folder / name).removeprefix("sha256:")) for name in sorted(names)}
 
 

@@ -37,8 +37,11 @@ def launch(study: Path, workdir: Path, *, engine: str = "local", slots: int = 0)
     SciimgError
         With every problem that the flow or its stages named.
     """
+    from sciimg.provenance.keys import unlock
+
     check_engine(engine)
     check_recipes(study)
+    unlock()
     run = Run.begin(study, workdir)
     with hold(run.path / ".run.lock"), tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"

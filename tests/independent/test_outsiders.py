@@ -1,7 +1,10 @@
 """Our releases, checked by tools that we did not write: model_signing, openssl with jq and sha256sum, mlcroissant, rocrate-validator."""
 
+import base64
+import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,25 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import releases
 
 from sciimg.provenance.checking import RECIPE
 from sciimg.provenance.keys import Key, make_key
-
-
-@pytest.fixture(scope="session")
-def key(tmp_path_factory: pytest.TempPathFactory) -> Key:
-    return make_key("Ada Example", tmp_path_factory.mktemp("keys"))
-
-
-@pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory, key: Key) -> dict[str, Path]:
-    return {outcome: releases.release(tmp_path_factory.mktemp(outcome), key, outcome) for outcome in ("accepted", "refused")}
-
-
-@pytest.fixture
-def release(made: dict[str, Path], tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made["accepted"], tmp_path / "release"))
 
 
 def command(name: str) -> str:
@@ -219,3 +206,51 @@ def test_rocrate_validator_finds_a_missing_file(made: dict[str, Path], cache: Pa
     spoilt = Path(shutil.copytree(made["refused"] / "dataset", tmp_path / "crate"))
     (spoilt / "study.yaml").unlink()
     assert validate(spoilt, cache, "-l", "required").returncode != 0
+
+
+# ---------------------------------------------------------------- what the report prints
+
+
+def printed(release: Path, folder: Path) -> list[str]:
+    """Make a report on this release and return the commands that its page shows, as a reader copies them."""
+    from html import unescape
+
+    from report_run import make_run
+
+    from sciimg.report.build import report_of_run, write_report
+
+    write_report(report_of_run(make_run(folder / "run"), release), folder)
+    page = (folder / "report.html").read_text()
+    payload = hashlib.sha256(base64.b64decode(json.loads((release / "dataset.sigstore.json").read_text())["dsseEnvelope"]["payload"]))
+    assert payload.hexdigest().encode() in (folder / "report.pdf").read_bytes(), "the PDF cites the payload as an audit looks for it"
+    section = page[page.index('id="checking"') :]
+    return [unescape(code) for code in re.findall(r"<pre[^>]*><code>(.*?)</code></pre>", section, re.DOTALL)]
+
+
+def test_the_commands_on_the_page_verify_as_they_stand(release: Path, key: Key, tmp_path: Path) -> None:
+    for name in ("sh", "openssl", "jq", "sha256sum", "base64", "model_signing"):
+        command(name)
+    outsider, recipe_ = printed(release, tmp_path)
+    shutil.copy(key.path.with_suffix(".pub"), release / "trusted.pub")  # it came by another way, as the page asks
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for text in (outsider, recipe_):
+        result = run(command("sh"), "-c", text, cwd=release, PATH=path)
+        assert result.returncode == 0, (text, result.stderr)
+    assert "Verified: payload sha256:" in result.stdout
+    (release / CHUNK).write_bytes(b"x")
+    assert all(run(command("sh"), "-c", text, cwd=release, PATH=path).returncode != 0 for text in (outsider, recipe_))
+
+
+def test_model_signing_and_the_recipe_take_a_bundle_with_a_time_token(release: Path, key: Key, tmp_path: Path) -> None:
+    command("openssl")
+    pytest.importorskip("rfc3161_client", reason="rfc3161-client (the extra 'time') is not installed here")
+    from authority import answer, make_authority
+
+    from sciimg.provenance.dsse import read_bundle
+    from sciimg.provenance.timestamp import attach, request
+
+    folder = make_authority(tmp_path / "tsa")
+    for name in ("dataset.sigstore.json", "attestations/decision.sigstore.json"):
+        attach(release / name, answer(folder, request(read_bundle(release / name, name))), (folder / "root.pem").read_text())
+    assert model_signing(release, key.path.with_suffix(".pub")).returncode == 0
+    assert recipe(release, key.path.with_suffix(".pub")).returncode == 0

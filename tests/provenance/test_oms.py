@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sciimg.errors import AuditError, InputError
 from sciimg.provenance.dsse import parse_bundle, sign
 from sciimg.provenance.keys import Key
-from sciimg.provenance.oms import compare, hash_folder, model_statement, sign_folder, signed_digests
+from sciimg.provenance.oms import compare, copy_files, hash_folder, model_statement, sign_folder, signed_digests
 
 FILES = {"a.json": b"{}", "b/zarr.json": b"[]", "b/c/0/0": b"chunk", "b/c/0/1": b"other chunk", "empty": b""}
 
@@ -166,3 +166,25 @@ def test_statements_that_say_more_or_less_are_refused(folder: Path, key: Key, sp
     spoil(value)
     with pytest.raises(AuditError):
         signed_digests(parse_bundle(sign(value, key), "b"))
+
+
+def test_files_are_hashed_as_they_are_copied(folder: Path, tmp_path: Path, key: Key) -> None:
+    (folder / "b/large").write_bytes(os.urandom((2 << 20) + 5))
+    written = copy_files(folder, tmp_path / "copy", sorted([*FILES, "b/large"]))
+    assert written == hash_folder(folder).digests == hash_folder(tmp_path / "copy").digests
+    assert (tmp_path / "copy/b/large").read_bytes() == (folder / "b/large").read_bytes()
+    payload = sign_folder(tmp_path / "copy", key, tmp_path / "1.json", "f@1.0.0", written)
+    assert payload == sign_folder(tmp_path / "copy", key, tmp_path / "2.json", "f@1.0.0")
+
+
+def test_only_files_that_were_just_written_are_taken_as_known(folder: Path) -> None:
+    assert hash_folder(folder, known={"a.json": "0" * 64, "gone": "1" * 64}).digests == hash_folder(folder).digests | {"a.json": "0" * 64}
+
+
+def test_a_link_is_not_copied_and_nothing_is_overwritten(folder: Path, tmp_path: Path) -> None:
+    (folder / "link").symlink_to(folder / "a.json")
+    with pytest.raises(OSError, match="symbolic links"):
+        copy_files(folder, tmp_path / "copy", ["link"])
+    copy_files(folder, tmp_path / "copy", ["a.json"])
+    with pytest.raises(FileExistsError):
+        copy_files(folder, tmp_path / "copy", ["a.json"])

@@ -26,7 +26,7 @@ def test_the_folder_is_that_of_the_design(release: Path) -> None:
     }  # fmt: skip
     assert {p.name for p in (release / "dataset").iterdir()} == {
         "images", "catalogue.parquet", "collection.json", "study.yaml", "evidence", "ro-crate-metadata.json", "croissant.json",
-        "DATASHEET.md", "CHECKING.md",
+        "DATASHEET.md", "MODEL_CARD.md", "CHECKING.md", "sbom.cdx.json", "provenance",
     }  # fmt: skip
     assert (release / "dataset/study.yaml").read_text() == releases.STUDY
 
@@ -64,6 +64,7 @@ def test_an_interrupted_attempt_is_replaced(tmp_path: Path, key: Key, release: P
         synthetic=tmp_path / "left/synthetic",
         stages=releases.stages(),
         environment=ENVIRONMENT,
+        packages=releases.PACKAGES,
         render=releases.render,
         time=releases.TIME,
     )
@@ -83,7 +84,7 @@ def test_no_time_and_no_path_of_this_machine_is_signed(release: Path) -> None:
 
 def test_names_mean_the_same_everywhere(release: Path) -> None:
     names = contents(release / "dataset")
-    assert all(re.fullmatch(r"[a-z0-9._/-]+|DATASHEET\.md|CHECKING\.md", name) for name in names)
+    assert all(re.fullmatch(r"[a-z0-9._/-]+|DATASHEET\.md|MODEL_CARD\.md|CHECKING\.md", name) for name in names)
 
 
 def test_descriptions_agree_with_the_bytes(release: Path) -> None:

@@ -34,6 +34,18 @@ def test_the_report_cites_payload_key_and_number_of_files(refused_run, signed):
     assert facts["signer.pub, SHA-256"] == hashlib.sha256((release / "signer.pub").read_bytes()).hexdigest()  # as sha256sum prints it
 
 
+def test_the_printed_report_cites_the_payload_where_a_search_finds_it():
+    from sciimg.report import pdf
+    from sciimg.report.model import ReportModel, Verdict
+
+    hexadecimal = "0123456789abcdef" * 4
+    summary = (("Dataset", "fixture"), ("Signed payload, SHA-256", hexadecimal))
+    verdict = Verdict(word="Refused", tone="bad", sentence="No.", reasons=(), summary=summary)
+    fields = {"title": "t", "subtitle": "s", "study": "x", "digest": f"sha256:{'0' * 64}", "date": "2026-01-01", "colophon": "c"}
+    page = pdf.render(ReportModel(kind="report", verdict=verdict, sections=(), **fields))
+    assert f"sha256:{hexadecimal}".encode() in page
+
+
 def test_the_commands_are_those_that_are_tested(refused_run, signed):
     commands = [b for b in section(report_of_run(refused_run, signed[0])).blocks if b.kind == "commands"]
     assert commands[0].lines == (OUTSIDER,)

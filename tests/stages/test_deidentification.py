@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pydicom
 import pytest
+import releases
 import tifffile
 import yaml
 from dicom_files import write_slice
@@ -402,6 +403,7 @@ def test_a_study_from_its_files_to_its_release(study, tmp_path):
         rejected=rejected["rejected"],
         notes=rejected["notes"],
         removed={"PNG text Author": 7},
+        packages=releases.PACKAGES,
     )
     assert leaks(tmp_path / "release", but=("study.yaml",)) == []
     assert "PNG text Author" in (tmp_path / "release/dataset/DATASHEET.md").read_text()

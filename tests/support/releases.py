@@ -45,6 +45,12 @@ gates:
 release: {dataset_id: small, version: 1.2.0, licence: CC-BY-4.0, creator: The testers}
 """
 
+PACKAGES = {  # of an environment that does not change with the machine, and is not read for every release
+    "bomFormat": "CycloneDX",
+    "specVersion": "1.6",
+    "version": 1,
+    "components": [{"type": "library", "bom-ref": "pkg:pypi/numpy@2.4.0", "name": "numpy", "version": "2.4.0"}],
+}
 INTERVALS = {"accepted": (0.3, 0.8), "inconclusive": (0.5, 1.5), "refused": (1.5, 2.5)}
 
 
@@ -127,6 +133,7 @@ def release(folder: Path, key: Key, outcome: str = "accepted", text: str = STUDY
             "numpy": "2.4.0",
             "torch": "not installed",
         },
+        packages=PACKAGES,
         render=render,
         time=time,
     )
@@ -135,7 +142,7 @@ def release(folder: Path, key: Key, outcome: str = "accepted", text: str = STUDY
 
 def render(out: Path, payload: Digest) -> None:
     (out / "report.html").write_text(f"<!doctype html><title>Report</title><p>Payload <b>{payload[:20]}<wbr>{payload[20:]}</b></p>\n")
-    (out / "report.pdf").write_bytes(b"%PDF-1.7\n% a report\n")
+    (out / "report.pdf").write_bytes(f"%PDF-1.7\n% a report on {payload}\n".encode())
 
 
 def trusted(key: Key, **changes: object) -> TrustedKey:
