@@ -9,7 +9,7 @@ few studies of every check are repeated without remembering, and the difference 
 
 Each gate is a part of its own in FOLDER/NAME.json; what is there is kept, so that a killed run goes on.
 
-Run ``python tests/benchmarks/judges_curves.py [--only GATE,...] [--studies N] [--parts FOLDER] [--small]``.
+Run ``python tests/benchmarks/judges_curves.py [--only PART,...] [--studies N] [--parts FOLDER] [--small]``.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-from real_sets import RealSet, available, real_set
+from real_sets import MAKERS, RealSet, available, real_set
 
 from sciimg.decision import judged
 from sciimg.protocol.models import Gate
@@ -651,16 +651,18 @@ NOT_SIMULATED = {
 }
 
 
-def parts() -> dict[str, Callable[[int], dict[str, Any]]]:
-    """Return what makes each part, by name."""
-    found: dict[str, Callable[[int], dict[str, Any]]] = {name: lambda n, name=name: checked(name, n) for name in LADDERS}  # type: ignore[misc]
-    found |= {f"likeness-{space}": lambda n, s=space: likeness(s, labelled_kind(), n) for space in SPACES}  # type: ignore[misc]
-    return found | {"fidelity": lambda n: fidelity(labelled_kind(), n), "conditions": lambda n: conditions(labelled_kind(), n)}
+def parts(shipped: bool = False) -> dict[str, Callable[[int], dict[str, Any]]]:
+    """Return what makes each part, by name; with ``shipped`` only of images that ship."""
+    found: dict[str, Callable[[int], dict[str, Any]]] = {name: lambda n, name=name: checked(name, n, shipped) for name in LADDERS}  # type: ignore[misc]
+    found |= {f"likeness-{space}": lambda n, s=space: likeness(s, labelled_kind(shipped), n) for space in SPACES}  # type: ignore[misc]
+    found["fidelity"] = lambda n: fidelity(labelled_kind(shipped), n)
+    found["conditions"] = lambda n: conditions(labelled_kind(shipped), n)
+    return found
 
 
-def labelled_kind() -> RealSet:
+def labelled_kind(shipped: bool) -> RealSet:
     """Return microscopy with masks and classes: nuclei, or the section that ships, whose class is light or dark."""
-    if not available()["nuclei"]:
+    if not shipped and not available()["nuclei"]:
         return real_set("nuclei")
     kind = real_set("tissue")
     level = kind.images.images[:, 1].reshape(len(kind.images), -1).mean(axis=1)
@@ -668,10 +670,12 @@ def labelled_kind() -> RealSet:
     return replace(kind, images=replace(kind.images, table=table))
 
 
-def checked(name: str, studies: int) -> dict[str, Any]:
+def checked(name: str, studies: int, shipped: bool) -> dict[str, Any]:
     """Return the curves of a physics check on the first kinds of images on which it is defined, and why it is not on those before."""
     found: dict[str, Any] = {}
     for kind in KINDS[name]:
+        if shipped and MAKERS[kind][1]:
+            continue
         missing = available()[kind]
         found[kind] = {"not_run": missing} if missing else physics(name, real_set(kind), studies)
         if sum("metrics" in f for f in found.values()) == KINDS_TRIED:
@@ -679,45 +683,107 @@ def checked(name: str, studies: int) -> dict[str, Any]:
     return found
 
 
-def curves(only: Sequence[str], studies: int, folder: Path) -> dict[str, Any]:
-    """Make the parts that are asked for and not there yet, and return all that are there."""
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add what can be asked of the curves."""
+    parser.add_argument("--only", default="", help=f"parts of the curves, made anew; comma-separated; there are: {', '.join(parts())}")
+    parser.add_argument("--studies", type=int, default=STUDIES)
+    parser.add_argument("--parts", type=Path, default=Path(tempfile.gettempdir()) / "sciimg-judges-curves")
+
+
+SMALL = ("noise-law", "conditions")
+
+
+def section(asked: argparse.Namespace) -> dict[str, Any]:
+    """Return all curves, and why some gates have none; makes the parts that are asked for, or those that are not there yet."""
+    only = tuple(n for n in asked.only.split(",") if n) or (SMALL if asked.small else ())
+    studies = 3 if asked.small else asked.studies
+    folder = Path(tempfile.mkdtemp()) if asked.small else asked.parts
     folder.mkdir(parents=True, exist_ok=True)
-    made = parts()
+    made = parts(shipped=asked.small)
     for name in only or made:
         path = folder / f"{name}.json"
-        if path.exists() and json.loads(path.read_text())["studies"] == studies and not only:
+        if not only and path.exists() and json.loads(path.read_text())["studies"] == studies:
             continue
-        start, clock = time.process_time(), time.perf_counter()
+        start = time.process_time()
         value = made[name](studies)
-        seconds = {"processor_seconds": round(time.process_time() - start, 1), "seconds": round(time.perf_counter() - clock, 1)}
-        path.with_suffix(".partial").write_text(json.dumps({"studies": studies, **seconds, "found": value}, indent=1) + "\n")
+        kept = {"studies": studies, "processor_seconds": round(time.process_time() - start, 1), "found": value}
+        path.with_suffix(".partial").write_text(json.dumps(kept, indent=1) + "\n")
         path.with_suffix(".partial").replace(path)
-        print(name, seconds, flush=True)
-    return {name: json.loads((folder / f"{name}.json").read_text()) for name in made if (folder / f"{name}.json").exists()}
+        print(name, kept["processor_seconds"], "s", flush=True)
+    found = {name: json.loads((folder / f"{name}.json").read_text()) for name in made if (folder / f"{name}.json").exists()}
+    return {"parts": found, "not_simulated": NOT_SIMULATED}
 
 
 def every_curve(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
     """Yield part, kind of images, metric, and its curve."""
-    for part, one in found.items():
+    for part, one in found["parts"].items():
         by_kind = one["found"] if part in LADDERS else {"": one["found"]}
         for kind, value in by_kind.items():
             for metric, curve in value.get("metrics", {}).items():
                 yield part, kind, metric, curve
 
 
+def draw(found: Mapping[str, Any], path: Path) -> None:
+    """Write the picture of all curves: one panel for each gate, share of studies accepted against the strength of the fault."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    matplotlib.rcParams["svg.hashsalt"] = "sciimg"  # the same bytes every time
+    panels = [(part, kind, metric, curve, fault) for part, kind, metric, curve in every_curve(found) for fault in curve["faults"]]
+    panels = [p for p in panels if p[0] in LADDERS or shown(p[2], p[4])]
+    columns = 6
+    rows = -(-len(panels) // columns)
+    figure, axes = pyplot.subplots(rows, columns, figsize=(3.1 * columns, 2.1 * rows), squeeze=False, layout="constrained")
+    for axis in axes.flat:
+        axis.set_visible(False)
+    for axis, (_, kind, metric, curve, fault) in zip(axes.flat, panels, strict=False):
+        points = [{"strength": 0.0} | curve["honest"], *curve["faults"][fault]]
+        places = range(len(points))
+        axis.set_visible(True)
+        axis.fill_between(places, *zip(*(p["accepted_ci95"] for p in points), strict=True), alpha=0.2, color="C0", linewidth=0)
+        axis.plot(places, [p["accepted"] for p in points], "o-", color="C0", markersize=3, label="accepted")
+        axis.plot(places, [p["refused"] for p in points], "s--", color="C3", markersize=2.5, linewidth=0.8, label="refused")
+        axis.axhline(0.95, color="0.6", linewidth=0.6, linestyle=":")
+        axis.set(ylim=(-0.05, 1.05), yticks=(0, 0.5, 1))
+        axis.set_xticks(list(places), ["real", *(f"{p['strength']:g}" for p in points[1:])], fontsize=6)
+        axis.tick_params(axis="y", labelsize=6)
+        axis.set_title(f"{metric.removesuffix('_effect')}{f', {kind}' if kind else ''}", fontsize=7)
+        axis.set_xlabel(fault, fontsize=6)
+    if panels:
+        axes.flat[0].legend(fontsize=6, loc="center left")
+    figure.savefig(path, metadata={"Date": None, "Creator": None})
+    pyplot.close(figure)
+
+
+def shown(metric: str, fault: str) -> bool:
+    """Whether the picture has room for a gate of sets and a fault: every gate with what it is there to find."""
+    stem = metric.rpartition("_")[0]
+    if metric.startswith(("mask", "condition")):
+        return True
+    if stem.startswith(("authenticity", "ct", "membership", "nearer")):
+        return "copies" in fault
+    if stem.startswith(("recall", "coverage", "vendi", "density")):
+        return "repeated" in fault
+    return not stem.startswith("control") and "blur" in fault
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Rates of every gate over simulated studies with real images.")
-    parser.add_argument("--only", default="", help=f"comma-separated; there are: {', '.join(parts())}")
-    parser.add_argument("--studies", type=int, default=STUDIES)
-    parser.add_argument("--parts", type=Path, default=Path(tempfile.gettempdir()) / "judges-curves")
+    options(parser)
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--svg", type=Path)
     asked = parser.parse_args()
-    found = curves([n for n in asked.only.split(",") if n], asked.studies, asked.parts)
+    found = section(asked)
     for part, kind, metric, curve in every_curve(found):
         honest = curve["honest"]
         strongest = {f: rows[-1]["accepted"] for f, rows in curve["faults"].items()}
         print(
             f"{part:22s} {kind:12s} {metric:34s} honest {honest['accepted']:.2f} (refused {honest['refused']:.2f})  strongest {strongest}"
         )
+    if asked.svg:
+        draw(found, asked.svg)
 
 
 if __name__ == "__main__":
