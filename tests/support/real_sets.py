@@ -153,7 +153,7 @@ def heads() -> RealSet:
     images, names = [], []
     for path in sorted((SHARED / "ms_brain_mri" / "longitudinal_raw").glob("*/*T1W.nii.gz")):
         volume = np.asarray(nibabel.load(path).dataobj)
-        for z in range(6, volume.shape[2] - 6):
+        for z in range(10, volume.shape[2] - 10):
             images.append(np.rot90(volume[..., z])[None].astype(np.uint16))
             names.append(f"{path.parent.name}-{z:02d}")
     found = _set(images, names, Spacing((0.9, 0.9), "millimeter"), channels=("t1",), attributes={"left_right": "x"})
