@@ -49,7 +49,9 @@ def mismatch(first: PatchSet, second: PatchSet, names: tuple[str, str]) -> str:
             "intensity scale; save both in one dtype"
         )
     if spacings_differ(first.spacing, second.spacing):
-        return f"{names[1]} images have pixels of {said(second.spacing)}, {names[0]} ones of {said(first.spacing)}: one object has two sizes"
+        return (
+            f"{names[1]} images have pixels of {said(second.spacing)}, {names[0]} ones of {said(first.spacing)}: one object has two sizes"
+        )
     return ""
 
 

@@ -475,7 +475,7 @@ def likeness(space: str, kind: RealSet, studies: int) -> dict[str, Any]:
             with once.patches, mock.patch.object(c2st, "SPLITS", C2ST_SPLITS):
                 found = set_metrics(real, made, [remembered], train=train, rounds=ROUNDS, key=key)
             if fault in ("none", "share of training copies"):
-                about: dict[str, Any] = {"apart": bank.take(whole["calibration"]), "rounds": ROUNDS, "key": key}
+                about: dict[str, Any] = {"rounds": ROUNDS, "key": key}
                 found += membership_metrics(train, bank.take(whole["holdout"]), made, [remembered], **about)
             if number < 0:
                 trials.append(found)
@@ -611,7 +611,7 @@ KINDS: dict[str, tuple[str, ...]] = {  # of real images, the first two that are 
     "noise-law": ("nuclei", "axons", "tissue", "fundus"),
     "power-spectrum": ("nuclei", "hippocampi", "tissue", "template"),
     "object-morphology": ("nuclei", "tissue"),
-    "point-pattern": ("nuclei", "tissue"),
+    "point-pattern": ("nuclei-wide", "nuclei", "tissue"),
     "resolution": ("axons", "nuclei", "cells", "fundus"),
     "detector-range": ("nuclei", "axons", "tissue"),
     "grey-level-comb": ("axons", "hippocampi", "tissue", "template"),

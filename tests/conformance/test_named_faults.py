@@ -39,7 +39,6 @@ PICTURE = [effect("intensities", "intensity-law"), effect("sharpness", "power-sp
 SET = [
     {"name": "variety", "metric": "coverage_ratio_texture", "at_least": 0.5, "judged_on": "value", "why": "Half of what real images give."},
     {"name": "spread", "metric": "vendi_ratio_texture", "at_least": 0.5, "judged_on": "value", "why": "Half of what real images give."},
-    {"name": "copies", "metric": "copy-rate", "at_most": 0.15, "why": "What some dozen images can exclude."},
 ]
 GATES: dict[str, list[dict[str, Any]]] = {
     "micro": [
@@ -49,15 +48,22 @@ GATES: dict[str, list[dict[str, Any]]] = {
         *SET,
         {"name": "masks", "metric": "mask-fidelity", "at_least": 0.8, "why": "Four fifths of what real images give."},
     ],
+    "memory": [{"name": "copies", "metric": "copy-rate", "at_most": 0.15, "why": "What some dozen images can exclude."}],
     "brain": [*PICTURE, effect("contrast", "contrast-order"), effect("tissues", "tissue-snr")],
     "head": [effect("noise", "rician-noise"), effect("air", "air-quality"), effect("sharpness", "k-space-slope")],
 }
 PLAN: dict[str, dict[str, Any]] = {
     "micro": {"modality": "fluorescence", "physics": ["intensity-law", "power-spectrum", "noise-law", "object-morphology"]},
+    "memory": {"modality": "fluorescence", "physics": []},
     "brain": {"modality": "mri", "physics": ["intensity-law", "power-spectrum", "contrast-order", "tissue-snr"]},
     "head": {"modality": "mri", "physics": ["rician-noise", "air-quality", "k-space-slope"]},
 }
-SETS = {"micro": ("nuclei", "tissue"), "brain": ("brains", "template"), "head": ("heads", None)}  # beside the repository; shipped
+SETS = {
+    "micro": ("nuclei", "tissue"),
+    "memory": ("nuclei", "tissue"),
+    "brain": ("brains", "template"),
+    "head": ("heads", None),
+}  # beside the repository; shipped
 
 Plant = Callable[[PatchSet, PatchSet, np.random.Generator], PatchSet]  # of images that nobody has seen, and those of the training part
 
@@ -134,7 +140,7 @@ FAULTS = [
     Fault("gamma-changed", "micro", each(controls.gamma_changed(2.0)), "intensities"),
     Fault("mode-dropped", "micro", darkest, "variety", ()),
     Fault("duplicated", "micro", eighth, "variety", ("noise", "masks")),
-    Fault("training copies", "micro", training_copies, "copies"),
+    Fault("training copies", "memory", training_copies, "copies"),
     Fault("objects of another size", "micro", each(controls.magnified(0.5)), "objects"),
     Fault("wrong voxel size", "micro", of_another_size, "objects", (), "pixels of"),
     Fault("wrong voxel size, 3D", "brain", of_another_size, "sharpness", (), "pixels of"),
@@ -167,7 +173,7 @@ def study_of(of: str, shape: tuple[int, ...]) -> Study:
             "recipes": [{"name": "elsewhere", "recipe": "elsewhere"}],
             "generate": {"count": 1000},
             "validation": {
-                "samples": 72,
+                "samples": 60,
                 "bootstrap": 50,
                 "physics": PLAN[of]["physics"],
                 "features": ["texture"],
@@ -216,7 +222,7 @@ class Ready:
         return decision, {g.gate: g for g in gates}
 
 
-MOST = {"micro": 90, "brain": 30, "head": 40}  # images of a part
+MOST = {"micro": 60, "memory": 60, "brain": 30, "head": 40}  # images of a part
 
 
 def prepared(of: str, kind: str, folder: Path) -> Ready:
@@ -229,9 +235,10 @@ def prepared(of: str, kind: str, folder: Path) -> Ready:
     real, train, fresh = (everything.take(rows[: MOST[of]]) for rows in parts)
     study = study_of(of, everything.images.shape[2:])
     write(folder / "real", real, "real")
-    asked = write(folder / "train", train, "train") if of == "micro" else None  # what is asked of the others needs no training part
-    baseline(study, real=folder / "real", regions=None, train=asked, out=folder / "baseline")
-    return Ready(study, folder, fresh, train, asked)
+    path = write(folder / "train", train, "train")
+    # masks are read by a segmenter that learned from the training part, which is searched for copies where that is asked
+    baseline(study, real=folder / "real", regions=None, train=path if of == "micro" else None, out=folder / "baseline")
+    return Ready(study, folder, fresh, train, path if of == "memory" else None)
 
 
 @cache

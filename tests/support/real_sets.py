@@ -75,8 +75,8 @@ def _some(items: Sequence[Any], count: int, *key: str) -> list[Any]:
 PIXEL = Spacing((1.0, 1.0), "pixel")
 
 
-def nuclei(per_field: int = 5) -> RealSet:
-    """Fluorescence nuclei, 64 x 64, up to five patches with a nucleus from each field of 256 x 256 pixels."""
+def nuclei(side: int = SIDE, per_field: int = 5, name: str = "nuclei") -> RealSet:
+    """Fluorescence nuclei, up to five patches with a nucleus from each field of 256 x 256 pixels."""
     from skimage.io import imread
 
     folder = SHARED / "dsb2018_nuclei"
@@ -86,7 +86,7 @@ def nuclei(per_field: int = 5) -> RealSet:
         image = imread(folder / "images" / f"{row.image_id}.png")
         grey = np.rint(image[..., :3].mean(axis=2)).astype(np.uint8) if image.ndim == 3 else image
         mask = imread(next((folder / "masks").glob(f"{row.image_id}.*"))).astype(np.int32)
-        tiles = [(grey[t], mask[t], row.phenotype) for t in _tiles(grey.shape, SIDE) if np.mean(mask[t] > 0) > 0.02]
+        tiles = [(grey[t], mask[t], row.phenotype) for t in _tiles(grey.shape, side) if np.mean(mask[t] > 0) > 0.02]
         found.setdefault(row.field_id, []).extend(tiles)
     chosen = [(field, tile) for field, tiles in sorted(found.items()) for tile in _some(tiles, per_field, field)]
     images = _set(
@@ -97,7 +97,7 @@ def nuclei(per_field: int = 5) -> RealSet:
         kind="instances",
         classes=[t[2] for _, t in chosen],
     )
-    return RealSet("nuclei", "fluorescence nuclei (BBBC038), 64 x 64; a group is a field", "fluorescence", images, otsu_objects)
+    return RealSet(name, f"fluorescence nuclei (BBBC038), {side} x {side}; a group is a field", "fluorescence", images, otsu_objects)
 
 
 def cells() -> RealSet:
@@ -171,7 +171,7 @@ def brains(side: int = 24) -> RealSet:
 
 
 def template(side: int = 24) -> RealSet:
-    """The T1 template that ships in nilearn, with tissues by its own brightness."""
+    """The T1 template that ships in nilearn, with its grey and white matter."""
     import nibabel
 
     image = nibabel.load(_icbm("t1"))
@@ -190,16 +190,15 @@ def _brain(name: str, about: str, volume: NDArray[np.float32], affine: NDArray[A
     import nibabel
     from scipy import ndimage
 
-    maps = {kind: nibabel.load(_icbm(kind)) for kind in ("gm", "wm", "t1")}
+    maps = {kind: nibabel.load(_icbm(kind)) for kind in ("gm", "wm")}
     onto = np.linalg.inv(maps["gm"].affine) @ affine
     there = {
         kind: ndimage.affine_transform(np.asarray(m.dataobj, np.float32), onto[:3, :3], onto[:3, 3], volume.shape, order=1)
         for kind, m in maps.items()
     }
     top = max(float(there["gm"].max()), float(there["wm"].max()))
-    grey, white, inside = there["gm"] > 0.5 * top, there["wm"] > 0.5 * top, there["t1"] > 0
-    labels = np.where(white, 3, np.where(grey, 2, np.where(inside, 1, 0))).astype(np.int32)
-    tiles = [t for t in _tiles(volume.shape, side) if all(np.sum(labels[t] == k) > 200 for k in (2, 3)) and volume[t].min() >= 0]
+    labels = np.where(there["wm"] > 0.5 * top, 2, np.where(there["gm"] > 0.5 * top, 1, 0)).astype(np.int32)
+    tiles = [t for t in _tiles(volume.shape, side) if all(np.sum(labels[t] == k) > 200 for k in (1, 2))]
     images = _set(
         [volume[t][None] for t in tiles],
         [f"block-{i:03d}" for i in range(len(tiles))],
@@ -207,7 +206,7 @@ def _brain(name: str, about: str, volume: NDArray[np.float32], affine: NDArray[A
         labels=[labels[t] for t in tiles],
         kind="classes",
         channels=("t1",),
-        attributes={"classes": {"csf": 1, "grey-matter": 2, "white-matter": 3}},
+        attributes={"classes": {"grey-matter": 1, "white-matter": 2}},
     )
     return RealSet(name, f"{about}, {side} x {side} x {side} blocks; a group is a block", "mri", images, nearest_class(images))
 
@@ -268,6 +267,7 @@ def otsu_objects(patches: PatchSet) -> PatchSet:
 
 MAKERS: dict[str, tuple[Callable[[], RealSet], str]] = {  # what makes them, and the folder of ../shared/data that they need
     "nuclei": (nuclei, "dsb2018_nuclei"),
+    "nuclei-wide": (lambda: nuclei(128, 3, "nuclei-wide"), "dsb2018_nuclei"),
     "cells": (cells, "hcs_multichannel"),
     "axons": (axons, "em_axons"),
     "hippocampi": (hippocampi, "hippocampus_mri"),
