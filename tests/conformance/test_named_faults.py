@@ -62,7 +62,7 @@ SETS = {
     "micro": ("nuclei", "tissue"),
     "memory": ("nuclei", "tissue"),
     "brain": ("brains", "template"),
-    "head": ("heads", None),
+    "head": ("echo-planar", None),
 }  # beside the repository; shipped
 
 Plant = Callable[[PatchSet, PatchSet, np.random.Generator], PatchSet]  # of images that nobody has seen, and those of the training part

@@ -160,6 +160,20 @@ def heads() -> RealSet:
     return RealSet("heads", "raw T1 slices of two heads with their air (Lesjak 2017), 256 x 256; a group is a slice", "mri", found)
 
 
+def echo_planar() -> RealSet:
+    """Echo-planar images of one head with the noise of the air around it: 15 positions at ten times."""
+    import pydicom
+
+    folder = SHARED / "dicom_mr" / "nih_epi"
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and "GE" in str(path.relative_to(folder))]
+    images = [pydicom.dcmread(path).pixel_array.astype(np.uint16)[None] for path in files]
+    shape = images[0].shape
+    images = [image for image in images if image.shape == shape]
+    found = _set(images, [f"image-{i:03d}" for i in range(len(images))], Spacing((3.75, 3.75), "millimeter"), channels=("epi",))
+    about = "echo-planar images of one head with their air (dcm_qa_nih), 64 x 64, 15 positions at ten times; a group is an image"
+    return RealSet("echo-planar", about, "mri", replace(found, attributes={"left_right": "x"}))
+
+
 def brains(side: int = 24) -> RealSet:
     """T1 of a brain beside the grey and white matter of the template that it was registered to."""
     import nibabel
@@ -272,6 +286,7 @@ MAKERS: dict[str, tuple[Callable[[], RealSet], str]] = {  # what makes them, and
     "axons": (axons, "em_axons"),
     "hippocampi": (hippocampi, "hippocampus_mri"),
     "heads": (heads, "ms_brain_mri"),
+    "echo-planar": (echo_planar, "dicom_mr"),
     "brains": (brains, "ms_brain_mri"),
     "tissue": (tissue, ""),
     "template": (template, ""),
