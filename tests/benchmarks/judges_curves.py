@@ -687,6 +687,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Add what can be asked of the curves."""
     parser.add_argument("--only", default="", help=f"parts of the curves, made anew; comma-separated; there are: {', '.join(parts())}")
     parser.add_argument("--studies", type=int, default=STUDIES)
+    parser.add_argument("--gather", action="store_true", help="of the curves write what is there, and make nothing")
     parser.add_argument("--kinds", type=int, default=KINDS_TRIED, help="of real images on which a physics check is tried")
     parser.add_argument("--parts", type=Path, default=Path(tempfile.gettempdir()) / "sciimg-judges-curves")
 
@@ -701,7 +702,7 @@ def section(asked: argparse.Namespace) -> dict[str, Any]:
     folder = Path(tempfile.mkdtemp()) if asked.small else asked.parts
     folder.mkdir(parents=True, exist_ok=True)
     made = parts(asked.small, 1 if asked.small else asked.kinds)
-    for name in only or made:
+    for name in () if asked.gather else only or made:
         path = folder / f"{name}.json"
         if not only and path.exists() and json.loads(path.read_text())["studies"] == studies:
             continue
@@ -712,7 +713,7 @@ def section(asked: argparse.Namespace) -> dict[str, Any]:
         path.with_suffix(".partial").replace(path)
         print(name, kept["processor_seconds"], "s", flush=True)
     found = {name: json.loads((folder / f"{name}.json").read_text()) for name in made if (folder / f"{name}.json").exists()}
-    return {"parts": found, "not_simulated": NOT_SIMULATED}
+    return {"parts": found, "not_made_yet": [name for name in made if name not in found], "not_simulated": NOT_SIMULATED}
 
 
 def every_curve(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
