@@ -55,13 +55,15 @@ GATES: dict[str, list[dict[str, Any]]] = {
         {"name": "masks", "metric": "mask-fidelity", "at_least": 0.8, "why": "Four fifths of what real images give."},
     ],
     "memory": [{"name": "copies", "metric": "copy-rate", "at_most": 0.15, "why": "What some dozen images can exclude."}],
-    "brain": [*PICTURE, effect("contrast", "contrast-order"), effect("tissues", "tissue-snr"), SET[1]],
+    "brain": [PICTURE[1], effect("contrast", "contrast-order"), effect("tissues", "tissue-snr"), SET[1]],
+    "hippocampus": [*PICTURE, effect("tissues", "tissue-snr"), SET[1]],
     "head": [effect("noise", "rician-noise"), effect("air", "air-quality"), effect("sharpness", "k-space-slope")],
 }
 PLAN: dict[str, dict[str, Any]] = {
     "micro": {"modality": "fluorescence", "physics": ["intensity-law", "power-spectrum", "noise-law", "object-morphology"]},
     "memory": {"modality": "fluorescence", "physics": []},
-    "brain": {"modality": "mri", "physics": ["intensity-law", "power-spectrum", "contrast-order", "tissue-snr"]},
+    "brain": {"modality": "mri", "physics": ["power-spectrum", "contrast-order", "tissue-snr"]},
+    "hippocampus": {"modality": "mri", "physics": ["intensity-law", "power-spectrum", "tissue-snr"]},
     "head": {"modality": "mri", "physics": ["rician-noise", "air-quality", "k-space-slope"]},
 }
 SETS = {
@@ -155,10 +157,10 @@ FAULTS = [
     Fault("wrong noise law", "micro", each(even_noise), "noise"),
     Fault("wrong noise law, MRI", "head", each(controls.gaussian_air), "noise"),
     Fault("T1 contrast inverted", "brain", each(controls.inverted), "contrast"),
-    Fault("duplicated, MRI", "brain", eighth, "spread"),
-    Fault("blurred, MRI", "brain", each(controls.blurred(1.0)), "sharpness"),
-    Fault("noise-added, MRI", "brain", each(controls.noisier(1.0)), "tissues"),
-    Fault("gamma-changed, MRI", "brain", each(controls.gamma_changed(2.0)), "intensities"),
+    Fault("duplicated, MRI", "hippocampus", eighth, "spread"),
+    Fault("blurred, MRI", "hippocampus", each(controls.blurred(1.0)), "sharpness"),
+    Fault("noise-added, MRI", "hippocampus", each(controls.noisier(1.0)), "tissues"),
+    Fault("gamma-changed, MRI", "hippocampus", each(controls.gamma_changed(2.0)), "intensities"),
 ]
 
 
@@ -230,7 +232,7 @@ class Ready:
         return decision, {g.gate: g for g in gates}
 
 
-MOST = {"micro": 60, "memory": 60, "brain": 30, "head": 40}  # images of a part
+MOST = {"micro": 60, "memory": 60, "brain": 30, "hippocampus": 40, "head": 40}  # images of a part
 
 
 def prepared(of: str, kind: str, folder: Path) -> Ready:
