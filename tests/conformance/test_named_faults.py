@@ -61,14 +61,14 @@ GATES: dict[str, list[dict[str, Any]]] = {
 }
 PLAN: dict[str, dict[str, Any]] = {
     "micro": {"modality": "fluorescence", "physics": ["intensity-law", "power-spectrum", "noise-law", "object-morphology"]},
-    "memory": {"modality": "fluorescence", "physics": []},
+    "memory": {"modality": "electron", "physics": []},
     "brain": {"modality": "mri", "physics": ["power-spectrum", "contrast-order", "tissue-snr"]},
     "hippocampus": {"modality": "mri", "physics": ["intensity-law", "power-spectrum", "tissue-snr"]},
     "head": {"modality": "mri", "physics": ["rician-noise", "air-quality", "k-space-slope"]},
 }
 SETS = {
     "micro": ("nuclei", "tissue"),
-    "memory": ("nuclei", "tissue"),
+    "memory": ("axons", "tissue"),
     "brain": ("brains", "template"),
     "head": ("echo-planar", None),
 }  # beside the repository; shipped
