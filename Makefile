@@ -65,8 +65,10 @@ bench-io: env
 mutation: env
 	$(BIN)/python tests/benchmarks/mutation.py $(MUTATION)
 
+# Peers that cannot be installed are named in the file as not run. BENCH_JUDGES="--sections curves --only noise-law" makes one gate anew.
 bench-judges: env
-	$(BIN)/python tests/benchmarks/bench_judges.py --out reports/benchmarks/judges.json $(BENCH_JUDGES)
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock --group peers
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/bench_judges.py --out reports/benchmarks/judges.json $(BENCH_JUDGES)
 
 # What `sciimg verify --benchmarks` is held against; some five minutes of processor time.
 bands: env

@@ -320,7 +320,7 @@ class _Judge:
     def membership(self) -> Found:
         from sciimg.validation.membership import membership_metrics
 
-        about: dict[str, Any] = {"apart": self.real.calibration, "rounds": self.rounds, "key": (*self.key, "membership")}
+        about: dict[str, Any] = {"rounds": self.rounds, "key": (*self.key, "membership")}
         return membership_metrics(self.real.train, self.real.holdout, self.synthetic, self.spaces, **about), {}
 
     def physics(self, name: str) -> Found:
@@ -431,7 +431,7 @@ class _Judge:
         made = holdout.take([]) if synthetic is None else synthetic
         key = (*self.key, "subgroups")
         found = [m for m in set_metrics(holdout, made, self.spaces, rounds=self.rounds, key=key) if not m.name.startswith("control_")]
-        found += membership_metrics(train, holdout, made, self.spaces, apart=apart, rounds=self.rounds, key=key)
+        found += membership_metrics(train, holdout, made, self.spaces, rounds=self.rounds, key=key)
         segment = None if self.segmenter is None else self.segmenter.segment
         for name in (n for n in self.study.validation.physics if n in CHECKS):
             reason = faults_of(holdout, "real")

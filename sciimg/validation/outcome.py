@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sciimg.io.spacing import AGREE, convert
 from sciimg.records import Metric
-from sciimg.types import PatchSet
+from sciimg.types import PatchSet, Spacing
 
 LARGEST = 1e30  # intensities beyond are no detector's, and their powers leave the range of floats
 
@@ -39,7 +40,7 @@ def faults_of(patches: PatchSet, what: str, *, constant: bool = False) -> str:
 
 
 def mismatch(first: PatchSet, second: PatchSet, names: tuple[str, str]) -> str:
-    """Return why two sets cannot be compared (channels, shape, dtype), or ``""``."""
+    """Return why two sets cannot be compared (channels, shape, dtype, size of the pixels), or ``""``."""
     if first.images.shape[1:] != second.images.shape[1:]:
         return f"{names[1]} images have (channels, shape) {second.images.shape[1:]}, {names[0]} ones {first.images.shape[1:]}"
     if first.images.dtype != second.images.dtype:
@@ -47,7 +48,24 @@ def mismatch(first: PatchSet, second: PatchSet, names: tuple[str, str]) -> str:
             f"{names[1]} images are {second.images.dtype}, {names[0]} ones {first.images.dtype}: nothing says that they share an "
             "intensity scale; save both in one dtype"
         )
+    if spacings_differ(first.spacing, second.spacing):
+        return (
+            f"{names[1]} images have pixels of {said(second.spacing)}, {names[0]} ones of {said(first.spacing)}: one object has two sizes"
+        )
     return ""
+
+
+def spacings_differ(first: Spacing, second: Spacing) -> bool:
+    """Whether two sets say different sizes of their pixels; one that knows none (unit ``pixel``) contradicts no physical one."""
+    if (first.unit == "pixel") != (second.unit == "pixel"):
+        return False
+    pairs = zip(reversed(first.values), reversed(second.values), strict=False)  # planes of volumes have the axes that come last
+    return any(abs(convert(b, second.unit, first.unit) / a - 1) > AGREE for a, b in pairs)
+
+
+def said(spacing: Spacing) -> str:
+    """Return a spacing in words, e.g. ``"0.5 x 0.1 x 0.1 micrometer"``."""
+    return f"{' x '.join(f'{v:g}' for v in spacing.values)} {spacing.unit}"
 
 
 def _not_finite(images: NDArray[Any]) -> int:

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sciimg.io.spacing import AGREE, convert
 from sciimg.randomness import generator
 from sciimg.records import Metric
 from sciimg.types import LabelKind, PatchSet, Spacing
 from sciimg.validation.intensity_range import data_range_of
 from sciimg.validation.masks import dice, hausdorff, object_f1
-from sciimg.validation.outcome import UndefinedError, faults_of
+from sciimg.validation.outcome import UndefinedError, faults_of, said, spacings_differ
 from sciimg.validation.resampling import group_index, mean_interval
 from sciimg.validation.similarity import ms_ssim, ms_ssim_scales, ssim
 
@@ -249,17 +248,10 @@ def _kind_of_both(reference: PatchSet, test: PatchSet) -> LabelKind | None:
 
 def _common_spacing(reference: PatchSet, test: PatchSet) -> Spacing:
     """Return the spacing of both sides; where one side knows none, that of the other holds."""
-    known = [p.spacing for p in (reference, test) if p.spacing.unit != "pixel"]
-    if not known:
-        return reference.spacing
-    own, other = known[0], known[-1]
-    if any(abs(convert(b, other.unit, own.unit) / a - 1) > AGREE for a, b in zip(own.values, other.values, strict=True)):
-        raise UndefinedError(f"the pixels of the reference are {_said(reference.spacing)} apart, those of the test {_said(test.spacing)}")
-    return own
-
-
-def _said(spacing: Spacing) -> str:
-    return f"{' x '.join(f'{v:g}' for v in spacing.values)} {spacing.unit}"
+    own, other = reference.spacing, test.spacing
+    if spacings_differ(own, other):
+        raise UndefinedError(f"the pixels of the reference are {said(own)} apart, those of the test {said(other)}")
+    return other if own.unit == "pixel" else own
 
 
 def _values(metric: PairMetric, reference: NDArray[Any], test: NDArray[Any], known: Known) -> Array:

@@ -1,10 +1,19 @@
-"""The judges beside independent libraries: equal values, speed, memory.
+"""The judges beside independent libraries, as sets grow, and against faults of growing strength: one run, one file.
 
-A section is a function in ``SECTIONS`` that returns JSON and may raise AssertionError when a bar is missed; ``small`` makes it quick, for
-the tests. Competitors take turns in one process and one thread, so that other work on the machine slows all alike; seconds are of the
-processor. Sections that are not asked for keep what an earlier run wrote.
+ssim      SSIM of volumes and images against scikit-image, and under a camera offset
+peers     every metric beside other libraries and closed forms: values, seconds, memory (judges_peers.py)
+planted   every metric of sets on faults planted in real images (judges_sets.py)
+growth    seconds and memory of a comparison as sets grow (judges_sets.py)
+memory    how often the judges of memory are right (judges_memory.py)
+curves    false alarms and detections of every gate over simulated studies with real images (judges_curves.py)
 
-Run ``python tests/benchmarks/bench_judges.py [--sections ssim] [--small] [--out reports/benchmarks/judges.json]``.
+A section is a function that returns JSON and may raise AssertionError when a bar is missed; ``--small`` makes it quick, for the tests.
+Competitors take turns in one process and one thread, so that other work on the machine slows all alike; seconds are of the processor.
+Sections that are not asked for keep what an earlier run wrote, and so do gates: every gate is a file in ``--parts``, so that a killed run
+goes on. Beside the JSON lies the picture of the curves.
+
+Run ``python tests/benchmarks/bench_judges.py [--sections peers,curves] [--only noise-law] [--studies 100] [--small]
+[--out reports/benchmarks/judges.json]``.
 """
 
 import argparse
@@ -27,9 +36,13 @@ import numpy as np
 from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+import judges_curves
+import judges_memory
+import judges_peers
+import judges_sets
 from oracles import extended_ssim
 
-VERSIONS = ("sciimg", "numpy", "scipy", "scikit-image", "torch", "monai", "torchmetrics", "torch-fidelity")
+VERSIONS = ("sciimg", "numpy", "scipy", "scikit-image", "torch", "monai", "torchmetrics", "torch-fidelity", "prdc")
 
 # ---------------------------------------------------------------- what sections share
 
@@ -151,24 +164,40 @@ def _under_an_offset() -> list[dict[str, Any]]:
     return rows
 
 
-SECTIONS: dict[str, Callable[[bool], Any]] = {"ssim": ssim}
-
 # ---------------------------------------------------------------- the run
+
+Section = Callable[[argparse.Namespace], Any]
+
+SECTIONS: dict[str, Section] = {
+    "ssim": lambda asked: ssim(asked.small),
+    "peers": lambda asked: judges_peers.peers(asked.small),
+    "planted": lambda asked: judges_sets.planted(asked.small),
+    "growth": lambda asked: judges_sets.growth(asked.small),
+    "memory": lambda asked: judges_memory.judges_memory(**({"trials": 5, "images": 48, "kinds": ("shipped",)} if asked.small else {})),
+    "curves": lambda asked: judges_curves.section(asked),
+}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="The judges beside independent libraries.")
+    parser = argparse.ArgumentParser(description="The judges beside independent libraries and against faults of growing strength.")
     parser.add_argument("--sections", default=",".join(SECTIONS), help=f"comma-separated; there are: {', '.join(SECTIONS)}")
     parser.add_argument("--small", action="store_true", help="quick, no bars on speed")
     parser.add_argument("--out", type=Path)
-    choices = parser.parse_args()
-    result = json.loads(choices.out.read_text()) if choices.out and choices.out.exists() else {}
-    for name in choices.sections.split(","):
-        start = time.perf_counter()
-        rows = SECTIONS[name](choices.small)
-        result[name] = {"about": about(), "minutes": round((time.perf_counter() - start) / 60, 2), "rows": rows}
-        if choices.out:
-            choices.out.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
+    judges_curves.options(parser)
+    asked = parser.parse_args()
+    result = json.loads(asked.out.read_text()) if asked.out and asked.out.exists() else {}
+    for name in asked.sections.split(","):
+        start, clock = time.perf_counter(), time.process_time()
+        rows = SECTIONS[name](asked)
+        minutes = {
+            "minutes": round((time.perf_counter() - start) / 60, 2),
+            "processor_minutes": round((time.process_time() - clock) / 60, 2),
+        }
+        result[name] = {"about": about(), **minutes, "rows": rows}
+        if asked.out:
+            asked.out.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
+    if asked.out and "curves" in result:
+        judges_curves.draw(result["curves"]["rows"], asked.out.with_suffix(".svg"))
 
 
 def about() -> dict[str, Any]:

@@ -3,7 +3,8 @@
 Every trial divides real images of one kind at random into training, holdout and a third part. *Honest* trials judge the third part as if it
 were synthetic. *Canary* trials put disguised copies of eight training images among it. *Leak* trials put copies of a tenth of the training
 images into the holdout. A set is flagged when the lower end of the exact 95 % interval of its copy rate is above 1 %, as a gate
-``copy-rate at_most 0.01`` would refuse it.
+``copy-rate at_most 0.01`` would refuse it. The gates of the bundled studies (``copy-rate at_most 0.05``; ``leaked-holdout at_most 0``,
+judged on its value) meet growing numbers of copies too.
 
 An image is searched for once, in all images of its kind; a trial then looks at its training part alone.
 
@@ -35,6 +36,8 @@ SIDE = 64
 RIM = 6  # around a patch, so that a shifted copy shows what is really there
 CANARIES = 8
 FLAGGED = 0.01
+ALLOWED = 0.05  # copies, by the gate of the bundled studies
+COPIES = (0, 1, 2, 4, 8, 16)
 VERSIONS = ("sciimg", "numpy", "scipy", "scikit-image", "imagecodecs")
 SHIPPED = ("brick", "grass", "gravel", "moon", "cell", "coins", "camera", "immunohistochemistry")
 
@@ -116,6 +119,10 @@ def measure(images: NDArray[Any], rim: int, *, trials: int, key: str) -> dict[st
         "holdout_images_called_leaked": _mean(t["false_leak"] for t in tally),
         "leaking_splits_found": _rate(t["leak"] for t in tally),
         "leaks_found": {name: _mean(t["leaked"][name] for t in tally) for name in DISGUISES},
+        "gates": {
+            "copy-rate": {str(c): _outcomes([t["copy-rate"][c] for t in tally]) for c in COPIES},
+            "leaked-holdout": {str(c): _outcomes([t["leaked-holdout"][c] for t in tally]) for c in COPIES},
+        },
     }
 
 
@@ -142,7 +149,10 @@ def _trial(alone: list[list[Match]], made: dict[str, list[list[Match]]], told: l
     names = list(copies)
     canaries = np.array([copies[names[int(rng.integers(len(names)))]][int(c)] for c in rng.permutation(len(train))[:CANARIES]])
     leaks = [copies[names[int(rng.integers(len(names)))]][int(c)] for c in rng.permutation(len(train))[: max(1, len(train) // 10)]]
+    mixed = np.array([copies[names[int(rng.integers(len(names)))]][int(c)] for c in rng.permutation(len(train))[: max(COPIES)]])
     return {
+        "copy-rate": {c: _by_gate(np.concatenate([mixed[:c], other[c:]]) > bar) for c in COPIES},
+        "leaked-holdout": {c: _none(np.concatenate([mixed[:c], held[c:]]) > leak_bar) for c in COPIES},
         "false": float((other > bar).mean()),
         "honest": _flagged(other > bar),
         "canary": _flagged(np.concatenate([canaries, other[CANARIES:]]) > bar),
@@ -156,6 +166,21 @@ def _trial(alone: list[list[Match]], made: dict[str, list[list[Match]]], told: l
 
 def _flagged(found: NDArray[np.bool_]) -> bool:
     return proportion_interval(int(found.sum()), len(found))[0] > FLAGGED
+
+
+def _by_gate(found: NDArray[np.bool_]) -> str:
+    """Return what ``copy-rate at_most 0.05``, judged on the interval, says."""
+    low, high = proportion_interval(int(found.sum()), len(found))
+    return "accepted" if high <= ALLOWED else "refused" if low > ALLOWED else "inconclusive"
+
+
+def _none(found: NDArray[np.bool_]) -> str:
+    """Return what ``leaked-holdout at_most 0``, judged on the value, says."""
+    return "refused" if found.any() else "accepted"
+
+
+def _outcomes(seen: Sequence[str]) -> dict[str, float]:
+    return {name: round(seen.count(name) / len(seen), 4) for name in ("accepted", "inconclusive", "refused")}
 
 
 def _mean(values: Any) -> float:
