@@ -48,7 +48,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "sciimg.validation.physics.noise_whiteness": ("tests/validation/test_physics_noise_whiteness.py",),
     "sciimg.validation.physics.optical_cutoff": ("tests/validation/test_physics_optical_cutoff.py",),
     "sciimg.validation.physics.dose_linearity": ("tests/validation/test_physics_dose_linearity.py",),
-    "sciimg.verification.bands": ("tests/verification/test_benchmarks.py",),
+    "sciimg.verification.bands": ("tests/verification/test_short_trainings.py",),
     "sciimg.augmenters.samplers.inverse_cdf": (DRAWS,),
     "sciimg.augmenters.samplers.inversion": (DRAWS, STEPS),
     "sciimg.augmenters.samplers.likelihood": (STEPS,),
