@@ -113,9 +113,9 @@ def test_weights_that_are_never_updated_are_noticed(real: Real, family: str, mon
 
 @pytest.mark.slow
 def test_a_sampler_that_runs_backwards_is_noticed(real: Real, monkeypatch: pytest.MonkeyPatch) -> None:
-    sound = solvers.SAMPLERS["heun"]
-    back = {"heun": lambda predict, path, x, times, normal: sound(predict, path, x, times[::-1], normal)}
-    monkeypatch.setattr(solvers, "SAMPLERS", {**solvers.SAMPLERS, **back})
+    sound = solvers.heun
+    back = lambda predict, path, x, times, normal, **own: sound(predict, path, x, times[::-1], normal, **own)  # noqa: E731
+    monkeypatch.setattr(solvers, "heun", back)
     assert outside("flow", run("flow", real)[0])
 
 
