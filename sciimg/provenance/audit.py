@@ -3,7 +3,7 @@
 1. The folder is a release and holds nothing else.
 2. The dataset's statement is signed, once, by a key that the trust policy believes.
 3. Every byte of ``dataset/`` is as signed, under the name that was signed, and nothing else lies there.
-4. The study in it is sound, is the dataset that the signature names, and is not older than the policy accepts.
+4. The study in it is sound, is the dataset that the signature names, has not expired, and is not older than the policy accepts.
 5. Enough trusted persons have signed the decision, about this payload and no other.
 6. The decision follows again from the signed evidence by the gates of the signed study.
 7. The dataset holds what its decision allows: images that are all marked synthetic, or none.
@@ -277,6 +277,10 @@ def _study(case: _Case, result: Audit) -> Outcome:
     if oldest and _version(study.release.version) < _version(oldest):
         message = f"The trust policy accepts this dataset from version {oldest}; this is {study.release.version}. Get a newer one."
         problems.append(Problem(f"{DATASET}/study.yaml", "too-old", message))
+    expires = study.release.expires
+    if expires and case.now.date() > expires:
+        message = f"The decision may be relied upon until {expires}; now it is {case.now.date()}. Ask for a release that was judged anew."
+        problems.append(Problem(f"{DATASET}/study.yaml", "expired", message))
     case.study = study
     return f"{identity}, study {study.name} {study.digest}", problems
 

@@ -221,7 +221,7 @@ def _undefined(setting: _Setting, space: FeatureSpace, reason: str, **detail: An
         yield Metric.undefined(f"{name}_{space.name}", reason, detail=detail, **setting.fields(name, space))
     for name, (base, unit) in DERIVED.items():
         yield Metric.undefined(f"{name}_{space.name}", reason, unit=unit, detail=detail, **setting.fields(base, space))
-    if "controls" not in detail:
+    if "flagged_by" not in detail:
         for fault in FAULTS:
             yield Metric.undefined(f"control_{fault}_{space.name}", reason, features=space.name, higher_is_better=True)
 
@@ -237,7 +237,7 @@ def _in_space(setting: _Setting, space: FeatureSpace, comparison: Comparison, tr
         "splits": len(comparison.splits),
         "dimensions": comparison.vectors.shape[1],
         "real_pairs_not_compared": float(comparison.relation(some, some).mean()),
-        "controls": {c.fault: list(c.flagged_by) for c in controls},
+        "flagged_by": {c.fault: list(c.flagged_by) for c in controls},
     }
     yield from (_control_metric(c, space, setting) for c in controls)
     if blind := [c.fault for c in controls if not c.flagged_by]:

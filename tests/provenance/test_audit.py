@@ -243,6 +243,14 @@ def test_an_older_version_is_refused_where_the_policy_says_so(release: Path, pol
     assert "too-old" in kinds(release, policy.model_copy(update={"minimum_versions": {"small": "1.10.0"}}))
 
 
+def test_a_decision_that_has_expired_is_not_relied_upon(key: Key, policy: TrustPolicy, tmp_path: Path) -> None:
+    text = releases.STUDY.replace("creator: The testers}", "creator: The testers, expires: 2026-12-31}")
+    made = releases.release(tmp_path, key, text=text)
+    last, after = (datetime.datetime(y, m, d, 12, tzinfo=datetime.UTC) for y, m, d in ((2026, 12, 31), (2027, 1, 1)))
+    assert audit(made, policy, now=last).verified
+    assert {p.kind for p in audit(made, policy, now=after).problems} == {"expired"}
+
+
 @pytest.mark.parametrize(
     ("changes", "kind"),
     [
