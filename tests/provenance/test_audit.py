@@ -41,7 +41,7 @@ def test_a_release_is_accepted_as_it_was_made(_made: dict[str, Path], policy: Tr
                 "person": "Ada Example",
                 "role": "decision",
                 "key_id": key.id,
-                "time": "2026-11-22T12:00:00Z",
+                "time": "2026-06-01T12:00:00Z",
                 "meaning": "This decision follows from the signed evidence by the gates of the study, and I sign for it.",
             },
         ],

@@ -18,7 +18,7 @@ from sciimg.records import Check, Decision, Digest, Lineage, Metric, digest_of
 from sciimg.store.collection import CollectionWriter
 from sciimg.types import Spacing
 
-TIME = datetime.datetime(2026, 11, 22, 12, 0, 0, tzinfo=datetime.UTC)
+TIME = datetime.datetime(2026, 6, 1, 12, 0, 0, tzinfo=datetime.UTC)
 
 STUDY = """\
 # A study that a test can run in its head.
@@ -105,7 +105,7 @@ def stages() -> dict[str, dict[str, Any]]:
         name: {
             "inputs": {"needs": {n: digest_of(n) for n in before}, "parameters": {"path": "/home/somebody/data"}},
             "outputs": {"digest": digest_of(name), "files": 1, "bytes": 2},
-            "timings": {"started": "2026-11-22T11:00:00Z", "wall_s": 12.5},
+            "timings": {"started": "2026-06-01T11:00:00Z", "wall_s": 12.5},
         }
         for name, before in needs.items()
     }
