@@ -98,6 +98,7 @@ def test_info_describes_run_model_collection_and_release(workdir: Path, settings
         assert json.loads(result.stdout)["kind"] == kind
 
 
+@pytest.mark.slow  # every kind of stage has a test of its own that is killed; `make faults` kills a whole run ten times
 def test_killed_runs_end_in_the_same_bytes(workdir: Path, settings: dict[str, str], tmp_path: Path) -> None:
     for moment in (9, 14, 22):
         command = [sys.executable, "-m", "sciimg.cli", "run", str(STUDY), "--workdir", str(tmp_path)]

@@ -38,7 +38,7 @@ def inflate(path: Path, expected: int, offset: int = 0) -> bytes | bytearray:
         content: bytes | bytearray = imagecodecs.gzip_decode(packed, out=expected)
         if len(content) == expected:
             return content
-    except imagecodecs.DeflateError:
+    except (imagecodecs.DeflateError, ValueError):
         pass  # damaged, or of another length: the long way tells which
     return _inflate_members(path, packed, expected)
 

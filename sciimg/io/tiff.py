@@ -231,7 +231,8 @@ def _check_size(path: Path, series: "TiffPageSeries", pages: Sequence[Any], offs
         _refuse_beyond(path, offset + declared, size)
         return
     keyframe = series.keyframe
-    grid = Grid.of(keyframe)
+    with decoding(path, what="The TIFF structure cannot be read"):
+        grid = Grid.of(keyframe)
     if not keyframe.is_final and grid.nbytes(series.dtype) > limit:
         raise too_large(str(path), (*grid.step[1:], grid.samples), grid.nbytes(series.dtype), limit)
     if math.prod(keyframe.shape) * len(pages) != math.prod(series.shape):

@@ -33,6 +33,8 @@ class Grid:
             step = (1, max(1, page.tiledepth), page.tilelength, page.tilewidth)
         else:
             step = (1, 1, max(1, min(page.rowsperstrip or length, length)), width)
+        if not all(isinstance(n, int) and n > 0 for n in step):
+            raise ValueError(f"a segment of {step} samples is declared")  # a damaged tag holds no number, or none that makes sense
         return cls((separate, depth, length, width), samples, step)
 
     @property
