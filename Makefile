@@ -40,13 +40,13 @@ wheel: env
 	$(BIN)/python -m build --wheel --no-isolation
 
 conformance: env
-	$(BIN)/python -m pytest -m slow --timeout 3600
+	$(BIN)/python -m pytest -m slow --timeout 3600 --ignore tests/independent
 	OMP_NUM_THREADS=1 $(BIN)/python tests/conformance/all_systems.py $(CONFORMANCE)
 
 # Everything that other people's programs have a say in; `make test` runs what needs no more than `make env`.
 test-independent: env
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock --group exports
-	$(BIN)/python -m pytest tests/independent
+	$(BIN)/python -m pytest tests/independent -m "slow or not slow"
 
 bench-training: env
 	$(BIN)/python tests/benchmarks/bench_training.py

@@ -26,6 +26,8 @@ from sciimg.provenance.keys import Key, make_key
 from sciimg.provenance.policy import TrustPolicy
 from sciimg.stages.export import export_command
 
+pytestmark = pytest.mark.slow
+
 Array = NDArray[Any]
 MM = {"nanometer": 1e-6, "micrometer": 1e-3, "millimeter": 1.0}
 Exporter = Callable[[str, str], Path]

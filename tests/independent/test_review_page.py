@@ -14,7 +14,7 @@ from browser import Browser, find_chromium
 from sciimg.review.book import read_book
 from sciimg.review.presentation import presentation_of
 
-pytestmark = pytest.mark.skipif(find_chromium() is None, reason="Chromium is not installed here")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_chromium() is None, reason="Chromium is not installed here")]
 
 
 @pytest.fixture(scope="module")

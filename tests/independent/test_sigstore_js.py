@@ -12,6 +12,8 @@ from sciimg.provenance.dsse import read_bundle
 from sciimg.provenance.keys import Key, make_key
 from sciimg.provenance.timestamp import attach, request
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).with_name("sigstore_verify.mjs")
 BUNDLES = ("dataset.sigstore.json", "attestations/decision.sigstore.json")
 
