@@ -49,7 +49,9 @@ RECIPES = (
             measure="sharpness",
             at_least=0.25,
             options={"training.steps": 50, "training.batch": 16, "space.consistency.training.steps": 250} | _STAGE_1_OPTIONS,
-            options_3d=LATENT_GRID_VOLUMES | {"space.consistency.training.steps": 250} | FIRST_STAGE_VOLUMES,
+            options_3d=LATENT_GRID_VOLUMES
+            | {"space.consistency.training.steps": 800, "space.consistency.training.batch": 8}
+            | FIRST_STAGE_VOLUMES,
         ),
     ),
     Recipe(
