@@ -1,4 +1,8 @@
-"""The whole way on real tissue with a tiny budget: run, audit, tamper, kill, resume."""
+"""The whole way on real tissue with a tiny budget: run, audit, tamper, kill, resume.
+
+``SCIIMG_PYTHON`` names the interpreter whose sciimg is tried, by default this one; ``.ci/run`` gives one that has the wheel. Commands run
+in an empty folder, so that they see what is installed and not what lies around.
+"""
 
 import json
 import os
@@ -12,7 +16,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-STUDY = ROOT / "protocols" / "smoke.yaml"
+PYTHON = os.environ.get("SCIIMG_PYTHON", sys.executable)
+STUDY = "protocols/smoke.yaml"  # ships with sciimg
 sys.path.insert(0, str(ROOT / "tests" / "faults"))
 
 from kill_and_resume import release_bytes  # noqa: E402
@@ -22,13 +27,14 @@ pytestmark = pytest.mark.timeout(900)
 
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment with keys of its own, made on first use."""
-    return {**os.environ, "XDG_CONFIG_HOME": str(tmp_path_factory.mktemp("config"))}
+    """An environment with keys of its own, made on first use; PWD is where commands run."""
+    empty = tmp_path_factory.mktemp("empty")
+    return {**os.environ, "PWD": str(empty), "XDG_CONFIG_HOME": str(tmp_path_factory.mktemp("config"))}
 
 
 def sciimg(settings: dict[str, str], *words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sciimg.cli", *map(str, words)]
-    return subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+    command = [PYTHON, "-m", "sciimg.cli", *map(str, words)]
+    return subprocess.run(command, env=settings, cwd=settings["PWD"], capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="session")
@@ -101,8 +107,8 @@ def test_info_describes_run_model_collection_and_release(workdir: Path, settings
 @pytest.mark.slow  # every kind of stage has a test of its own that is killed; `make faults` kills a whole run ten times
 def test_killed_runs_end_in_the_same_bytes(workdir: Path, settings: dict[str, str], tmp_path: Path) -> None:
     for moment in (9, 14, 22):
-        command = [sys.executable, "-m", "sciimg.cli", "run", str(STUDY), "--workdir", str(tmp_path)]
-        process = subprocess.Popen(command, env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        command = [PYTHON, "-m", "sciimg.cli", "run", STUDY, "--workdir", str(tmp_path)]
+        process = subprocess.Popen(command, env=settings, cwd=settings["PWD"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(moment)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
