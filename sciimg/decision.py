@@ -157,6 +157,8 @@ def _compare(gate: Gate, metric: Metric) -> tuple[Outcome, str]:
         said = f"{metric.name} is {metric.value:.4g} [{low:.4g}, {high:.4g}]"
         if low > high:
             return "failed", f"{said}: its interval ends before it begins"
+    if blind := _blind(gate, metric):
+        return "failed", f"{said}; that says nothing at this bar, which faults planted in real images meet too: {', '.join(blind)}"
     above = _side(low, high, gate.at_least)
     below = _side(-high, -low, None if gate.at_most is None else -gate.at_most)
     bars = " and ".join(f"{w} {bar:g}" for w, bar in (("at least", gate.at_least), ("at most", gate.at_most)) if bar is not None)
@@ -165,6 +167,12 @@ def _compare(gate: Gate, metric: Metric) -> tuple[Outcome, str]:
     if "inconclusive" in (above, below):
         return "inconclusive", f"{said}; the interval straddles the bar ({bars})"
     return "passed", f"{said}; {bars} as required"
+
+
+def _blind(gate: Gate, metric: Metric) -> list[str]:
+    """Return the check's own controls that would meet the bar: what a planted fault passes cannot tell that there is none."""
+    controls = metric.detail.get("controls") if gate.at_most is not None else None
+    return [f"{name} ({effect:.3g})" for name, effect in (controls or {}).items() if not effect > gate.at_most]
 
 
 def _culprits(metric: Metric) -> str:

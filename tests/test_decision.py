@@ -47,6 +47,16 @@ def judged(gate: dict[str, Any], *metrics: Metric) -> Decision:
     return decide(study([{"metric": "m", **gate}]), {"ldm": list(metrics)}, [])
 
 
+def test_a_bar_that_the_checks_own_controls_meet_judges_nothing() -> None:
+    """A check notices a planted fault beyond 1; at a bar of 2 a fault of 1.5 would pass, so passing says nothing."""
+    seen = metric(0.5, 0.2, 0.9).model_copy(update={"detail": {"controls": {"blur": 1.5, "noise": 7.0}}})
+    assert judged({"at_most": 1.4}, seen).decision == "accepted"
+    refused = judged({"at_most": 2}, seen)
+    assert refused.decision == "refused"
+    assert "faults planted in real images meet too: blur (1.5)" in refused.gates[0].reason
+    assert judged({"at_least": 0.1}, seen).decision == "accepted"
+
+
 @pytest.mark.parametrize(
     ("gate", "evidence", "expected"),
     [
