@@ -35,6 +35,25 @@ def _original(images: NDArray[Any], subject: Subject) -> bool:
     return bool(subject.fresh(images).mean() >= FEWEST)
 
 
+def edited(answerer: Answerer, subject: Subject, n: int = 8) -> NDArray[Any]:
+    """Return what the task makes of ``n`` unseen real patches: between first and last a way in steps, of an attribute its extremes."""
+    model, task, told = answerer.model, subject.recipe.sampler.task, _unseen(answerer, subject, n)
+    assert model is not None
+    labels, editor, how = _mask(model, told.labels), Editor(model), {"key": KEY, "indices": range(n)}
+    if task in ("inpaint", "outpaint"):
+        keep = np.broadcast_to(known_part(None, task, told.images.shape[2:]), (n, *told.images.shape[2:]))
+        return editor.complete(told.images, keep, labels, told.table, **how)  # type: ignore[arg-type]
+    if task == "copy":
+        return editor.copy(told.images, labels, told.table, **how)  # type: ignore[arg-type]
+    if task == "interpolate":
+        ends = [told.take([end] * n) for end in (0, n - 1)]
+        between = (ends[0].images, ends[1].images, np.linspace(0, 1, n), None if labels is None else ends[0].labels)
+        return editor.interpolate(*between, (ends[0].table, ends[1].table), **how)  # type: ignore[arg-type]
+    low, high = np.quantile(subject.training.table["level"], [0.1, 0.9])
+    wanted = told.table.assign(level=np.where(np.arange(n) % 2, low, high))
+    return editor.change(told.images, labels, told.table, wanted, **how)  # type: ignore[arg-type]
+
+
 def seam_of_known(answerer: Answerer, subject: Subject) -> float | None:
     """How far the mean gradient across the border of what was known is from that of the real images at the same places, as a share.
 

@@ -16,6 +16,7 @@ from sciimg.augmenters.training import fit
 from sciimg.records import digest_of
 
 from .datasets import DATASETS
+from .editing import edited
 from .measures import MEASURES
 from .subject import Answerer, BlurredMean, Replay, Subject, Trained
 
@@ -86,7 +87,9 @@ def run(name: str, dims: int, folder: Path, told: int = 32, training: int = 128)
 
 
 def _shown(trained: Trained, subject: Subject) -> NDArray[Any] | None:
-    """Return samples; of an encoder, what it fills in."""
+    """Return samples; of an encoder, what it fills in; of a task, what it makes of the real images."""
+    if subject.recipe.sampler.task != "sample":
+        return edited(trained, subject)
     told = subject.told.take(list(range(8)))
     if not subject.recipe.draws:
         return trained.reconstruct(subject.made_of(told))
