@@ -16,6 +16,7 @@ from .subject import FEWEST, Answerer, Measure, Subject
 KEY = ("conformance", "editing")
 _FEW = 16  # images a task that is asked several times of each
 _WORST_MIDDLE = 0.5  # KID of images half way, in units of the blurred mean's
+_MIXTURE = 0.9  # share of the variance of images half way that a double exposure of their ends explains
 
 
 def _unseen(answerer: Answerer, subject: Subject, n: int | None = None) -> PatchSet:
@@ -129,7 +130,8 @@ def _unexplained(image: NDArray[Any], labels: NDArray[np.int32]) -> NDArray[np.f
 def passage(answerer: Answerer, subject: Subject) -> float | None:
     """Rank correlation of the way between two real images with the way that was asked for; None where what lies between looks like neither.
 
-    The way is measured by the projection of each image on the line between its ends, and by the level; the smaller counts.
+    Two images laid over each other are not between them: a network that does nothing makes those. The way is measured by the projection of
+    each image on the line between its ends, and by the level; the smaller counts.
     """
     told = _unseen(answerer, subject, 2 * _FEW)
     first, second = told.take(range(_FEW)), told.take(range(_FEW, 2 * _FEW))  # type: ignore[arg-type]
@@ -157,7 +159,7 @@ def passage(answerer: Answerer, subject: Subject) -> float | None:
         levels.append(made[:, -1].reshape(_FEW, -1).mean(1, dtype=np.float64))
         middle = made if share == 0.5 else middle
     assert middle is not None
-    if not _original(middle, subject) or _kid(middle, subject) > _WORST_MIDDLE:
+    if not _original(middle, subject) or _kid(middle, subject) > _WORST_MIDDLE or _mixed(middle, first.images, second.images) > _MIXTURE:
         return None
     gap = np.abs(first.table["level"].to_numpy() - second.table["level"].to_numpy())
     far = gap >= np.median(gap)  # where the ends have one level, there is no way
@@ -165,6 +167,16 @@ def passage(answerer: Answerer, subject: Subject) -> float | None:
     way = np.mean([_rank(shares, column) for column in np.stack(ways, 1)])
     level = np.mean([_rank(shares, s * column) for s, column in zip(sign[far], np.stack(levels, 1)[far], strict=True)])
     return float(min(way, level))
+
+
+def _mixed(images: NDArray[Any], first: NDArray[Any], second: NDArray[Any]) -> float:
+    """Return the mean share of the variance of images (N, C, [Z,] Y, X) that the best mixture of the two others has."""
+    shares = []
+    for image, a, b in zip(*(x.astype(np.float64).reshape(len(x), -1) for x in (images, first, second)), strict=True):
+        design = np.stack([a, b, np.ones_like(a)], axis=1)
+        rest = image - design @ np.linalg.lstsq(design, image, rcond=None)[0]
+        shares.append(1 - rest.var() / image.var())
+    return float(np.mean(shares))
 
 
 def _kid(images: NDArray[Any], subject: Subject) -> float:
