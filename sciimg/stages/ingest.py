@@ -294,7 +294,7 @@ def _add(writer: CollectionWriter, item: Item, number: int, progress: Progress) 
         if writer.has(final, sha256=item.digest):
             return final
     # A new image's digest is taken while it is read, and names it when it is whole.
-    place = item.id or pseudonym("unnamed", digest_of(item.shown))
+    place = item.id or pseudonym("unnamed", digest_of(printable(item.shown)))  # a name may be no UTF-8
     image, labels = item.make()
     progress.begin(number, image.nbytes)
     if place in writer.ids:
