@@ -67,11 +67,11 @@ def test_wrong_parameters_of_the_other_flows(tmp_path: Path) -> None:
 def test_the_sheet_shows_what_is_released_and_nothing_else(tmp_path: Path) -> None:
     from report_run import make_run
 
-    run = Run(make_run(tmp_path))
+    run = Run(make_run(tmp_path, good=True))
     decision = json.loads((run.folder("decide") / "decision.json").read_text())
     sheet = overview.sample_sheet(run)
-    if decision["released"]:
-        assert sheet is not None and base64.b64decode(sheet.partition(",")[2]).startswith(b"\x89PNG")
+    assert decision["released"] == "ldm"
+    assert sheet is not None and base64.b64decode(sheet.partition(",")[2]).startswith(b"\x89PNG")
     rows = overview.gate_rows(run)
     assert [row["gate"] for row in rows] == [gate["gate"] for gate in decision["gates"]] and "reason" not in rows[0]
     write_json(run.folder("decide") / "decision.json", decision | {"decision": "refused", "released": None})
