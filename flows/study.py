@@ -102,6 +102,7 @@ def _carry_out_all(run: Run, stages: Mapping[str, Stage], futures: dict[str, Any
     shown.progress(0, len(futures))
     done = 0
     for future in as_completed(list(futures.values())):
+        future.wait()  # its state is the server's, which may lag behind, until it was waited for
         done += future.state.is_completed()
         shown.progress(done, len(futures))
     failed = [future.state.result(raise_on_failure=False) for future in futures.values() if future.state.is_failed()]

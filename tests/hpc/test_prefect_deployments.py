@@ -10,7 +10,7 @@ import tifffile
 import yaml
 from prefect_lab import ROOT, STUDY, Lab
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 CANARY = "smith_john_19501224"
 
