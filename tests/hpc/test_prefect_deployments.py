@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tifffile
 import yaml
-from prefect_lab import ROOT, STUDY, Lab
+from prefect_lab import PATIENCE_S, ROOT, STUDY, Lab
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 CANARY = "smith_john_19501224"
 
@@ -41,7 +41,11 @@ def test_everything_that_ships_deploys(lab: Lab) -> None:
         assert made["concurrency_options"]["collision_strategy"] == wanted["concurrency_limit"]["collision_strategy"]
         assert made["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
         assert set(made["parameters"]) <= set(made["parameter_openapi_schema"]["properties"])
-    lab.until(lambda: "nightly-study" in str(lab.prefect("flow-run", "ls", "--state", "SCHEDULED")) or _scheduled(lab), 120, "a run is planned")
+    lab.until(
+        lambda: "nightly-study" in str(lab.prefect("flow-run", "ls", "--state", "SCHEDULED")) or _scheduled(lab),
+        PATIENCE_S,
+        "a run is planned",
+    )
 
 
 def _scheduled(lab: Lab) -> bool:
@@ -72,7 +76,7 @@ def test_two_runs_of_one_study_at_once_one_waits(lab: Lab) -> None:
     first = lab.begin("sciimg-study/small")
     lab.wait(first, ["Running"])
     second = lab.begin("sciimg-study/small")
-    assert lab.wait(second, ["AwaitingConcurrencySlot", "Completed"], 120) == "AwaitingConcurrencySlot"
+    assert lab.wait(second, ["AwaitingConcurrencySlot", "Completed"]) == "AwaitingConcurrencySlot"
     assert lab.state(first) == "Running"
     assert [lab.wait(first), lab.wait(second)] == ["Completed", "Completed"]
     assert sorted(lab.begun()[-5:]) == ["decide", "ingest", "release", "train-a", "train-b"]  # the second found all of it done
@@ -82,7 +86,7 @@ def test_two_deployments_of_one_study_at_once_the_second_is_told_who_has_it(lab:
     shutil.rmtree(lab.work / "runs", ignore_errors=True)
     lab.environment["SMALL_PARTS"] = "4"
     first = lab.begin("sciimg-study/small")
-    lab.until(lambda: list((lab.work / "runs").glob("*/.run.lock")), 120, "the first works")
+    lab.until(lambda: list((lab.work / "runs").glob("*/.run.lock")), PATIENCE_S, "the first works")
     second = lab.begin("sciimg-study/small-again")
     ended = lab.wait(second)
     said = lab.run(second)["state"]["message"]
@@ -116,7 +120,7 @@ def test_a_stage_that_refuses_names_no_file(lab: Lab) -> None:
     (lab.work / "images").mkdir()
     (lab.work / f"images/{CANARY}.tif").write_bytes(b"II*\0" + bytes(40))
     run = lab.begin("sciimg-study/study", study_file="broken.yaml")
-    assert lab.wait(run, seconds=600) == "Failed"
+    assert lab.wait(run) == "Failed"
     said = lab.run(run)["state"]["message"]
     assert "ToldError: Stage 'ingest' has failed: 1 problem" in said and "ingest.log" in said
     assert CANARY.encode() not in lab.everything_kept()

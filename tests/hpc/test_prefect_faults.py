@@ -1,5 +1,6 @@
 """Prefect's parts are killed, lost and come back: what a run has done is never lost or done twice, because nothing of it is in Prefect."""
 
+import json
 import os
 import shutil
 import signal
@@ -10,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prefect_lab import ROOT, STUDY, Lab
+from prefect_lab import PATIENCE_S, ROOT, STUDY, Lab
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def begun(lab: Lab) -> tuple[str, "subprocess.Popen[bytes]", "subprocess.Popen[b
     lab.deploy()
     worker = lab.worker()
     run = lab.begin("sciimg-study/small")
-    lab.until(lambda: list((lab.work / "runs").glob("*/.train-*.partial/part-1")), 300, "stages are at work")
+    lab.until(lambda: list((lab.work / "runs").glob("*/.train-*.partial/part-1")), PATIENCE_S, "stages are at work")
     return run, server, worker
 
 
@@ -57,12 +58,12 @@ def test_server_killed_and_database_deleted_in_the_middle(lab: Lab, undisturbed:
     server.wait()
     for path in lab.home.glob("prefect.db*"):
         path.unlink()
-    lab.until(lambda: completed(lab), 300, "the run goes on without a server")
+    lab.until(lambda: completed(lab), PATIENCE_S, "the run goes on without a server")
     assert lab.outputs() == undisturbed
     lab.server()
     lab.deploy()
     again = lab.begin("sciimg-study/small")
-    assert lab.wait(again, seconds=600) == "Completed"
+    assert lab.wait(again, seconds=PATIENCE_S) == "Completed"
     assert lab.outputs() == undisturbed
     assert len(lab.begun()) == 5  # nothing was done twice
 
@@ -73,7 +74,7 @@ def test_server_away_for_ninety_seconds(lab: Lab, undisturbed: dict[str, str]) -
     server.wait()
     time.sleep(90)
     lab.server()
-    assert lab.wait(run, seconds=600) == "Completed"
+    assert lab.wait(run, seconds=PATIENCE_S) == "Completed"
     assert lab.artifacts(run)["smoke-progress"]["data"] == 100
     assert lab.outputs() == undisturbed
 
@@ -109,21 +110,55 @@ def test_worker_and_flow_killed_the_automation_ends_the_run(lab: Lab, undisturbe
     assert "heartbeat" in lab.run(run)["state"]["message"]
     lab.worker()
     again = lab.begin("sciimg-study/small")
-    assert lab.wait(again, seconds=600) == "Completed"
+    assert lab.wait(again, seconds=PATIENCE_S) == "Completed"
+    assert lab.outputs() == undisturbed
+
+
+def alone(lab: Lab) -> "subprocess.Popen[bytes]":
+    """Start the flow as ``sciimg run`` does, with an embedded server and no other."""
+    script = "import small_study, sys; from flows.__main__ import main; sys.exit(main(*sys.argv[1:]))"
+    environment = {k: v for k, v in lab.environment.items() if k not in ("PREFECT_API_URL", "PREFECT_HOME")} | {"LAB": str(lab.home)}
+    command = [sys.executable, "-c", script, STUDY, "runs", "2", "local", "result.json"]
+    return subprocess.Popen(command, cwd=lab.work, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def servers_of(lab: Lab) -> list[int]:
+    """Return the embedded servers of a lab."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            ours = f"LAB={lab.home}\0".encode() in (place / "environ").read_bytes()
+            if ours and b"uvicorn" in (place / "cmdline").read_bytes():
+                found.append(int(place.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_embedded_server_killed_and_its_database_deleted(tmp_path: Path, undisturbed: dict[str, str]) -> None:
+    lab = Lab(tmp_path / "lab", parts=16)
+    process = alone(lab)
+    lab.until(lambda: list((lab.work / "runs").glob("*/.train-*.partial/part-1")), PATIENCE_S, "stages are at work")
+    servers = servers_of(lab)
+    assert servers
+    for pid in servers:
+        os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(lab.work / "runs/.prefect", ignore_errors=True)
+    said = process.communicate(timeout=2400)[0].decode()
+    assert process.returncode == 0, said
+    assert json.loads((lab.work / "result.json").read_text())["outcome"]["decision"] == "refused"
+    assert lab.outputs() == undisturbed
+    again = alone(lab)
+    assert "done before" in again.communicate(timeout=2400)[0].decode() and again.returncode == 0
     assert lab.outputs() == undisturbed
 
 
 def test_embedded_servers_that_start_at_once(tmp_path: Path) -> None:
-    """Four ``python -m flows`` in four folders, as four people with one machine start them."""
-    script = "import small_study, sys; from flows.__main__ import main; sys.exit(main(*sys.argv[1:]))"
+    """Four in four folders, as four people on one machine start them."""
     labs = [Lab(tmp_path / str(number), parts=1) for number in range(4)]
-    running = []
-    for lab in labs:
-        alone = {k: v for k, v in lab.environment.items() if k not in ("PREFECT_API_URL", "PREFECT_HOME")}
-        command = [sys.executable, "-c", script, STUDY, "runs", "2", "local", "result.json"]
-        running.append(subprocess.Popen(command, cwd=lab.work, env=alone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
-    said = [process.communicate(timeout=900)[0].decode() for process in running]
+    running = [alone(lab) for lab in labs]
+    said = [process.communicate(timeout=2400)[0].decode() for process in running]
     assert [process.returncode for process in running] == [0] * 4, said
     assert all("Traceback" not in text for text in said), said
     assert all(completed(lab) for lab in labs)
-    assert not any((lab.home / "prefect.db").exists() for lab in labs)  # it lies in the folder of the runs
+    assert all((lab.work / "runs/.prefect/prefect.db").exists() and not (lab.home / "prefect.db").exists() for lab in labs)

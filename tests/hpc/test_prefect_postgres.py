@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from prefect_lab import Lab
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 class Database:
@@ -54,7 +54,9 @@ class Database:
 
     def _call(self, program: str, *arguments: str) -> str:
         command = [str(self.programs / program), *arguments]
-        done = subprocess.run(command, user=self.user, cwd=self.folder, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin"})
+        done = subprocess.run(
+            command, user=self.user, cwd=self.folder, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin"}
+        )
         if done.returncode:
             raise AssertionError(f"{program}: {done.stdout}{done.stderr}")
         return done.stdout
@@ -110,7 +112,7 @@ def test_a_lab_on_postgresql(database: Database, tmp_path: Path) -> None:
         lab.server()
         lab.deploy()
         third = lab.begin("sciimg-study/small")
-        assert lab.wait(third, seconds=600) == "Completed"
+        assert lab.wait(third) == "Completed"
         assert lab.outputs() == done and len(lab.begun()) == 5
         assert int(database.rows("select count(*) from flow_run")) >= 1
     finally:

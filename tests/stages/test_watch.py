@@ -14,7 +14,15 @@ from sciimg.stages.watch import done_with, take_new
 from sciimg.store import Collection
 
 MICRON = {"spacing": "0.5", "unit": "micrometer"}
-ODD = ["plain.tif", "with space & [brackets] *.tif", "ümläut-名前.tif", "new\nline.tif", "-rf.tif", "~home.tif", os.fsdecode(b"not-utf8-\xff.tif")]
+ODD = [
+    "plain.tif",
+    "with space & [brackets] *.tif",
+    "ümläut-名前.tif",
+    "new\nline.tif",
+    "-rf.tif",
+    "~home.tif",
+    os.fsdecode(b"not-utf8-\xff.tif"),
+]
 
 
 def image(seed: int) -> bytes:

@@ -17,6 +17,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 PREFECT = Path(sys.executable).with_name("prefect")
 STUDY = "study.yaml"
+PATIENCE_S = 900  # a machine that others use too takes minutes for what takes seconds alone
 SMALL = """
 name: lab
 definitions:
@@ -107,7 +108,7 @@ class Lab:
         """Start the server and wait until it answers."""
         log_level = ("--log-level", "WARNING")
         process = self.start(str(PREFECT), "server", "start", "--host", "127.0.0.1", "--port", str(self.port), "--no-ui", *log_level)
-        self.until(lambda: process.poll() is not None or self._answers(), 300, "the server answers")
+        self.until(lambda: process.poll() is not None or self._answers(), PATIENCE_S, "the server answers")
         if process.poll() is not None:
             raise AssertionError((self.folder / "prefect-server.log").read_text()[-3000:])
         return process
@@ -187,7 +188,9 @@ class Lab:
         """Return the name of a run's state."""
         return str((self.run(id)["state"] or {}).get("name"))
 
-    def wait(self, id: str, states: Iterable[str] = ("Completed", "Failed", "Crashed", "Cancelled", "Moved"), seconds: float = 300) -> str:
+    def wait(
+        self, id: str, states: Iterable[str] = ("Completed", "Failed", "Crashed", "Cancelled", "Moved"), seconds: float = PATIENCE_S
+    ) -> str:
         """Wait until a run is in one of the states; return which."""
         wanted = set(states)
         self.until(lambda: self.state(id) in wanted, seconds, f"a run is one of {sorted(wanted)}", lambda: self.state(id))

@@ -18,7 +18,9 @@ from sciimg.records import Decision, GateResult
 from sciimg.stages.ledger import Run, Stage, perform
 from sciimg.stages.supervision import start, watch_parent
 
-GATE = GateResult(gate="g", recipe="a", metric="m", outcome="failed", value=1.0, ci95=(0.5, 1.5), rule="m >= 2", reason="1 < 2 (subject-smith)")
+GATE = GateResult(
+    gate="g", recipe="a", metric="m", outcome="failed", value=1.0, ci95=(0.5, 1.5), rule="m >= 2", reason="1 < 2 (subject-smith)"
+)
 
 
 def small_plan(*_: object) -> dict[str, Stage]:
