@@ -6,7 +6,7 @@ The problems themselves, which name files, stay in this process and beside the s
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from sciimg.errors import Problem, SciimgError, StudyError
+from sciimg.errors import BusyError, Problem, SciimgError, StudyError
 
 
 class ToldError(SciimgError):
@@ -44,7 +44,7 @@ def veiled(said: str, hint: str) -> Iterator[None]:
     """
     try:
         yield
-    except ToldError:
+    except (ToldError, BusyError):  # who holds a lock is a process and a machine
         raise
     except StudyError as error:
         raise ToldError(error.problems, said, hint, error.exit_code, shown=lambda p: f"{p.where} [{p.kind}]") from None
