@@ -3,15 +3,19 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -107,11 +111,17 @@ class Lab:
 
     def server(self) -> "subprocess.Popen[bytes]":
         """Start the server and wait until it answers."""
+        template, place = Path(tempfile.gettempdir()) / f"prefect-{version('prefect')}-{os.getuid()}.db", self.home / "prefect.db"
+        own = "PREFECT_API_DATABASE_CONNECTION_URL" not in self.environment
+        if own and template.exists() and not place.exists():  # making an empty database is most of a server's start
+            shutil.copy(template, place)
         log_level = ("--log-level", "WARNING")
         process = self.start(str(PREFECT), "server", "start", "--host", "127.0.0.1", "--port", str(self.port), "--no-ui", *log_level)
         self.until(lambda: process.poll() is not None or self._answers(), PATIENCE_S, "the server answers")
         if process.poll() is not None:
             raise AssertionError((self.folder / "prefect-server.log").read_text()[-3000:])
+        if own and not template.exists():
+            _copy_database(place, template)
         return process
 
     def worker(self) -> "subprocess.Popen[bytes]":
@@ -231,6 +241,14 @@ class Lab:
     def begun(self) -> list[str]:
         """Return the stages that processes of the worker have begun, in order."""
         return re.findall(r"([a-z-]+): begins", (self.folder / "prefect-worker.log").read_text())
+
+
+def _copy_database(place: Path, to: Path) -> None:
+    """Copy a database that is in use, whole or not at all."""
+    partial = to.with_suffix(f".{os.getpid()}")
+    with closing(sqlite3.connect(place)) as source, closing(sqlite3.connect(partial)) as copy:
+        source.backup(copy)
+    partial.replace(to)
 
 
 def _command(pid: int) -> str:
