@@ -27,7 +27,8 @@ def main(study: str, workdir: str, slots: str, engine: str, result: str) -> int:
     except Exception as error:  # Prefect's own, as when its server was killed: what counts is whether the stages are done
         found = finished(study, workdir)
         if found is None:
-            message = f"Prefect could not go on ({type(error).__name__}). Nothing is lost: run the same command again to continue."
+            what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            message = f"The flow could not go on ({what}). Nothing is lost: run the same command again to continue."
             problem = Problem(study, "orchestration-failed", message)
             write_json(Path(result), {"exit_code": 1, "problems": [dataclasses.asdict(problem)]})
             return 1
