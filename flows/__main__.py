@@ -7,7 +7,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from sciimg.errors import SciimgError
+from sciimg.errors import Problem, SciimgError
 from sciimg.files import write_json
 from sciimg.stages.supervision import watch_parent
 
@@ -17,13 +17,22 @@ def main(study: str, workdir: str, slots: str, engine: str, result: str) -> int:
     from flows.settings import embed
 
     embed(Path(workdir))
-    from flows.study import study_flow
+    from flows.study import finished, study_flow
 
     try:
         outcome = study_flow(study, workdir, int(slots), engine)
     except SciimgError as error:
         write_json(Path(result), {"exit_code": error.exit_code, "problems": [dataclasses.asdict(p) for p in error.problems]})
         return error.exit_code
+    except Exception as error:  # Prefect's own, as when its server was killed: what counts is whether the stages are done
+        found = finished(study, workdir)
+        if found is None:
+            what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            message = f"The flow could not go on ({what}). Nothing is lost: run the same command again to continue."
+            problem = Problem(study, "orchestration-failed", message)
+            write_json(Path(result), {"exit_code": 1, "problems": [dataclasses.asdict(problem)]})
+            return 1
+        outcome = found
     write_json(Path(result), {"exit_code": 0, "outcome": outcome})
     return 0
 

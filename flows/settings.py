@@ -10,7 +10,7 @@ _DEFAULTS = {
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    "PREFECT_CLIENT_MAX_RETRIES": "30",
+    "PREFECT_CLIENT_MAX_RETRIES": "7",  # each wait is twice the last: four minutes in all, where 30 would be for ever
     "PREFECT_SHOW_STARTUP_MESSAGE": "false",
     "PREFECT_CLI_PROMPT": "false",
 }

@@ -11,25 +11,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, get_run_logger, tags, task
-from prefect.artifacts import create_markdown_artifact
+from prefect import flow, tags, task
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import wait
+from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.engines import Runner, engine
+from flows.parameters import check_study_parameters
+from flows.shown import Shown
 from flows.slots import Slots
+from flows.told import ToldError, veiled
 from sciimg.errors import Problem, SciimgError
-from sciimg.stages.ledger import Run, Stage, log
+from sciimg.files import hold
+from sciimg.protocol import load_study
+from sciimg.stages.ledger import LOCK, Run, Stage, log, run_folder
+from sciimg.stages.overview import digest8, gate_rows, sample_sheet, stage_rows
 from sciimg.stages.plan import plan, plan_of
-
-
-class StageFailedError(SciimgError):
-    """A stage ended with an error; carries the problems it left and its exit code."""
-
-    def __init__(self, problems: list[Problem], exit_code: int) -> None:
-        super().__init__(problems)
-        self.exit_code = exit_code
 
 
 @flow(name="sciimg-study", task_runner=ThreadPoolTaskRunner(max_workers=64), validate_parameters=False)  # type: ignore[arg-type]
@@ -51,25 +48,50 @@ def study_flow(study_file: str, workdir: str = "runs", slots: int = 2, engine_na
     -------
     dict
         The run folder and the decision, as :func:`summary` reads them.
+
+    Raises
+    ------
+    InputError
+        What is wrong with a parameter.
+    ToldError
+        What a stage reported, with a text that names no file of images: Prefect keeps it.
     """
-    run = Run.begin(Path(study_file), Path(workdir))
-    digest8 = run.loaded.study.digest.removeprefix("sha256:")[:8]
-    with tags(digest8, run.loaded.study.name), engine(engine_name, slots) as runner:
-        futures: dict[str, Any] = {}
-        stages = plan(run.loaded.study)
-        _carry_out_all(run, stages, futures, slots, runner)
-        if "decide" not in stages:  # how many groups can be left out is known after the split
-            _carry_out_all(run, plan_of(run), futures, slots, runner)
-    outcome = summary(run)
-    create_markdown_artifact(
-        key="decision",
-        markdown=f"# {outcome['decision']}\n\n" + "\n".join(f"- {r}" for r in outcome["reasons"]) + f"\n\nReport: `{outcome['report']}`",
-    )
-    get_run_logger().info("%s: %s", outcome["study"], outcome["decision"])
+    study = check_study_parameters(study_file, workdir, slots, engine_name)
+    shown = Shown(study.name)
+    shown.name(f"{study.name}-{digest8(study.digest)}", (study.name, digest8(study.digest)))
+    with veiled(f"The run of {study_file} in {workdir} could not go on", "`sciimg run` on the same study says more."):
+        run = Run.begin(Path(study_file), Path(workdir))
+        with hold(run.path / LOCK), tags(digest8(study.digest), study.name), engine(engine_name, slots) as runner:
+            futures: dict[str, Any] = {}
+            stages = plan(study)
+            _carry_out_all(run, stages, futures, slots, runner, shown)
+            if "decide" not in stages:  # how many groups can be left out is known after the split
+                _carry_out_all(run, plan_of(run), futures, slots, runner, shown)
+        outcome = summary(run)
+        _show(run, outcome, shown)
     return outcome
 
 
-def _carry_out_all(run: Run, stages: Mapping[str, Stage], futures: dict[str, Any], slots: int, runner: Runner) -> None:
+def _show(run: Run, outcome: Mapping[str, Any], shown: Shown) -> None:
+    """Show what a person wants to know first; the reasons, which may name images, stand in the report."""
+    gates = gate_rows(run)
+    passed = sum(gate["outcome"] == "passed" for gate in gates)
+    lines = [
+        f"# {outcome['study']}: {outcome['decision']}",
+        f"{passed} of {len(gates)} gates passed. Reasons, pictures and everything else: `{outcome['report']}`",
+        f"Check it: `sciimg audit {outcome['release']}`",
+        f"Study `{outcome['digest']}`",
+    ]
+    shown.words("decision", "\n\n".join(lines))
+    shown.table("gates", gates, f"Gates: {outcome['decision']}")
+    shown.table("stages", stage_rows(run), "What each stage took; the times of a stage that was done before are those of then")
+    shown.link("report", Path(outcome["report"]), "The report, on the machine of the run")
+    sheet = sample_sheet(run)
+    if sheet is not None:
+        shown.picture("samples", sheet, "Released synthetic images, drawn at random")
+
+
+def _carry_out_all(run: Run, stages: Mapping[str, Stage], futures: dict[str, Any], slots: int, runner: Runner, shown: Shown) -> None:
     """Start every stage that has none of the ``futures`` yet, and wait for the end of all; raise what a stage reported."""
     free = Slots(slots, list(stages))
     for name, stage in stages.items():
@@ -77,7 +99,12 @@ def _carry_out_all(run: Run, stages: Mapping[str, Stage], futures: dict[str, Any
             futures[name] = stage_task.with_options(name=name, task_run_name=name).submit(
                 str(run.path), name, free, runner, return_state=False, wait_for=[futures[n] for n in stage.needs]
             )
-    wait(list(futures.values()))
+    shown.progress(0, len(futures))
+    done = 0
+    for future in as_completed(list(futures.values())):
+        future.wait()  # its state is the server's, which may lag behind, until it was waited for
+        done += future.state.is_completed()
+        shown.progress(done, len(futures))
     failed = [future.state.result(raise_on_failure=False) for future in futures.values() if future.state.is_failed()]
     errors = [error for error in failed if isinstance(error, BaseException)]
     if errors:
@@ -88,15 +115,16 @@ def _carry_out_all(run: Run, stages: Mapping[str, Stage], futures: dict[str, Any
 def stage_task(folder: str, name: str, free: Slots, runner: Runner) -> str:
     """Run one stage in a supervised process; raise what it reports."""
     run = Run(Path(folder))
-    stage = plan_of(run)[name]
-    if stage.is_done(run):
-        log(f"{name}: done before")
-        return name
-    if not stage.heavy:
-        _carry_out(run, stage, runner)
-        return name
-    with free.taken(name):
-        _carry_out(run, stage, runner)
+    with veiled(f"Stage {name!r} could not begin", f"`python -m sciimg.stages {name} {folder}` says more."):
+        stage = plan_of(run)[name]
+        if stage.is_done(run):
+            log(f"{name}: done before")
+            return name
+        if not stage.heavy:
+            _carry_out(run, stage, runner)
+            return name
+        with free.taken(name):
+            _carry_out(run, stage, runner)
     return name
 
 
@@ -106,7 +134,8 @@ def _carry_out(run: Run, stage: Stage, runner: Runner) -> None:
     log_file = run.path / "logs" / f"{stage.name}.log"
     code = runner(stage.name, run.path, log_file)
     if code != 0:
-        raise StageFailedError(_problems(run, stage, code, log_file), code if code in (1, 2) else 1)
+        hint = f"They stand beside {log_file}; the next run of this study goes on from here."
+        raise ToldError(_problems(run, stage, code, log_file), f"Stage {stage.name!r} has failed", hint, code if code in (1, 2) else 1)
     log(f"{stage.name}: done in {time.monotonic() - started:.1f} s")
 
 
@@ -125,6 +154,15 @@ def _problems(run: Run, stage: Stage, code: int, log_file: Path) -> list[Problem
             f"Stage {stage.name!r} ended with {how}: {last} Run the same command again to continue from where it stopped.",
         )
     ]
+
+
+def finished(study_file: str, workdir: str) -> dict[str, Any] | None:
+    """Return the result of a run all of whose stages are done, whatever became of the flow; None where one is not."""
+    run = Run(run_folder(load_study(Path(study_file)).study, Path(workdir)))
+    if not (run.path / "run.json").exists():
+        return None
+    stages = plan_of(run)
+    return summary(run) if "decide" in stages and all(stage.is_done(run) for stage in stages.values()) else None
 
 
 def summary(run: Run) -> dict[str, Any]:

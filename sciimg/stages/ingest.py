@@ -4,7 +4,7 @@ import errno
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +43,7 @@ def ingest_files(
     label_kind: str | None = None,
     on_error: str = "quarantine",
     keep_names: bool = False,
+    only: Set[Path] | None = None,
 ) -> dict[str, Any]:
     """Read files, folders, OME-Zarr images and collections into a new collection.
 
@@ -62,6 +63,8 @@ def ingest_files(
     keep_names : bool
         Call images after their files. Otherwise an image is called after its content, no name of a file or folder is written into the
         collection, and a private look-up beside it says which file is which.
+    only : set of Path, optional
+        Of the images that the sources stand for, as :func:`sciimg.io.expand.expand` names them, those that are meant; default: all.
 
     Returns
     -------
@@ -79,6 +82,7 @@ def ingest_files(
     if label_kind is not None and kind is None:
         raise refuse("--label-kind", "bad-value", f"It must be instances or classes; got {label_kind!r}.")
     found, rejected = find(sources, keep_names=keep_names)
+    found = [path for path in found if only is None or path in only]
     label_of = pairs(found)
     labels = set(label_of.values())
     files = [path for path in found if not is_stored(path) and path not in labels]
@@ -290,7 +294,7 @@ def _add(writer: CollectionWriter, item: Item, number: int, progress: Progress) 
         if writer.has(final, sha256=item.digest):
             return final
     # A new image's digest is taken while it is read, and names it when it is whole.
-    place = item.id or pseudonym("unnamed", digest_of(item.shown))
+    place = item.id or pseudonym("unnamed", digest_of(printable(item.shown)))  # a name may be no UTF-8
     image, labels = item.make()
     progress.begin(number, image.nbytes)
     if place in writer.ids:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sciimg.errors import InputError, Problem, SciimgError
 from sciimg.files import hold
-from sciimg.stages.ledger import Run, run_folder
+from sciimg.stages.ledger import LOCK, Run, run_folder
 from sciimg.stages.plan import folds_of, plan
 from sciimg.stages.supervision import start
 
@@ -43,7 +43,9 @@ def launch(study: Path, workdir: Path, *, engine: str = "local", slots: int = 0)
     check_recipes(study)
     unlock()
     run = Run.begin(study, workdir)
-    with hold(run.path / ".run.lock"), tempfile.TemporaryDirectory() as folder:
+    with hold(run.path / LOCK):  # another run of this study is told of at once; the flow holds the lock while it works
+        pass
+    with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         command = [sys.executable, "-m", "flows", str(study), str(workdir), str(slots or os.cpu_count() or 1), engine, str(result)]
         child = start(command, session=True)

@@ -26,6 +26,7 @@ from sciimg.records import Digest, digest_file, digest_of
 from sciimg.stages.lookup import ENDING
 
 LEDGER = "stage.json"
+LOCK = ".run.lock"  # of a run folder, held while its flow works
 _BEGUN = ".inputs.json"
 _NOT_COUNTED = (".lock", ENDING)
 

@@ -1,6 +1,5 @@
 """Where one group is left out at a time, the flow plans the folds when the split has said how many there are."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from flows import study as flow
 from sciimg.files import write_bytes, write_json
+from sciimg.protocol import load_study
 from sciimg.stages.ledger import Run, Stage
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +23,7 @@ class Carried:
         self.groups = groups
         self.rounds: list[list[str]] = []
 
-    def __call__(self, run: Run, stages: dict[str, Stage], futures: dict[str, Any], slots: int, runner: Any) -> None:
+    def __call__(self, run: Run, stages: dict[str, Stage], futures: dict[str, Any], slots: int, runner: Any, shown: Any) -> None:
         self.rounds.append([name for name in stages if name not in futures])
         futures |= dict.fromkeys(stages)
         for number in range(1, self.groups + 1):
@@ -42,9 +42,9 @@ def carried(asked: str, groups: int, folder: Path, monkeypatch: pytest.MonkeyPat
     for name, stand_in in {
         "engine": no_engine,
         "_carry_out_all": engine,
+        "check_study_parameters": lambda study_file, *others: load_study(Path(study_file)).study,
         "summary": lambda run: outcome,
-        "create_markdown_artifact": lambda **about: None,
-        "get_run_logger": lambda: logging.getLogger("test"),
+        "_show": lambda run, outcome, shown: None,
     }.items():
         monkeypatch.setattr(flow, name, stand_in)
     (folder / "study.yaml").write_text(NUCLEI.replace("validation:\n", f"validation:\n  cross_validation: {asked}\n"))
