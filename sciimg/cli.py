@@ -46,7 +46,7 @@ def command(group: typer.Typer, name: str) -> Callable[[Callable[..., Reply]], C
         def run(**arguments: Any) -> None:
             as_json, debug = arguments["json_"], arguments["debug"]
             try:
-                value, text, code = function(**arguments)
+                value, text, code = function(**{name: _placed(value) for name, value in arguments.items()})
             except SciimgError as error:
                 fail(error, as_json=as_json, debug=debug)
             except BrokenPipeError:
@@ -68,6 +68,15 @@ def command(group: typer.Typer, name: str) -> Callable[[Callable[..., Reply]], C
         return run
 
     return register
+
+
+def _placed(value: Any) -> Any:
+    """Return an argument, with each path that names a place in an object store as such a place."""
+    from sciimg.objects import as_place
+
+    if isinstance(value, list):
+        return [_placed(each) for each in value]
+    return as_place(value) if isinstance(value, Path) else value
 
 
 def fail(error: SciimgError, *, as_json: bool, debug: bool, code: int | None = None, cause: BaseException | None = None) -> None:
@@ -602,6 +611,24 @@ def trust_set(
 
     value = trust.change(policy, threshold=threshold, minimum_versions=minimum_version or (), time_authorities=time_authority or ())
     return value, trust.words(value), 0
+
+
+@command(app, "copy")
+def copy(
+    source: Annotated[Path, typer.Argument(metavar="FROM", help="A collection, release, model or OME-Zarr image.")],
+    target: Annotated[Path, typer.Argument(metavar="TO", help="Its new place. One of the two is s3://BUCKET/KEY or gs://BUCKET/KEY.")],
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
+    """Carry it from a folder to an object store or back: whole, or not there. The same command goes on after an interruption."""
+    from sciimg.stages.copy import copy_command
+
+    value = copy_command(source, target)
+    return (
+        value,
+        f"{value['kind']} in {value['to']}: {value['files']} files, {value['bytes']:,} bytes, {value['sent']} of the files new there",
+        0,
+    )
 
 
 @command(app, "export")
