@@ -18,7 +18,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -64,6 +64,7 @@ class ObjectPath(PosixPath):
     """
 
     _size: int | None = None  # of an object that came out of a listing, so that it is not asked for again
+    _e_tag: str | None = None
     _folder = False
 
     @classmethod
@@ -154,9 +155,9 @@ class ObjectPath(PosixPath):
         with asking(self):
             found = obstore.list_with_delimiter(self.store, self.key or None)
         for prefix in found["common_prefixes"]:
-            yield self._listed(prefix, None)
+            yield self._listed(prefix)
         for entry in found["objects"]:
-            yield self._listed(entry["path"], entry["size"])
+            yield self._listed(entry["path"], entry)
 
     def glob(self, pattern: str, **_: Any) -> Iterator[Self]:  # type: ignore[override]
         """Yield what lies directly in this folder and fits."""
@@ -176,12 +177,20 @@ class ObjectPath(PosixPath):
         with asking(self):
             for some in obstore.list(self.store, self.key or None, chunk_size=1000):
                 for entry in some:
-                    yield self._listed(entry["path"], entry["size"])
+                    yield self._listed(entry["path"], entry)
 
-    def _listed(self, key: str, size: int | None) -> Self:
+    def _listed(self, key: str, entry: Mapping[str, Any] | None = None) -> Self:
         path = type(self)(*self.parts[:2], key)
-        path._size, path._folder = size, size is None
+        path._folder = entry is None
+        if entry is not None:
+            path._size, path._e_tag = entry["size"], entry["e_tag"]
         return path
+
+    @property
+    def version(self) -> str:
+        """What the store calls the object's present bytes; other bytes are called otherwise."""
+        about: Mapping[str, Any] = {"e_tag": self._e_tag, "size": self._size} if self._size is not None else self.head()
+        return f"{about['e_tag']} {about['size']}"
 
     # ------------------------------------------------------------ what it holds
 
@@ -234,7 +243,7 @@ class _Pieces(io.RawIOBase):
     """
 
     def __init__(self, path: ObjectPath) -> None:
-        about = path.head()
+        about: Mapping[str, Any] = {"size": path._size, "e_tag": path._e_tag} if path._size is not None else path.head()
         self._path, self._size, self._e_tag = path, about["size"], about["e_tag"]
         self._at, self._start, self._piece, self._ahead = 0, 0, b"", _FIRST_PIECE
         self.name = str(path)
@@ -272,7 +281,8 @@ class _Pieces(io.RawIOBase):
         stop = min(self._size, self._at + max(wanted, self._ahead))
         options: dict[str, Any] = {"range": (self._at, stop)} | ({"if_match": self._e_tag} if self._e_tag else {})
         with asking(self._path):
-            self._piece = bytes(obstore.get(self._path.store, self._path.key, options=options).bytes())
+            answer = obstore.get(self._path.store, self._path.key, options=options)
+            self._piece, self._e_tag = bytes(answer.bytes()), answer.meta["e_tag"]
         self._start = self._at
         if len(self._piece) != stop - self._at:
             raise lost(self._path, f"{len(self._piece)} of {stop - self._at} bytes came")
@@ -302,13 +312,19 @@ def asking(path: ObjectPath) -> Iterator[None]:
         message = "Places in object stores need the extra 'cloud'. Run `pip install 'sciimg[cloud]'`."
         raise MissingExtraError(Problem(str(path), "missing-extra", message)) from None
     except Exception as error:
-        if type(error).__module__.partition(".")[0] != "obstore" and not isinstance(error, FileNotFoundError):
+        if not is_answer(error) and not isinstance(error, FileNotFoundError):
             raise
-        raise _said(path, error) from None  # the original may quote what was sent
+        raise said(path, error) from None  # the original may quote what was sent
 
 
-def _said(path: ObjectPath, error: Exception) -> Exception:
+def is_answer(error: Exception) -> bool:
+    """Whether an error is what an object store answered, or that it did not."""
+    return type(error).__module__.partition(".")[0] == "obstore"
+
+
+def said(where: str | Path, error: Exception) -> Exception:
     """Return the error for an answer; of the answer itself only its code is passed on."""
+    path = where if isinstance(where, ObjectPath) else ObjectPath(where)
     text = str(error)
     status = int(found[1]) if (found := re.search(r"status code: (\d{3})", text)) else 0
     code = found[1] if (found := re.search(r"<Code>(\w+)</Code>", text)) else ""
@@ -395,15 +411,15 @@ def _s3_credentials(bucket: str) -> dict[str, Any]:
     RemoteError
         Kind ``no-credentials``, at once and before anything is asked.
     """
-    said = os.environ.get
-    if (said("AWS_ACCESS_KEY_ID") and said("AWS_SECRET_ACCESS_KEY")) or said("AWS_SKIP_SIGNATURE", "").lower() in ("true", "1"):
+    env = os.environ.get
+    if (env("AWS_ACCESS_KEY_ID") and env("AWS_SECRET_ACCESS_KEY")) or env("AWS_SKIP_SIGNATURE", "").lower() in ("true", "1"):
         return {}
     if any(name.startswith(("AWS_CONTAINER_CREDENTIALS_", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_METADATA_ENDPOINT")) for name in os.environ):
         return {}
-    if said("AWS_EC2_METADATA_DISABLED", "").lower() == "false":
+    if env("AWS_EC2_METADATA_DISABLED", "").lower() == "false":
         return {}
-    file = Path(said("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials").expanduser()
-    profile = said("AWS_PROFILE") or "default"
+    file = Path(env("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials").expanduser()
+    profile = env("AWS_PROFILE") or "default"
     found = configparser.RawConfigParser()
     try:
         found.read(file)
@@ -455,10 +471,10 @@ def _workplace() -> Path:
     return folder
 
 
-def brought(path: ObjectPath) -> Path:
+def brought(path: ObjectPath, only: Sequence[ObjectPath] | None = None) -> Path:
     """Return an object, or all below a prefix, in a folder of this machine that is removed when the process ends.
 
-    Each object is fetched once a process; whoever needs a file for a library or a memory map takes it from here.
+    Each object, or each of ``only`` some, is fetched once a process; whoever needs a file for a library or a memory map takes it from here.
 
     Raises
     ------
@@ -466,7 +482,7 @@ def brought(path: ObjectPath) -> Path:
         Kind ``disk-full``, before anything is fetched, where the temporary folder has no room for it.
     """
     place = _workplace() / path.parts[0][:-1] / Path(*path.parts[1:])
-    found = [path] if path.is_file() else list(path.objects())
+    found = only if only is not None else [path] if path.is_file() else list(path.objects())
     missing = [o for o in found if not (_workplace() / o.parts[0][:-1] / Path(*o.parts[1:])).exists()]
     needed, free = sum(o.stat().st_size for o in missing), shutil.disk_usage(_workplace()).free
     if needed > free:

@@ -12,6 +12,7 @@ from sciimg.io.faults import refuse
 from sciimg.io.image import MEMORY_LIMIT, Image
 from sciimg.io.spacing import Wishes
 from sciimg.io.tiff_ome import COMPANION
+from sciimg.objects import ObjectPath, brought
 from sciimg.records import Digest
 from sciimg.types import Spacing
 
@@ -85,7 +86,10 @@ def open_image(
     InputError
         Kinds ``missing``, ``empty-file``, ``folder``, ``unknown-format``, and those of the format.
     """
-    path = Path(path)
+    if isinstance(path, ObjectPath):
+        path = path if omezarr.holds(path) or not path.exists() else brought(path)
+    else:
+        path = Path(path)
     found = _format_of(path)
     image: Image = found.module.open(path, Wishes(spacing, override, axes, memory_limit, burned_in, label))
     image = replace(image, source=printable(image.source), problems=tuple(_printable(p) for p in image.problems))

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from sciimg.errors import InputError, Problem
 from sciimg.files import read_part
-from sciimg.objects import THREADS, ObjectPath, zarr_place
+from sciimg.objects import THREADS, ObjectPath, asking, zarr_place
 from sciimg.records import canonical_json
 from sciimg.store.layout import Layout, Shape, tiles
 
@@ -307,7 +307,8 @@ class ArrayReader:
         import zarr
 
         try:
-            return np.ascontiguousarray(zarr.open_array(zarr_place(self.path), mode="r")[box])
+            with asking(self.path) if isinstance(self.path, ObjectPath) else nullcontext():
+                return np.ascontiguousarray(zarr.open_array(zarr_place(self.path), mode="r")[box])
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, NotImplementedError) as error:
             raise _corrupt(self.path, f"zarr cannot read it ({type(error).__name__}: {error})") from error
 
