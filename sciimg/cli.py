@@ -129,13 +129,16 @@ def run(
     engine: Annotated[str, typer.Option(help="local or dask.")] = "local",
     slots: Annotated[int, typer.Option(min=0, help="Heavy stages at the same time; does not change results. 0: one a core.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
+    publish: Annotated[Path | None, typer.Option(metavar="URI", help="s3:// or gs:// place to which the release is copied.")] = None,
     device: Device = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
     """Carry a study from its images to a decided, signed release. Run it again to continue after any interruption."""
+    from sciimg.stages.copy import check_publishing
     from sciimg.stages.launch import describe_plan, launch
 
+    check_publishing(workdir, publish)
     if dry_run:
         value = describe_plan(study, workdir, engine)
         lines = [f"{s['stage']:<26} {'done' if s['done'] else 'to do'}" for s in value["stages"]]
@@ -144,8 +147,13 @@ def run(
         return value, "\n".join(lines), 0
     _choose(device)
     outcome = launch(study, workdir, engine=engine, slots=slots)
+    if publish is not None:
+        from sciimg.stages.copy import copy_command
+
+        outcome["published"] = copy_command(Path(outcome["release"]), publish)["to"]
     reasons = "\n".join(f"  - {r}" for r in outcome["reasons"])
     text = f"Decision  {outcome['decision']}\n{reasons}\nRelease   {outcome['release']}\nReport    {outcome['report']}"
+    text += f"\nPublished {outcome['published']}" if publish is not None else ""
     return outcome, text, 1 if outcome["decision"] == "refused" else 0
 
 
@@ -626,7 +634,7 @@ def copy(
     value = copy_command(source, target)
     return (
         value,
-        f"{value['kind']} in {value['to']}: {value['files']} files, {value['bytes']:,} bytes, {value['sent']} of the files new there",
+        f"{value['kind']} in {value['to']}: {value['files']} files, {value['bytes']:,} bytes, {value['sent']} sent",
         0,
     )
 

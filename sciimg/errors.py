@@ -70,7 +70,7 @@ class StorageError(SciimgError):
 
 
 class RemoteError(SciimgError):
-    """An object store refuses: never the fault of one image, so that whoever leaves bad images out does not leave out this (exit code 2)."""
+    """An object store refuses: never the fault of one image, so that it is no InputError, for which images are left out (exit code 2)."""
 
 
 class TrainingFailedError(SciimgError):

@@ -1,11 +1,11 @@
 """Places in object stores, ``s3://bucket/key`` and ``gs://bucket/key``, that are read through the methods of a path.
 
-Code that reads through ``open``, ``read_bytes``, ``iterdir``, ``glob``, ``stat`` and :func:`sciimg.files.read_part` reads objects as well as files.
-Code that needs a file of this machine (``os``, ``mmap``, a library) asks a path for its name there, and an object has none: it is refused in
-one sentence, which is also how anything that would write is refused. Only :mod:`sciimg.stages.copy` writes.
+Code that reads through ``open``, ``read_bytes``, ``iterdir``, ``glob``, ``stat`` and :func:`sciimg.files.read_part` reads objects as well
+as files. Code that needs a file of this machine (``os``, ``mmap``, a library) asks a path for its name there, and an object has none: it is
+refused in one sentence, and so is whatever would write. Only :mod:`sciimg.stages.copy` writes.
 
-Endpoint, region and credentials come from the environment and, for S3, from the shared credentials file. A metadata server of a cloud is asked
-only where the environment says so. No credential and no answer of a server is ever put into a message: an answer may quote the key.
+Endpoint, region and credentials come from the environment and, for S3, from the shared credentials file. A metadata server of a cloud is
+asked only where the environment says so. No credential and no answer of a server is ever put into a message: an answer may quote the key.
 """
 
 import atexit
@@ -13,6 +13,7 @@ import configparser
 import datetime
 import functools
 import io
+import json
 import os
 import re
 import shutil
@@ -73,7 +74,7 @@ class ObjectPath(PosixPath):
         path = cls(uri)
         if len(path.parts) < 2 or not _BUCKET.fullmatch(path.parts[1]) or ".." in path.parts:
             shown = f"{path.parts[0]}//…" if "@" in uri else uri  # never a secret that somebody put into it
-            message = f"A place in an object store is {path.parts[0]}//BUCKET or {path.parts[0]}//BUCKET/KEY, without credentials in it. Correct it."
+            message = f"A place in an object store is {path.parts[0]}//BUCKET/KEY, a name without credentials in it. Correct it."
             raise RemoteError(Problem(shown, "bad-uri", message))
         return path
 
@@ -82,8 +83,8 @@ class ObjectPath(PosixPath):
 
     def __fspath__(self) -> NoReturn:
         message = (
-            "This needs a folder or file on a file system; an object store has none. Use a folder here, and carry collections, images, models "
-            "and releases from and to a bucket with `sciimg copy FROM TO`."
+            "This needs a folder or file on a file system; an object store has none. Use a folder here, and carry collections, images, "
+            "models and releases from and to a bucket with `sciimg copy FROM TO`."
         )
         raise RemoteError(Problem(str(self), "not-a-file", message))
 
@@ -300,7 +301,7 @@ def asking(path: ObjectPath) -> Iterator[None]:
     FileNotFoundError
         Where there is no such object.
     RemoteError
-        Kinds ``no-bucket``, ``no-permission``, ``no-credentials``, ``other-region``, ``changed``, ``object-store``: nothing will come of it.
+        Kinds ``no-bucket``, ``no-permission``, ``no-credentials``, ``other-region``, ``changed``, ``object-store``: nothing comes of it.
     StorageError
         Kind ``connection-lost``: the same command may go on later.
     MissingExtraError
@@ -314,7 +315,7 @@ def asking(path: ObjectPath) -> Iterator[None]:
     except Exception as error:
         if not is_answer(error) and not isinstance(error, FileNotFoundError):
             raise
-        raise said(path, error) from None  # the original may quote what was sent
+        raise answered(path, error) from None  # the original may quote what was sent
 
 
 def is_answer(error: Exception) -> bool:
@@ -322,7 +323,7 @@ def is_answer(error: Exception) -> bool:
     return type(error).__module__.partition(".")[0] == "obstore"
 
 
-def said(where: str | Path, error: Exception) -> Exception:
+def answered(where: str | Path, error: Exception) -> Exception:
     """Return the error for an answer; of the answer itself only its code is passed on."""
     path = where if isinstance(where, ObjectPath) else ObjectPath(where)
     text = str(error)
@@ -330,7 +331,9 @@ def said(where: str | Path, error: Exception) -> Exception:
     code = found[1] if (found := re.search(r"<Code>(\w+)</Code>", text)) else ""
     kind = type(error).__name__
     if code == "NoSuchBucket" or (status == 404 and not isinstance(error, FileNotFoundError)):
-        message = f"The bucket {path.bucket!r} must exist{_at()}; there is none of this name. Check the name, the endpoint and the region."
+        message = (
+            f"The bucket {path.bucket!r} must exist{_at(path)}; there is none of this name. Check the name, the endpoint and the region."
+        )
         return RemoteError(Problem(str(path), "no-bucket", message))
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(2, "there is no such object", str(path))
@@ -339,18 +342,22 @@ def said(where: str | Path, error: Exception) -> Exception:
         return RemoteError(Problem(str(path), "other-region", message))
     if status in (401, 403) or kind in ("PermissionDeniedError", "UnauthenticatedError") or code in ("ExpiredToken", "InvalidAccessKeyId"):
         message = (
-            f"The credentials must allow this{_at()}; the store refuses ({code or status or kind}). Check which ones the environment holds, and that "
-            "they may list, read and, to copy there, write; without the right to list, a missing object looks forbidden too."
+            f"The credentials must allow this{_at(path)}; the store refuses ({code or status or kind}). Check which ones the environment "
+            "holds, and that they may list, read and, to copy there, write; without the right to list, what is missing looks forbidden too."
         )
         return RemoteError(Problem(str(path), "no-permission", message))
     if kind in ("AlreadyExistsError", "PreconditionError", "NotModifiedError") or status in (409, 412):
         return ConflictError(Problem(str(path), "changed", "The object was replaced while it was worked with. Run the same command again."))
     if status == 501 or kind in ("NotImplementedError", "NotSupportedError"):
-        message = f"The store must know conditional writes, which keep two writers apart{_at()}; this one refuses them ({code or status}). Use another."
+        message = (
+            f"The store must know conditional writes{_at(path)}, which keep two writers apart; it refuses ({code or status}). Use another."
+        )
         return RemoteError(Problem(str(path), "object-store", message))
     if 400 <= status < 500 and status not in (408, 429):
         return RemoteError(
-            Problem(str(path), "object-store", f"The store does not understand the request{_at()}: {code or status}. Check the endpoint.")
+            Problem(
+                str(path), "object-store", f"The store does not understand the request{_at(path)}: {code or status}. Check the endpoint."
+            )
         )
     return lost(path, code or (f"status {status}" if status else "no answer"))
 
@@ -362,20 +369,26 @@ class ConflictError(RemoteError):
 def lost(path: ObjectPath, why: str) -> StorageError:
     """Return the error for a connection that failed, or broke in the middle."""
     message = (
-        f"The object store must answer{_at()}; it does not, or not to the end ({why}). Check the network and the endpoint "
+        f"The object store must answer{_at(path)}; it does not, or not to the end ({why}). Check the network and the endpoint "
         "(AWS_ENDPOINT_URL, STORAGE_EMULATOR_HOST), then run the same command: it goes on."
     )
     return StorageError(Problem(str(path), "connection-lost", message))
 
 
-def _at() -> str:
+def _at(path: ObjectPath) -> str:
     """Return which endpoint is asked, where the environment names one, without whatever else stands in its URL."""
-    parts = urlsplit(_endpoint() or "")
+    parts = urlsplit((_endpoint() if path.parts[0] == "s3:" else _emulator()) or "")
     return f" at {parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}" if parts.hostname else ""
 
 
 def _endpoint() -> str | None:
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
+def _emulator() -> str | None:
+    """Return the server that stands for Google Cloud Storage, as the environment of Google's own programs names it."""
+    said = os.environ.get("STORAGE_EMULATOR_HOST")
+    return said if not said or "//" in said else f"http://{said}"
 
 
 @functools.cache
@@ -391,11 +404,10 @@ def _store(scheme: str, bucket: str) -> Any:
         more = {"endpoint": endpoint} if endpoint else {}
         client["allow_http"] = (endpoint or "").startswith("http://")
         return S3Store(bucket, client_options=client, retry_config=retry, **more, **_s3_credentials(bucket))  # type: ignore[arg-type]
-    if emulator := os.environ.get("STORAGE_EMULATOR_HOST"):
-        url = emulator if "//" in emulator else f"http://{emulator}"
-        key = '{"gcs_base_url": "%s", "disable_oauth": true, "client_email": "", "private_key": "", "private_key_id": ""}' % url.rstrip("/")
+    if url := _emulator():
+        nobody = {"gcs_base_url": url.rstrip("/"), "disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
         client["allow_http"] = url.startswith("http://")
-        return GCSStore(bucket, service_account_key=key, skip_signature=True, client_options=client, retry_config=retry)  # type: ignore[arg-type]
+        return GCSStore(bucket, service_account_key=json.dumps(nobody), skip_signature=True, client_options=client, retry_config=retry)
     _need_gs_credentials(bucket)
     return GCSStore(bucket, client_options=client, retry_config=retry)  # type: ignore[arg-type]
 
@@ -430,8 +442,9 @@ def _s3_credentials(bucket: str) -> dict[str, Any]:
         taken = {"access_key_id": own["aws_access_key_id"], "secret_access_key": own["aws_secret_access_key"]}
         return taken | ({"session_token": own["aws_session_token"]} if "aws_session_token" in own else {})
     message = (
-        f"Credentials for S3 come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or from the profile {profile!r} in {file}; there are none. Set them; "
-        "AWS_SKIP_SIGNATURE=true reads a public bucket, AWS_EC2_METADATA_DISABLED=false takes the role of a machine of that cloud."
+        f"Credentials for S3 come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or from the profile {profile!r} in {file}; there are "
+        "none. Set them; AWS_SKIP_SIGNATURE=true reads a public bucket, AWS_EC2_METADATA_DISABLED=false takes the role of a machine of "
+        "that cloud."
     )
     raise RemoteError(Problem(f"s3://{bucket}", "no-credentials", message))
 
@@ -446,7 +459,8 @@ def _need_gs_credentials(bucket: str) -> None:
         return
     message = (
         "Credentials for Google Cloud Storage come from the file that GOOGLE_APPLICATION_CREDENTIALS names; there are none. Set it; "
-        "GOOGLE_SKIP_SIGNATURE=true reads a public bucket, GCE_METADATA_HOST=metadata.google.internal takes the account of a machine of that cloud."
+        "GOOGLE_SKIP_SIGNATURE=true reads a public bucket, GCE_METADATA_HOST=metadata.google.internal takes the account of a machine of "
+        "that cloud."
     )
     raise RemoteError(Problem(f"gs://{bucket}", "no-credentials", message))
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sciimg.errors import InputError, Problem, SciimgError, printable
-from sciimg.objects import is_answer, said, uri_of
+from sciimg.objects import answered, is_answer, uri_of
 
 
 def refuse(where: str | Path, kind: str, message: str) -> InputError:
@@ -44,6 +44,6 @@ def refusing(where: str | Path, kind: str = "corrupt", what: str = "The file can
         raise
     except Exception as error:
         if is_answer(error):  # of an object store, which says nothing about the file
-            raise said(where, error) from None
+            raise answered(where, error) from None
         said = " ".join(str(error).split())[:200].replace('"', "'") or type(error).__name__  # in quotes, as all that is not our words
         raise refuse(where, kind, f'{what}: "{said}". Get a fresh copy of the file, or leave it out.') from error

@@ -1,10 +1,10 @@
 """Carry what sciimg makes between a file system and an object store: whole, or not there.
 
-An object store has no rename. What makes a collection, release, model or image exist is one document; a copy sends everything else first and
-that document last, on the condition that it is not there (If-None-Match), or is still the one that was there at the beginning (If-Match). Data
-are sent on the condition that nothing is there, and never replaced or removed; an object that has the right digest already is not sent again,
-so that the same command goes on after any interruption. A note beside the copy, made on the same condition, says what is being copied there,
-so that two who write different things to one place never mix them.
+An object store has no rename. What makes a collection, release, model or image exist is one document; a copy sends everything else first
+and that document last, on the condition that it is not there (If-None-Match), or is still the one that was there at the beginning
+(If-Match). Data are sent on the condition that nothing is there, and never replaced or removed; an object that has the right digest already
+is not sent again, so that the same command goes on after any interruption. A note beside the copy, made on the same condition, says what is
+being copied there, so that two who write different things to one place never mix them.
 """
 
 import hashlib
@@ -73,6 +73,27 @@ def copy_command(source: Path, target: Path) -> dict[str, Any]:
     return {"kind": kind.name, "from": str(source), "to": str(target), **said}
 
 
+def check_publishing(workdir: Path, publish: Path | None) -> None:
+    """Refuse, before a run of hours, places that it could not use at its end.
+
+    Raises
+    ------
+    InputError
+        Kind ``not-a-file`` for a run folder in an object store, ``which-way`` for a release that would not go to one.
+    """
+    if isinstance(workdir, ObjectPath):
+        message = (
+            "A run folder lies on a file system, because it needs locks and renames. Name one; sources of the study may be in an object store, "
+            "and --publish copies the release to one."
+        )
+        raise InputError(Problem("--workdir", "not-a-file", message))
+    if publish is None:
+        return
+    if not isinstance(publish, ObjectPath) or not publish.key:
+        raise InputError(Problem("--publish", "which-way", f"It is s3://BUCKET/NAME or gs://BUCKET/NAME; got {publish}. Correct it."))
+    next(publish.objects(), None)  # the bucket is there and answers
+
+
 def _kind_of(source: Path) -> Kind:
     for kind in KINDS:
         if (source / kind.document).is_file():
@@ -80,8 +101,8 @@ def _kind_of(source: Path) -> Kind:
     if not source.exists():
         raise InputError(Problem(str(source), "not-found", "There is nothing here. Check the path."))
     message = (
-        "A collection, a release, a model or an OME-Zarr image is copied, known by its collection.json, dataset.sigstore.json, model.json or "
-        "zarr.json; this has none of them."
+        "A collection, a release, a model or an OME-Zarr image is copied, known by its collection.json, dataset.sigstore.json, model.json "
+        "or zarr.json; this has none of them."
     )
     if (source / "run.json").is_file():
         message += f" Of a run, copy {source / 'release' / 'release'}: the rest is for this machine only."
@@ -148,7 +169,7 @@ def _refuse_others(names: Iterable[str], there: Mapping[str, ObjectPath], target
 
 
 def _steps(case: _Sending, names: Iterable[str]) -> Iterator[list[str]]:
-    """Yield what is sent together: data first, then what describes them, because a missing chunk reads as zeros and a missing array does not read."""
+    """Yield what is sent together: data before what describes them, because a missing chunk reads as zeros, a missing array not at all."""
     rest = [name for name in names if name != case.kind.document]
     yield [name for name in rest if not name.endswith("zarr.json") and not case.grows(name)]
     yield [name for name in rest if name.endswith("zarr.json")]
@@ -233,7 +254,7 @@ def _send_document(case: _Sending, before: Mapping[str, Any] | None) -> bool:
         if place.read_bytes() == data:  # two were at the same work, and it is done
             return False
         when = f"{place.head()['last_modified']:%Y-%m-%d %H:%M:%S} UTC"
-        message = f"Another process was faster: its {case.kind.name} has been here since {when}, and stays. Compare it with yours, or choose another place."
+        message = f"Another process was faster: its {case.kind.name} has been here since {when}, and stays. Choose another place for yours."
         raise InputError(Problem(str(case.target), "exists", message)) from None
     return True
 
@@ -249,8 +270,8 @@ def _announced(case: _Sending) -> Iterator[None]:
         if note.read_bytes() != data:
             since = f"{note.head()['last_modified']:%Y-%m-%d %H:%M:%S} UTC"
             message = (
-                f"One thing at a time is copied to a place; here something else has been under way since {since}. Let it finish, choose another "
-                f"place, or, where nobody is at it any more, remove {note}."
+                f"One thing at a time is copied to a place; here something else has been under way since {since}. Let it finish, choose "
+                f"another place, or, where nobody is at it any more, remove {note}."
             )
             raise InputError(Problem(str(case.target), "being-copied", message)) from None
     yield
@@ -312,7 +333,7 @@ def _bring_one(source: ObjectPath, target: Path) -> bool:
     said = about["attributes"].get(DIGEST)
     if said is not None and said != _digest(half):
         half.unlink()
-        message = "The object's bytes must have the digest that was noted when it was sent; they have another. Copy it to the store again from its source."
+        message = "The object must hold the bytes that were sent; their digest is another. Copy it to the store again from its source."
         raise InputError(Problem(str(source), "changed", message))
     half.replace(target)
     return True

@@ -89,7 +89,13 @@ def ingest_files(
     for path in found:
         if is_stored(path):
             items += stored_items(path, rejected, {i.id for i in items if i.id}, keep_names=keep_names)
-    how = [spacing and [*spacing.values, spacing.unit], override, axes, kind, {uri_of(k) or str(k): uri_of(v) or str(v) for k, v in label_of.items()}]
+    how = [
+        spacing and [*spacing.values, spacing.unit],
+        override,
+        axes,
+        kind,
+        {uri_of(k) or str(k): uri_of(v) or str(v) for k, v in label_of.items()},
+    ]
     kept = _write(items, rejected, out, settings=digest_of([*how, keep_names]), stop=on_error == "stop")
     return _as_typed(summary(out), kept, read_lookup(out))
 
