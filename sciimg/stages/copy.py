@@ -23,6 +23,7 @@ from sciimg.records import canonical_json, digest_bytes
 
 DIGEST = "sciimg-sha256"  # what an object's own metadata say of its bytes
 _ONE_PUT = 32 * 2**20  # larger files go in parts, which never are in memory together
+_PART = 8 * 2**20
 _THREADS = 8  # so that no more than a quarter of a gigabyte is in memory
 
 
@@ -83,8 +84,8 @@ def check_publishing(workdir: Path, publish: Path | None) -> None:
     """
     if isinstance(workdir, ObjectPath):
         message = (
-            "A run folder lies on a file system, because it needs locks and renames. Name one; sources of the study may be in an object store, "
-            "and --publish copies the release to one."
+            "A run folder lies on a file system, because it needs locks and renames. Name one; sources of the study may be in an object "
+            "store, and --publish copies the release to one."
         )
         raise InputError(Problem("--workdir", "not-a-file", message))
     if publish is None:
@@ -242,7 +243,7 @@ def _put(place: ObjectPath, data: bytes | Path, digest: str, mode: Any) -> None:
         if isinstance(data, bytes):
             obstore.put(place.store, place.key, data, attributes={DIGEST: digest}, mode=mode, use_multipart=False)
         else:
-            obstore.put(place.store, place.key, data, attributes={DIGEST: digest}, chunk_size=_ONE_PUT // 4, max_concurrency=2)
+            obstore.put(place.store, place.key, data, attributes={DIGEST: digest}, use_multipart=True, chunk_size=_PART, max_concurrency=2)
 
 
 def _send_document(case: _Sending, before: Mapping[str, Any] | None) -> bool:
