@@ -1,5 +1,6 @@
 """Collections and releases in an object store: the same bytes and digests, whole or not there, and a sentence for whatever goes wrong."""
 
+import functools
 import json
 import shutil
 import sys
@@ -17,7 +18,7 @@ from stores import collection_of, files_of
 from typer.testing import CliRunner
 
 pytest.importorskip("obstore", reason="obstore (the extra 'cloud') is not installed here")
-moto = pytest.importorskip("moto.server", reason="moto, whose S3 server these tests ask, is not installed here")
+moto = pytest.importorskip("moto.server", reason="moto[server], whose S3 server these tests ask, is not installed here")
 
 from sciimg import objects  # noqa: E402
 from sciimg.cli import app  # noqa: E402
@@ -49,6 +50,13 @@ def server() -> Iterator[str]:
 _BUCKETS = iter(range(1000))
 
 
+@functools.cache
+def client(endpoint: str) -> Any:
+    import boto3
+
+    return boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+
+
 @pytest.fixture
 def bucket(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Bucket]:
     """A new bucket, and the environment of somebody who may use it."""
@@ -58,8 +66,8 @@ def bucket(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_REGION", "us-east-1")
-    made = Bucket(server, f"bucket-{next(_BUCKETS)}")
-    made.put("", b"")
+    made = Bucket(server, f"bucket-{next(_BUCKETS)}", client(server))
+    made.client.create_bucket(Bucket=made.name)
     ask(server, monkeypatch)
     yield made
     objects._store.cache_clear()
@@ -86,7 +94,7 @@ def collection(folder: Path, *seeds: int) -> Path:
 
 @pytest.fixture(scope="session")
 def _local(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return collection(tmp_path_factory.mktemp("objects") / "local", 1, 2, 3)
+    return collection(tmp_path_factory.mktemp("objects") / "local", 1, 2)
 
 
 @pytest.fixture
@@ -105,14 +113,15 @@ def test_a_collection_in_a_bucket_is_the_collection(bucket: Bucket, local: Path,
     there = at(bucket, "lab/mine")
     said = copy_command(local, there)
     assert (said["kind"], said["files"], said["sent"]) == ("collection", len(files_of(local)), len(files_of(local)))
-    assert {k.removeprefix("lab/mine/"): bucket.get(k) for k in bucket.keys()} == files_of(local)  # byte for byte, and nothing beside it
+    assert bucket.contents("lab/mine/") == files_of(local)  # byte for byte
+    assert set(bucket.keys("")) == {f"lab/mine/{name}" for name in files_of(local)}  # and nothing beside it
     ours, theirs = Collection(there), Collection(local)
     assert ours.digest == theirs.digest
     assert ours.catalogue.equals(theirs.catalogue)
     assert ours.verify() == []
     box = (slice(1, 2), slice(3, 33), slice(17, 50))
     np.testing.assert_array_equal(ours.volume("image-2").read(box), pixels(2)[box])
-    np.testing.assert_array_equal(ours.volume("image-3").read_labels(), theirs.volume("image-3").read_labels())
+    np.testing.assert_array_equal(ours.volume("image-1").read_labels(), theirs.volume("image-1").read_labels())
     back = tmp_path / "back"
     copy_command(there, back)
     assert files_of(back) == files_of(local)
@@ -148,7 +157,7 @@ def test_files_too_large_for_one_request_go_in_parts(bucket: Bucket, local: Path
     monkeypatch.setattr(copying, "_ONE_PUT", 1000)
     monkeypatch.setattr(copying, "_PART", 5 * 2**20)
     copy_command(local, at(bucket, "parts"))
-    assert {k.removeprefix("parts/"): bucket.get(k) for k in bucket.keys()} == files_of(local)
+    assert bucket.contents("parts/") == files_of(local)
     assert copy_command(local, at(bucket, "parts"))["sent"] == 0
 
 
@@ -169,7 +178,7 @@ def test_a_collection_that_grew_is_brought_up_to_date(bucket: Bucket, local: Pat
 # ---------------------------------------------------------------- whole or not there
 
 
-@pytest.mark.parametrize("share", [0.2, 0.6, 0.95])
+@pytest.mark.parametrize("share", [0.3, 0.9])
 def test_an_interrupted_copy_is_no_collection_and_the_same_command_goes_on(
     bucket: Bucket, local: Path, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
@@ -182,7 +191,7 @@ def test_an_interrupted_copy_is_no_collection_and_the_same_command_goes_on(
     line.close()
     assert kinds(error) == ["connection-lost"]
     assert "same command" in str(error.value)
-    arrived = [k for k in bucket.keys("cut/")]
+    arrived = bucket.keys("cut/")
     assert "cut/collection.json" not in arrived
     for name in arrived:  # nothing that arrived is half
         assert bucket.get(name) == (local / name.removeprefix("cut/")).read_bytes()
@@ -226,14 +235,14 @@ def test_of_two_writers_of_one_thing_both_end_well(bucket: Bucket, local: Path) 
 
 def test_another_collection_does_not_get_into_a_place_that_is_taken(bucket: Bucket, local: Path, tmp_path: Path) -> None:
     copy_command(local, at(bucket, "taken"))
-    before = {k: bucket.get(k) for k in bucket.keys()}
-    for seeds in ((4,), (1, 2, 3, 4)):
+    before = bucket.contents("taken/")
+    for seeds in ((4,), (1, 2, 4)):
         other = collection(tmp_path / f"other{len(seeds)}", *seeds)
         (other / "images" / "image-1.zarr" / "zarr.json").write_bytes(b"{}") if len(seeds) > 1 else None
         with pytest.raises(InputError) as error:
             copy_command(other, at(bucket, "taken"))
         assert kinds(error) == ["exists"]
-        assert {k: bucket.get(k) for k in bucket.keys() if not k.endswith("being-copied.json")} == before  # not one object more
+        assert bucket.contents("taken/") == before  # not one object more
         for note in bucket.keys("taken."):
             bucket.delete(note)
 
@@ -247,7 +256,7 @@ def test_what_was_begun_by_another_is_not_mixed_with(bucket: Bucket, local: Path
     with pytest.raises(InputError) as error:
         copy_command(other, at(bucket, "place"))
     assert kinds(error) == ["being-copied"]
-    assert not [k for k in bucket.keys() if "image-4" in k]
+    assert not [k for k in bucket.contents() if "image-4" in k]
 
 
 def test_the_one_who_comes_second_is_told_who_won(bucket: Bucket, local: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,7 +284,7 @@ def test_a_source_that_changes_under_the_copy_is_noticed(bucket: Bucket, local: 
     with pytest.raises(InputError) as error:
         copy_command(local, at(bucket, "c"))
     assert kinds(error) == ["changed"]
-    assert "c/collection.json" not in bucket.keys()
+    assert "c/collection.json" not in bucket.contents()
 
 
 # ---------------------------------------------------------------- releases
@@ -322,7 +331,7 @@ def test_a_release_is_audited_where_it_lies(
     assert remote.steps == here.steps
     assert remote.as_json() == here.as_json()
     images = [k for k in read if "/images/" in k]
-    assert sorted(images) == sorted(k for k in bucket.keys() if "/images/" in k)  # each once
+    assert sorted(images) == sorted(bucket.keys("releases/small/dataset/images/"))  # each once
     attest(release, owner, "review", "I have looked at it.", time=releases.TIME)
     assert copy_command(release, there)["sent"] == 1
     assert len(audit(there, policy, now=releases.TIME).signers) == 3
@@ -536,7 +545,7 @@ def test_what_needs_a_file_is_refused_and_writes_nothing(bucket: Bucket) -> None
     for attempt in (place.mkdir, place.touch, lambda: place.write_bytes(b"x"), lambda: place.open("w"), place.unlink):
         with pytest.raises(RemoteError, match="not-a-file"):
             attempt()
-    assert bucket.keys() == []
+    assert bucket.keys("") == []
 
 
 def test_a_file_that_is_read_in_pieces_is_the_file(bucket: Bucket) -> None:
