@@ -127,9 +127,9 @@ class ObjectPath(PosixPath):
     def is_dir(self, **_: Any) -> bool:
         if self._size is not None or self._folder:
             return self._folder
-        import obstore
-
         with asking(self):
+            import obstore
+
             some = next(iter(obstore.list(self.store, self.key or None, chunk_size=1)), ())
         return len(some) > 0 or not self.key
 
@@ -138,12 +138,17 @@ class ObjectPath(PosixPath):
 
     def head(self) -> dict[str, Any]:
         """Return ``size``, ``e_tag``, ``last_modified`` and ``attributes``, the metadata that its writer gave the object."""
-        import obstore
-
         if not self.key:
             raise FileNotFoundError(2, "a bucket is no object", str(self))
         with asking(self):
-            found = obstore.get(self.store, self.key, options={"head": True})
+            import obstore
+
+            try:
+                found = obstore.get(self.store, self.key, options={"head": True})
+            except Exception as error:
+                if not isinstance(error, FileNotFoundError):
+                    obstore.get(self.store, self.key)  # the same question; its answer has a body that says why
+                raise
         return {**found.meta, "attributes": found.attributes}
 
     def stat(self, **_: Any) -> os.stat_result:
@@ -151,9 +156,9 @@ class ObjectPath(PosixPath):
         return os.stat_result((stat.S_IFREG | 0o444, 0, 0, 1, 0, 0, size, 0, 0, 0))
 
     def iterdir(self) -> Iterator[Self]:
-        import obstore
-
         with asking(self):
+            import obstore
+
             found = obstore.list_with_delimiter(self.store, self.key or None)
         for prefix in found["common_prefixes"]:
             yield self._listed(prefix)
@@ -173,9 +178,9 @@ class ObjectPath(PosixPath):
 
     def objects(self) -> Iterator[Self]:
         """Yield every object below this folder, in order of keys, with its size."""
-        import obstore
-
         with asking(self):
+            import obstore
+
             for some in obstore.list(self.store, self.key or None, chunk_size=1000):
                 for entry in some:
                     yield self._listed(entry["path"], entry)
@@ -203,27 +208,27 @@ class ObjectPath(PosixPath):
 
     def blocks(self) -> Iterator[bytes]:
         """Yield an object's bytes in one request and bounded memory."""
-        import obstore
-
         with asking(self):
+            import obstore
+
             yield from map(bytes, obstore.get(self.store, self.key).stream(_BLOCK))
 
     def part(self, length: int, offset: int) -> bytes:
         """Return ``length`` bytes from ``offset``, or the last ones where it is negative; fewer where the object ends."""
-        import obstore
-
         if not length:
             return b""
         wanted = {"suffix": length} if offset < 0 else (offset, offset + length)
         with asking(self):
+            import obstore
+
             return bytes(obstore.get(self.store, self.key, options={"range": wanted}).bytes())
 
     def parts_of(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Return many pieces, given as (offset, length); near ones are fetched together, several at once."""
-        import obstore
-
         starts, lengths = [start for start, _ in ranges], [length for _, length in ranges]
         with asking(self):
+            import obstore
+
             return [bytes(piece) for piece in obstore.get_ranges(self.store, self.key, starts=starts, lengths=lengths)]
 
     def open(
@@ -275,13 +280,13 @@ class _Pieces(io.RawIOBase):
         return count
 
     def _fetch(self, wanted: int) -> None:
-        import obstore
-
         in_order = self._at == self._start + len(self._piece) and self._piece
         self._ahead = min(2 * self._ahead, _LARGEST_PIECE) if in_order else _FIRST_PIECE
         stop = min(self._size, self._at + max(wanted, self._ahead))
         options: dict[str, Any] = {"range": (self._at, stop)} | ({"if_match": self._e_tag} if self._e_tag else {})
         with asking(self._path):
+            import obstore
+
             answer = obstore.get(self._path.store, self._path.key, options=options)
             self._piece, self._e_tag = bytes(answer.bytes()), answer.meta["e_tag"]
         self._start = self._at
@@ -337,7 +342,11 @@ def answered(where: str | Path, error: Exception) -> Exception:
         return RemoteError(Problem(str(path), "no-bucket", message))
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(2, "there is no such object", str(path))
-    if status in (301, 307) or code in ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"):
+    if (
+        status in (301, 307)
+        or "redirect without LOCATION" in text
+        or code in ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
+    ):
         message = "The bucket lies in another region than the one asked. Set AWS_REGION to the region of the bucket."
         return RemoteError(Problem(str(path), "other-region", message))
     if status in (401, 403) or kind in ("PermissionDeniedError", "UnauthenticatedError") or code in ("ExpiredToken", "InvalidAccessKeyId"):

@@ -7,6 +7,7 @@ is not sent again, so that the same command goes on after any interruption. A no
 being copied there, so that two who write different things to one place never mix them.
 """
 
+import functools
 import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -138,7 +139,8 @@ def _send(kind: Kind, source: Path, target: ObjectPath) -> dict[str, Any]:
         outdated = dict(zip(there, _in_threads(lambda name: _differs(case, name), list(there)), strict=True))  # before anything is sent
         sent = 0
         for step in _steps(case, names):
-            sent += sum(_in_threads(lambda name: _send_one(case, name), [name for name in step if outdated.get(name, True)]))
+            send = functools.partial(_send_one, case, outdated)
+            sent += sum(_in_threads(send, [name for name in step if outdated.get(name, True)]))
         if _state(case, _names(source)) != case.state:
             message = "It was changed while it was copied. Run the same command again: it goes on with what is there now."
             raise InputError(Problem(str(source), "changed", message))
@@ -202,15 +204,16 @@ def _differs(case: _Sending, name: str) -> bool:
     raise InputError(Problem(str(place), "exists", message))
 
 
-def _send_one(case: _Sending, name: str) -> bool:
+def _send_one(case: _Sending, outdated: Mapping[str, bool], name: str) -> bool:
     """Send a file; return whether nobody else had done so meanwhile."""
     source, place = case.source / name, case.target / name
     data = source.read_bytes() if source.stat().st_size <= _ONE_PUT else source
     digest = digest_bytes(data) if isinstance(data, bytes) else _digest(data)
     try:
-        _put(place, data, digest, "overwrite" if case.grows(name) else "create")
+        _put(place, data, digest, "overwrite" if name in outdated else "create")
     except ConflictError:
-        _differs(case, name)
+        if _differs(case, name):
+            _put(place, data, digest, "overwrite")
         return False
     return True
 
@@ -237,9 +240,9 @@ def _put(place: ObjectPath, data: bytes | Path, digest: str, mode: Any) -> None:
     ConflictError
         Where the condition of ``mode`` does not hold. A file in parts is sent without one: the store has none for them.
     """
-    import obstore
-
     with asking(place):
+        import obstore
+
         if isinstance(data, bytes):
             obstore.put(place.store, place.key, data, attributes={DIGEST: digest}, mode=mode, use_multipart=False)
         else:
@@ -276,9 +279,9 @@ def _announced(case: _Sending) -> Iterator[None]:
             )
             raise InputError(Problem(str(case.target), "being-copied", message)) from None
     yield
-    import obstore
-
     with suppress(FileNotFoundError), asking(note):  # a twin of this process may have been done before
+        import obstore
+
         obstore.delete(note.store, note.key)
 
 
