@@ -253,7 +253,7 @@ def _send_document(case: _Sending, before: Mapping[str, Any] | None) -> bool:
     """Send the document that makes the copy exist; tell who won where two wanted to."""
     place, data = case.target / case.kind.document, (case.source / case.kind.document).read_bytes()
     try:
-        _put(place, data, digest_bytes(data), "create" if before is None else {"e_tag": before["e_tag"], "version": before["version"]})
+        _put(place, data, digest_bytes(data), "create" if before is None else {k: before[k] for k in ("e_tag", "version") if before[k]})
     except ConflictError:
         if place.read_bytes() == data:  # two were at the same work, and it is done
             return False

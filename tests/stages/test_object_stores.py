@@ -288,9 +288,9 @@ def test_the_one_who_comes_second_is_told_who_won(bucket: Bucket, local: Path, m
 def test_a_source_that_changes_under_the_copy_is_noticed(bucket: Bucket, local: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = copying._send_one
 
-    def meddled(case: Any, name: str) -> bool:
+    def meddled(case: Any, outdated: Any, name: str) -> bool:
         (local / "collection.json").write_text((local / "collection.json").read_text() + " ")
-        return real(case, name)
+        return real(case, outdated, name)
 
     monkeypatch.setattr(copying, "_send_one", meddled)
     with pytest.raises(InputError) as error:
@@ -469,7 +469,7 @@ def test_ingest_takes_a_pattern(bucket: Bucket, tmp_path: Path) -> None:
         bucket.put(name, (tmp_path / "one.tif").read_bytes())
     place = as_place(Path(bucket.uri("raw/*/a.tif")))
     said = ingest_files([place], tmp_path / "some", spacing=Spacing((1.0,), "pixel"))
-    assert sorted(i["source"] for i in said["images"]) == [bucket.uri("raw/plate-1/a.tif")]  # both hold the same, and are one image
+    assert sorted(i["source"] for i in said["images"]) == [bucket.uri(f"raw/plate-{n}/a.tif") for n in (1, 2)]
 
 
 @pytest.mark.slow
