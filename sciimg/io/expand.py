@@ -62,25 +62,38 @@ def expand(uri: str | Path, folder: Path = Path(), *, fetch: bool = True) -> lis
     return found
 
 
-def _in_store(uri: str, *, fetch: bool) -> list[Path]:
-    """Return the images of a place in an object store; a pattern is about whole keys, each ``*`` within one part of them."""
+def objects_of(uri: str) -> tuple[ObjectPath, list[ObjectPath]]:
+    """Return the objects that a URI names, and those below the places that it names, with the place that they all lie in.
+
+    In a pattern, each ``*`` stands within one part of a key.
+
+    Raises
+    ------
+    InputError
+        Kind ``missing``.
+    """
     place = ObjectPath.of(uri)
-    parts = place.parts
-    fixed = next((i for i, part in enumerate(parts) if has_magic(part)), len(parts))
-    root = ObjectPath(*parts[:fixed])
-    if not root.exists():
+    depth = len(place.parts)
+    fixed = next((i for i, part in enumerate(place.parts) if has_magic(part)), depth)
+    root = ObjectPath(*place.parts[:fixed])
+    found = [root] if root.is_file() else list(root.objects())
+    if fixed < depth:
+        found = [o for o in found if len(o.parts) >= depth and PurePosixPath(*o.parts[:depth]).match(PurePosixPath(place).as_posix())]
+    if not found:
         raise refuse(uri, "missing", "There must be an object, or objects below it; there is none of this name. Check bucket and key.")
-    if not fetch or (fixed == len(parts) and is_zarr(root)):
+    return root, found
+
+
+def _in_store(uri: str, *, fetch: bool) -> list[Path]:
+    """Return the images of a place in an object store: OME-Zarr where it lies, files of other formats here."""
+    root, found = objects_of(uri)
+    if not fetch:
         return [root]
-    objects = [root] if root.is_file() else list(root.objects())
     stored: set[ObjectPath] = set()
-    for found in sorted({o.parent for o in objects if o.name in (*omezarr.METADATA, "collection.json")}, key=lambda p: len(p.parts)):
-        if not stored & set(found.parents):
-            stored.add(found)
-    files = [o for o in objects if not stored & set(o.parents)]
-    if fixed < len(parts):
-        files = [o for o in files if len(o.parts) == len(parts) and PurePosixPath(o.key).match(place.key)]
-        stored = {o for o in stored if len(o.parts) == len(parts) and PurePosixPath(o.key).match(place.key)}
+    for folder in sorted({o.parent for o in found if o.name in (*omezarr.METADATA, "collection.json")}, key=lambda p: len(p.parts)):
+        if not stored & set(folder.parents):
+            stored.add(folder)
+    files = [o for o in found if not stored & set(o.parents)]
     images: list[Path] = [*stored]
     if files:
         local = brought(root, files)

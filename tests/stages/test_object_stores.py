@@ -31,6 +31,7 @@ from sciimg.cli import app  # noqa: E402
 from sciimg.errors import InputError, RemoteError, SciimgError, StorageError  # noqa: E402
 from sciimg.objects import ObjectPath, as_place  # noqa: E402
 from sciimg.patches.source import PatchSource  # noqa: E402
+from sciimg.protocol import parse_study  # noqa: E402
 from sciimg.provenance.attest import attest  # noqa: E402
 from sciimg.provenance.audit import audit  # noqa: E402
 from sciimg.provenance.keys import Key, make_key  # noqa: E402
@@ -38,6 +39,7 @@ from sciimg.provenance.policy import TrustPolicy  # noqa: E402
 from sciimg.stages import copy as copying  # noqa: E402
 from sciimg.stages.copy import copy_command  # noqa: E402
 from sciimg.stages.ingest import ingest_files  # noqa: E402
+from sciimg.stages.source_files import source_digests  # noqa: E402
 from sciimg.store import Collection, CollectionWriter  # noqa: E402
 from sciimg.types import Spacing  # noqa: E402
 from sciimg.validation.material import whole  # noqa: E402
@@ -487,6 +489,28 @@ def test_a_line_that_breaks_during_ingest_rejects_no_image(
     assert not (tmp_path / "out").exists()
     ask(bucket.endpoint, monkeypatch)
     assert ingest_files([at(bucket, "c")], tmp_path / "out")["rejected"] == []
+
+
+def test_a_study_notices_that_its_objects_changed(bucket: Bucket, tmp_path: Path) -> None:
+    """By what the store says of them: nothing is fetched to find out."""
+    uris = (bucket.uri("raw"), bucket.uri("raw/a.tif"), bucket.uri("raw/*.tif"))
+    study = "sciimg: 1\nname: small\nsources:\n"
+    study += "".join(
+        f"  - {{name: s{i}, uri: '{uri}', modality: fluorescence, spacing: [1, 1], unit: pixel}}\n" for i, uri in enumerate(uris)
+    )
+    study += "patches: {shape: [64, 64]}\nvalidation: {physics: [noise-law]}\n"
+    study += "gates:\n  - {name: noise, metric: noise-law_effect, at_most: 2, why: A test.}\n"
+    loaded = parse_study(study.encode(), "study.yaml", judging=True)
+    with pytest.raises(InputError, match="missing"):
+        source_digests(loaded)
+    bucket.put("raw/a.tif", b"one")
+    before = source_digests(loaded)
+    assert source_digests(loaded) == before
+    bucket.put("raw/b.tif", b"two")
+    more = source_digests(loaded)
+    assert [more[n] != before[n] for n in ("s0", "s1", "s2")] == [True, False, True]
+    bucket.put("raw/a.tif", b"eno")
+    assert all(source_digests(loaded)[n] != more[n] for n in more)
 
 
 # ---------------------------------------------------------------- the command line, and what may go wrong
