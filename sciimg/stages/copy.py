@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sciimg.errors import InputError, Problem
+from sciimg.errors import InputError, Problem, RemoteError, SciimgError
 from sciimg.files import hold, sync_directory
 from sciimg.objects import ConflictError, ObjectPath, asking
 from sciimg.records import canonical_json, digest_bytes
@@ -278,7 +278,16 @@ def _announced(case: _Sending) -> Iterator[None]:
                 f"another place, or, where nobody is at it any more, remove {note}."
             )
             raise InputError(Problem(str(case.target), "being-copied", message)) from None
-    yield
+    try:
+        yield
+    except (InputError, RemoteError):  # what was refused is not under way
+        with suppress(SciimgError):
+            _remove(note)
+        raise
+    _remove(note)
+
+
+def _remove(note: ObjectPath) -> None:
     with suppress(FileNotFoundError), asking(note):  # a twin of this process may have been done before
         import obstore
 
