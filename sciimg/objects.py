@@ -19,12 +19,12 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path, PosixPath
-from typing import IO, Any, NoReturn, Self, TypeVar
+from typing import IO, Any, NoReturn, Self, cast
 from urllib.parse import urlsplit
 
 from sciimg.errors import MissingExtraError, Problem, RemoteError, StorageError
@@ -34,7 +34,6 @@ THREADS = 16  # requests under way at once: each of them mostly waits
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 _BLOCK = 8 * 2**20
 _FIRST_PIECE, _LARGEST_PIECE = 2**16, 16 * 2**20  # of a file that is read in pieces: its head, then ever more
-_T = TypeVar("_T", bound=Callable[..., Any])
 
 
 def is_uri(text: str | Path) -> bool:
@@ -155,7 +154,7 @@ class ObjectPath(PosixPath):
         size = self.head()["size"] if self._size is None else self._size
         return os.stat_result((stat.S_IFREG | 0o444, 0, 0, 1, 0, 0, size, 0, 0, 0))
 
-    def iterdir(self) -> Iterator[Self]:
+    def iterdir(self) -> Generator[Self, None, None]:
         with asking(self):
             import obstore
 
@@ -231,15 +230,15 @@ class ObjectPath(PosixPath):
 
             return [bytes(piece) for piece in obstore.get_ranges(self.store, self.key, starts=starts, lengths=lengths)]
 
-    def open(
+    def open(  # type: ignore[override]  # read only, so that none of the overloads for writing is there
         self, mode: str = "r", buffering: int = -1, encoding: str | None = None, errors: str | None = None, newline: str | None = None
-    ) -> IO[Any]:  # type: ignore[override]
+    ) -> IO[Any]:
         if set(mode) - set("rbt"):
             self.__fspath__()
         raw = _Pieces(self)
-        if "b" in mode:
-            return raw if buffering == 0 else io.BufferedReader(raw, _FIRST_PIECE)
-        return io.TextIOWrapper(io.BufferedReader(raw, _FIRST_PIECE), encoding or "utf-8", errors, newline)
+        if "b" not in mode:
+            return io.TextIOWrapper(io.BufferedReader(raw, _FIRST_PIECE), encoding or "utf-8", errors, newline)
+        return cast("IO[Any]", raw if buffering == 0 else io.BufferedReader(raw, _FIRST_PIECE))
 
 
 class _Pieces(io.RawIOBase):
@@ -412,13 +411,13 @@ def _store(scheme: str, bucket: str) -> Any:
         endpoint = _endpoint()
         more = {"endpoint": endpoint} if endpoint else {}
         client["allow_http"] = (endpoint or "").startswith("http://")
-        return S3Store(bucket, client_options=client, retry_config=retry, **more, **_s3_credentials(bucket))  # type: ignore[arg-type]
+        return S3Store(bucket, client_options=client, retry_config=retry, **more, **_s3_credentials(bucket))
     if url := _emulator():
         nobody = {"gcs_base_url": url.rstrip("/"), "disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
         client["allow_http"] = url.startswith("http://")
         return GCSStore(bucket, service_account_key=json.dumps(nobody), skip_signature=True, client_options=client, retry_config=retry)
     _need_gs_credentials(bucket)
-    return GCSStore(bucket, client_options=client, retry_config=retry)  # type: ignore[arg-type]
+    return GCSStore(bucket, client_options=client, retry_config=retry)
 
 
 os.register_at_fork(after_in_child=_store.cache_clear)
