@@ -501,7 +501,7 @@ def test_a_study_notices_that_its_objects_changed(bucket: Bucket, tmp_path: Path
         f"  - {{name: s{i}, uri: '{uri}', modality: fluorescence, spacing: [1, 1], unit: pixel}}\n" for i, uri in enumerate(uris)
     )
     study += "patches: {shape: [64, 64]}\nvalidation: {physics: [noise-law]}\n"
-    study += "gates:\n  - {name: noise, metric: noise-law_effect, at_most: 2, why: A test.}\n"
+    study += "gates:\n  - {name: noise, metric: noise-law_effect, at_most: 2, why: It is only a test.}\n"
     loaded = parse_study(study.encode(), "study.yaml", judging=True)
     with pytest.raises(InputError, match="missing"):
         source_digests(loaded)
