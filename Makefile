@@ -13,7 +13,7 @@ $(STAMP): pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit("sciimg needs Python 3.11 or newer; got " + sys.version.split()[0] + ". Try: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock --no-compile --group dev --group independent -e ".[demo]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock --no-compile --group dev --group independent --group stores -e ".[demo]"
 	touch $@
 
 # Exit code 1 means refused, which is a decision like any other; the audit then says whether it was reached as designed.

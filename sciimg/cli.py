@@ -46,7 +46,7 @@ def command(group: typer.Typer, name: str) -> Callable[[Callable[..., Reply]], C
         def run(**arguments: Any) -> None:
             as_json, debug = arguments["json_"], arguments["debug"]
             try:
-                value, text, code = function(**arguments)
+                value, text, code = function(**{name: _placed(value) for name, value in arguments.items()})
             except SciimgError as error:
                 fail(error, as_json=as_json, debug=debug)
             except BrokenPipeError:
@@ -68,6 +68,15 @@ def command(group: typer.Typer, name: str) -> Callable[[Callable[..., Reply]], C
         return run
 
     return register
+
+
+def _placed(value: Any) -> Any:
+    """Return an argument, with each path that names a place in an object store as such a place."""
+    from sciimg.objects import as_place
+
+    if isinstance(value, list):
+        return [_placed(each) for each in value]
+    return as_place(value) if isinstance(value, Path) else value
 
 
 def fail(error: SciimgError, *, as_json: bool, debug: bool, code: int | None = None, cause: BaseException | None = None) -> None:
@@ -120,13 +129,16 @@ def run(
     engine: Annotated[str, typer.Option(help="local or dask.")] = "local",
     slots: Annotated[int, typer.Option(min=0, help="Heavy stages at the same time; does not change results. 0: one a core.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
+    publish: Annotated[Path | None, typer.Option(metavar="URI", help="s3:// or gs:// place to which the release is copied.")] = None,
     device: Device = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
     """Carry a study from its images to a decided, signed release. Run it again to continue after any interruption."""
+    from sciimg.stages.copy import check_publishing
     from sciimg.stages.launch import describe_plan, launch
 
+    check_publishing(workdir, publish)
     if dry_run:
         value = describe_plan(study, workdir, engine)
         lines = [f"{s['stage']:<26} {'done' if s['done'] else 'to do'}" for s in value["stages"]]
@@ -135,8 +147,13 @@ def run(
         return value, "\n".join(lines), 0
     _choose(device)
     outcome = launch(study, workdir, engine=engine, slots=slots)
+    if publish is not None:
+        from sciimg.stages.copy import copy_command
+
+        outcome["published"] = copy_command(Path(outcome["release"]), publish)["to"]
     reasons = "\n".join(f"  - {r}" for r in outcome["reasons"])
     text = f"Decision  {outcome['decision']}\n{reasons}\nRelease   {outcome['release']}\nReport    {outcome['report']}"
+    text += f"\nPublished {outcome['published']}" if publish is not None else ""
     return outcome, text, 1 if outcome["decision"] == "refused" else 0
 
 
@@ -602,6 +619,24 @@ def trust_set(
 
     value = trust.change(policy, threshold=threshold, minimum_versions=minimum_version or (), time_authorities=time_authority or ())
     return value, trust.words(value), 0
+
+
+@command(app, "copy")
+def copy(
+    source: Annotated[Path, typer.Argument(metavar="FROM", help="A collection, release, model or OME-Zarr image.")],
+    target: Annotated[Path, typer.Argument(metavar="TO", help="Its new place. One of the two is s3://BUCKET/KEY or gs://BUCKET/KEY.")],
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
+    """Carry it from a folder to an object store or back: whole, or not there. The same command goes on after an interruption."""
+    from sciimg.stages.copy import copy_command
+
+    value = copy_command(source, target)
+    return (
+        value,
+        f"{value['kind']} in {value['to']}: {value['files']} files, {value['bytes']:,} bytes, {value['sent']} sent",
+        0,
+    )
 
 
 @command(app, "export")

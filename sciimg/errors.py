@@ -69,6 +69,10 @@ class StorageError(SciimgError):
     exit_code = 1
 
 
+class RemoteError(SciimgError):
+    """An object store refuses: never the fault of one image, so that it is no InputError, for which images are left out (exit code 2)."""
+
+
 class TrainingFailedError(SciimgError):
     """Training diverged or could not start; the best checkpoint, if any, is kept (exit code 1)."""
 

@@ -13,23 +13,41 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from sciimg.errors import BusyError, Problem
+from sciimg.objects import ObjectPath
 from sciimg.records import pretty_json
 
 
 def read_plain(path: Path) -> bytes:
-    """Return the bytes of a regular file from a stranger.
+    """Return the bytes of a regular file, or an object, from a stranger.
 
     Raises
     ------
     OSError
         At once, where a link would be followed, a pipe waited for, or a device or folder read.
     """
+    if isinstance(path, ObjectPath):
+        return path.read_bytes()
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
     with os.fdopen(handle, "rb") as stream:
         return stream.read()
+
+
+def read_part(path: Path, length: int, offset: int) -> bytes:
+    """Return ``length`` bytes of a file or object from ``offset``, the last ones where it is negative; fewer where it ends before.
+
+    Raises
+    ------
+    OSError
+        ``FileNotFoundError`` where there is none.
+    """
+    if isinstance(path, ObjectPath):
+        return path.part(length, offset)
+    with path.open("rb", buffering=0) as stream:
+        start = offset if offset >= 0 else max(0, os.fstat(stream.fileno()).st_size - length)
+        return os.pread(stream.fileno(), length, start)
 
 
 def sync_directory(path: Path) -> None:

@@ -4,28 +4,32 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from glob import has_magic
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from sciimg.io import dicom, omezarr
 from sciimg.io.faults import refuse
 from sciimg.io.open import EXTENSIONS, extension, recognise
 from sciimg.io.tiff_ome import one_a_set
+from sciimg.objects import ObjectPath, brought, is_uri
 
 PACKAGE = "package:"
 # Formats of microscopes and scanners that are named here so that a folder which holds them is not silently read without them.
 UNREADABLE = frozenset((".czi", ".lif", ".nd2", ".oib", ".oif", ".mgz", ".npz", ".hdr", ".gif"))
 
 
-def expand(uri: str | Path, folder: Path = Path()) -> list[Path]:
+def expand(uri: str | Path, folder: Path = Path(), *, fetch: bool = True) -> list[Path]:
     """Return the images that a text stands for, sorted.
 
     Parameters
     ----------
     uri : str or Path
         A file; a folder, searched through, in which every subfolder of DICOM files counts as one image; a glob; or
-        ``package:NAME/path`` for a file inside an installed package, which is not imported.
+        ``package:NAME/path`` for a file inside an installed package, which is not imported; or a place in an object store, of which
+        collections and OME-Zarr images stay there, and files of other formats are fetched into a temporary folder.
     folder : Path
         What relative paths are relative to.
+    fetch : bool
+        Without it, an object store is only asked whether there is something.
 
     Returns
     -------
@@ -40,6 +44,8 @@ def expand(uri: str | Path, folder: Path = Path()) -> list[Path]:
         Kinds ``missing``, ``empty-folder``, ``no-match``, ``package-missing``.
     """
     text = str(uri)
+    if is_uri(text):
+        return _in_store(text, fetch=fetch)
     if text.startswith(PACKAGE):
         path = package_file(text)
     elif has_magic(text) and not (folder / text).exists():
@@ -54,6 +60,47 @@ def expand(uri: str | Path, folder: Path = Path()) -> list[Path]:
     if not found:
         raise refuse(text, "empty-folder", "A folder of images must hold at least one; this one holds none. Check the path.")
     return found
+
+
+def objects_of(uri: str) -> tuple[ObjectPath, list[ObjectPath]]:
+    """Return the objects that a URI names, and those below the places that it names, with the place that they all lie in.
+
+    In a pattern, each ``*`` stands within one part of a key.
+
+    Raises
+    ------
+    InputError
+        Kind ``missing``.
+    """
+    place = ObjectPath.of(uri)
+    depth = len(place.parts)
+    fixed = next((i for i, part in enumerate(place.parts) if has_magic(part)), depth)
+    root = ObjectPath(*place.parts[:fixed])
+    found = [root] if root.is_file() else list(root.objects())
+    if fixed < depth:
+        found = [o for o in found if len(o.parts) >= depth and PurePosixPath(*o.parts[:depth]).match(PurePosixPath(place).as_posix())]
+    if not found:
+        raise refuse(uri, "missing", "There must be an object, or objects below it; there is none of this name. Check bucket and key.")
+    return root, found
+
+
+def _in_store(uri: str, *, fetch: bool) -> list[Path]:
+    """Return the images of a place in an object store: OME-Zarr where it lies, files of other formats here."""
+    root, found = objects_of(uri)
+    if not fetch:
+        return [root]
+    stored: set[ObjectPath] = set()
+    for folder in sorted({o.parent for o in found if o.name in (*omezarr.METADATA, "collection.json")}, key=lambda p: len(p.parts)):
+        if not stored & set(folder.parents):
+            stored.add(folder)
+    files = [o for o in found if not stored & set(o.parents)]
+    images: list[Path] = [*stored]
+    if files:
+        local = brought(root, files)
+        images += one_a_set(list(_walk(local)) if local.is_dir() else [local])
+    if not images:
+        raise refuse(uri, "empty-folder", "A prefix of images must hold at least one; this one holds none. Check the path.")
+    return sorted(images)
 
 
 def package_file(uri: str) -> Path:

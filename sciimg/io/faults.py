@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sciimg.errors import InputError, Problem, printable
+from sciimg.errors import InputError, Problem, SciimgError, printable
+from sciimg.objects import answered, is_answer, uri_of
 
 
 def refuse(where: str | Path, kind: str, message: str) -> InputError:
     """Return the error for one problem, ready to raise."""
-    return InputError(Problem(printable(str(where)), kind, printable(message)))
+    known = uri_of(where) if isinstance(where, Path) else None
+    return InputError(Problem(printable(known or str(where)), kind, printable(message)))
 
 
 def note_longer(path: Path, declared: int, size: int) -> tuple[Problem, ...]:
@@ -38,8 +40,10 @@ def refusing(where: str | Path, kind: str = "corrupt", what: str = "The file can
     """Do what :func:`decoding` does but for warnings, whose filters are one for all threads: for calls from several of them."""
     try:
         yield
-    except InputError:
+    except SciimgError:
         raise
     except Exception as error:
+        if is_answer(error):  # of an object store, which says nothing about the file
+            raise answered(where, error) from None
         said = " ".join(str(error).split())[:200].replace('"', "'") or type(error).__name__  # in quotes, as all that is not our words
         raise refuse(where, kind, f'{what}: "{said}". Get a fresh copy of the file, or leave it out.') from error

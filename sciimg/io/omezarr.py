@@ -10,6 +10,7 @@ Next-generation file formats, https://ngff.openmicroscopy.org/0.4 and /0.5
 import json
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,14 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciimg.errors import Problem
+from sciimg.files import read_part
 from sciimg.io.faults import decoding, refuse, refusing
 from sciimg.io.image import Box, Image, accepted_dtype, check_axes, default_channels, too_large
 from sciimg.io.spacing import Stated, Wishes, settle
+from sciimg.objects import THREADS, ObjectPath, zarr_place
 from sciimg.records import Digest, digest_file, digest_of
 from sciimg.types import AXES, SPATIAL, Channel
 
 EXTENSIONS = (".zarr",)
-_METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 _LARGEST_JSON = 64 * 2**20
 Attributes = Mapping[str, Any]
 
@@ -36,7 +39,7 @@ def sniff(head: bytes, path: Path) -> bool:
 
 def holds(folder: Path) -> bool:
     """Whether a folder is a Zarr group or array."""
-    return any((folder / name).is_file() for name in _METADATA)
+    return any((folder / name).is_file() for name in METADATA)
 
 
 def digest_folder(folder: Path) -> Digest:
@@ -58,7 +61,7 @@ def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
     place, said = _described(path)
     inside, letters, scales, units = _level(said, place)
     with decoding(path, what="The Zarr array cannot be opened"):
-        array: Any = zarr.open_array(place / inside, mode="r")
+        array: Any = zarr.open_array(zarr_place(place / inside), mode="r")
         shape, chunk = tuple(int(n) for n in array.shape), tuple(int(n) for n in array.chunks)
         absent = int(array.nchunks) - int(array.nchunks_initialized)
         packer = str(array.compressors[-1]) if array.compressors and array.shards is None else ""
@@ -146,9 +149,10 @@ _SECONDS = {"second": 1.0, "millisecond": 1e-3, "microsecond": 1e-6, "minute": 6
 
 def _refuse_cut(level: Path, path: Path) -> None:
     """Compare chunks with the size in their Blosc header (bytes 12 to 15): the decoder makes pixels of half a chunk without a word."""
-    for chunk in sorted(p for p in level.rglob("*") if p.is_file() and p.name not in (*_METADATA, ".zmetadata")):
-        with chunk.open("rb") as stream:
-            head = stream.read(16)
+    chunks = sorted(p for p in level.rglob("*") if p.is_file() and p.name not in (*METADATA, ".zmetadata"))
+    with ThreadPoolExecutor(THREADS if isinstance(level, ObjectPath) else 1) as pool:
+        heads = list(pool.map(lambda chunk: read_part(chunk, 16, 0), chunks))
+    for chunk, head in zip(chunks, heads, strict=True):
         declared, there = int.from_bytes(head[12:16], "little"), chunk.stat().st_size
         if len(head) < 16 or there < declared:
             where = chunk.relative_to(path).as_posix()

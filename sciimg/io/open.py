@@ -12,6 +12,7 @@ from sciimg.io.faults import refuse
 from sciimg.io.image import MEMORY_LIMIT, Image
 from sciimg.io.spacing import Wishes
 from sciimg.io.tiff_ome import COMPANION
+from sciimg.objects import ObjectPath, brought
 from sciimg.records import Digest
 from sciimg.types import Spacing
 
@@ -85,7 +86,7 @@ def open_image(
     InputError
         Kinds ``missing``, ``empty-file``, ``folder``, ``unknown-format``, and those of the format.
     """
-    path = Path(path)
+    path = _readable(path)
     found = _format_of(path)
     image: Image = found.module.open(path, Wishes(spacing, override, axes, memory_limit, burned_in, label))
     image = replace(image, source=printable(image.source), problems=tuple(_printable(p) for p in image.problems))
@@ -94,6 +95,13 @@ def open_image(
         return image
     message = f"The name ends in {suffix or 'nothing'!r}, the content is {found.name}; it was read by its content."
     return image.with_problems(_printable(Problem(path.name, "wrong-extension", message)))
+
+
+def _readable(path: Path) -> Path:
+    """Return what readers open: of an object store, OME-Zarr where it lies, files of other formats in a folder here."""
+    if not isinstance(path, ObjectPath):
+        return Path(path)
+    return path if omezarr.holds(path) or not path.exists() else brought(path)
 
 
 def _printable(problem: Problem) -> Problem:

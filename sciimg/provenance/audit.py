@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from sciimg.decision import collect, decide
-from sciimg.errors import AuditError, Problem, SciimgError
+from sciimg.errors import AuditError, Problem, RemoteError, SciimgError, StorageError
 from sciimg.files import read_plain
 from sciimg.protocol import Study, parse_study
 from sciimg.provenance.attest import DATASET_BUNDLE, FOLDER, REPORTS, Attestation, read_attestation
@@ -110,7 +110,7 @@ def audit(
     Parameters
     ----------
     release : Path
-        A release folder.
+        A release folder, or a prefix of an object store; each object is read as a stream.
     policy : TrustPolicy, optional
         Default: the user's own, see :func:`sciimg.provenance.policy.own_policy`.
     partial : bool
@@ -129,6 +129,8 @@ def audit(
             result.unchecked += 1
             result.steps.append(f"{number}  not checked  {title}: {reason}.")
             continue
+        except (RemoteError, StorageError):  # a store that cannot be asked says nothing about the release
+            raise
         except SciimgError as error:
             said, problems = "", list(error.problems)
         except OSError as error:

@@ -21,6 +21,8 @@ from typing import Any, TypeVar
 
 from sciimg.errors import AuditError, InputError, Problem
 from sciimg.files import write_bytes
+from sciimg.objects import THREADS as OBJECT_THREADS
+from sciimg.objects import ObjectPath
 from sciimg.provenance.dsse import Bundle, is_sha256, parse_bundle, sign, statement
 from sciimg.provenance.keys import Key
 
@@ -43,7 +45,7 @@ class Contents:
 
 
 def hash_folder(folder: Path, threads: int = THREADS, known: Mapping[str, str] | None = None) -> Contents:
-    """Return the SHA-256 of every file, in hexadecimal; links, special files and empty folders become problems.
+    """Return the SHA-256 of every file or object, in hexadecimal; links, special files and empty folders become problems.
 
     Files are opened without following links and must be regular once open, so that nothing can be exchanged between look and read.
     ``known`` has digests of files that this process has just written, see :func:`copy_files`; they are not read again. It is for signing
@@ -51,6 +53,8 @@ def hash_folder(folder: Path, threads: int = THREADS, known: Mapping[str, str] |
     """
     contents = Contents()
     known = known or {}
+    if isinstance(folder, ObjectPath):
+        return _hash_objects(folder)
     names = list(_walk(folder, "", contents.problems))
     contents.digests = {name: known[name] for name in names if name in known}
     for digests, problems, size in _in_batches(lambda batch: _hash_files(folder, batch), [n for n in names if n not in known], threads):
@@ -225,6 +229,32 @@ def _walk(folder: Path, prefix: str, problems: list[Problem]) -> Iterator[str]:
             yield name
         else:
             problems.append(Problem(name, "special-file", "A signed folder has regular files only; this is a device, pipe or socket."))
+
+
+def _hash_objects(folder: ObjectPath) -> Contents:
+    """Read every object below a prefix once, as a stream, several at a time."""
+    contents = Contents()
+    objects = {path.relative_to(folder).as_posix(): path for path in folder.objects()}
+
+    def digest(path: ObjectPath) -> tuple[str, int] | Problem:
+        found, size = hashlib.sha256(), 0
+        try:
+            for block in path.blocks():
+                found.update(block)
+                size += len(block)
+        except FileNotFoundError:
+            name = path.relative_to(folder).as_posix()
+            return Problem(name, "unreadable", "It was listed and is gone: somebody writes here. Wait for them, and audit again.")
+        return found.hexdigest(), size
+
+    with ThreadPoolExecutor(OBJECT_THREADS) as pool:
+        for name, found in zip(objects, pool.map(digest, objects.values()), strict=True):
+            if isinstance(found, Problem):
+                contents.problems.append(found)
+            else:
+                contents.digests[name] = found[0]
+                contents.size += found[1]
+    return contents
 
 
 def _hash_files(folder: Path, names: list[str]) -> tuple[dict[str, str], list[Problem], int]:

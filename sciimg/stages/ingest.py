@@ -19,6 +19,7 @@ from sciimg.io.names import unique_ids
 from sciimg.io.open import digest_source
 from sciimg.io.pseudonyms import pseudonym
 from sciimg.io.spacing import Wishes, in_known_unit
+from sciimg.objects import uri_of
 from sciimg.protocol import LoadedStudy
 from sciimg.records import Digest, digest_of
 from sciimg.stages.items import Item, LeftOut, Rejected, file_item, find, pairs, stored_items
@@ -92,7 +93,13 @@ def ingest_files(
     for path in found:
         if is_stored(path):
             items += stored_items(path, rejected, {i.id for i in items if i.id}, keep_names=keep_names)
-    how = [spacing and [*spacing.values, spacing.unit], override, axes, kind, {str(k): str(v) for k, v in label_of.items()}]
+    how = [
+        spacing and [*spacing.values, spacing.unit],
+        override,
+        axes,
+        kind,
+        {uri_of(k) or str(k): uri_of(v) or str(v) for k, v in label_of.items()},
+    ]
     kept = _write(items, rejected, out, settings=digest_of([*how, keep_names]), stop=on_error == "stop")
     return _as_typed(summary(out), kept, read_lookup(out))
 

@@ -18,6 +18,7 @@ from sciimg.io.pseudonyms import Veil
 from sciimg.io.removed import removed_from
 from sciimg.io.spacing import Wishes
 from sciimg.io.tables import Value
+from sciimg.objects import uri_of
 from sciimg.records import Digest
 from sciimg.store import Volume
 from sciimg.types import LabelKind
@@ -149,7 +150,7 @@ def file_item(path: Path, id: str | None, wishes: Wishes, label: Path | None = N
         return image, LabelImage(pixels, taken, {"kind": "files", "file": label.name})
 
     return Item(
-        str(path),
+        uri_of(path) or str(path),
         id,
         id,
         cache(partial(digest_source, path)),

@@ -120,7 +120,7 @@ def describe_plan(study: Path, workdir: Path, engine: str = "local") -> dict[str
     problems: list[Problem] = []
     for source in loaded.study.sources:
         try:
-            expand(source.uri, loaded.folder)
+            expand(source.uri, loaded.folder, fetch=False)
         except InputError as error:
             problems += [Problem(f"{study}: sources.{source.name}", p.kind, p.message) for p in error.problems]
     if problems:

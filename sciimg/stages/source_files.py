@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from sciimg.io.expand import expand
+from sciimg.io.expand import expand, objects_of
 from sciimg.io.open import files_of
+from sciimg.objects import is_uri
 from sciimg.protocol import LoadedStudy
 from sciimg.protocol.models import LabelFiles, Source, TissueMaps
 from sciimg.records import Digest, digest_file, digest_of
@@ -15,6 +16,9 @@ def source_digests(loaded: LoadedStudy) -> dict[str, Digest]:
     for source in loaded.study.sources:
         files: dict[str, Digest] = {}
         for uri in _uris(source):
+            if is_uri(uri):  # what the store says tells whether they changed, without fetching them
+                files |= {str(place): place.version for place in objects_of(uri)[1]}
+                continue
             for place in expand(uri, loaded.folder):
                 root = place if place.is_dir() else place.parent
                 for path in sorted(place.rglob("*")) if place.is_dir() else files_of(place):

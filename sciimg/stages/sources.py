@@ -19,6 +19,7 @@ from sciimg.io.pseudonyms import Veil, pseudonym
 from sciimg.io.removed import removed_from
 from sciimg.io.spacing import AGREE
 from sciimg.io.tables import Rows, Value, read_table
+from sciimg.objects import is_uri, uri_of
 from sciimg.patches.conditions import columns_of
 from sciimg.protocol import LoadedStudy, Study
 from sciimg.protocol.models import LabelFiles, Source, SplitByColumn
@@ -338,6 +339,8 @@ def _shown(path: Path, source: Source, folder: Path) -> str:
     """Return a path as it may stand in a release: relative to the study, or inside its package."""
     if source.uri.startswith(PACKAGE):
         return source.uri
+    if is_uri(path) or uri_of(path):
+        return uri_of(path) or str(path)
     return Path(os.path.relpath(path, folder)).as_posix()
 
 

@@ -116,7 +116,8 @@ def read_catalogue(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     try:
-        table: pd.DataFrame = pd.read_parquet(path)
+        with path.open("rb") as stream:  # of a file or an object
+            table: pd.DataFrame = pd.read_parquet(stream)
     except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors and OSErrors
         message = f"The catalogue must be a parquet file; {str(error).splitlines()[0]} Rebuild it from the images."
         raise InputError(Problem(str(path), "corrupt", message)) from error

@@ -10,14 +10,14 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from threading import local
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import google_crc32c
 import imagecodecs
@@ -25,6 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciimg.errors import InputError, Problem
+from sciimg.files import read_part
+from sciimg.objects import THREADS, ObjectPath, asking, zarr_place
 from sciimg.records import canonical_json
 from sciimg.store.layout import Layout, Shape, tiles
 
@@ -221,35 +223,59 @@ class ArrayReader:
             out[...] = self._read_foreign(whole)
         elif out.size:
             spans = (range(s.start // c, -(-s.stop // c)) for s, c in zip(whole, self._chunk, strict=True))
-            _each(lambda place: self._copy(place, whole, out), list(product(*spans)), out.nbytes)
+            places = list(product(*spans))
+            fetched = self._fetch(places) if isinstance(self.path, ObjectPath) else None
+            _each(lambda place: self._copy(place, whole, out, fetched), places, out.nbytes)
         return out
 
-    def _copy(self, place: Shape, box: Box, out: NDArray[Any]) -> None:
+    def _fetch(self, places: list[Shape]) -> dict[Shape, bytes]:
+        """Return the compressed chunks of an array in an object store: near ones of a shard by one request."""
+        stored: dict[Shape, dict[Shape, tuple[int, int]]] = {}
+        for place in places:
+            shard, found = self._find(place)
+            if found is not None:
+                stored.setdefault(shard, {})[place] = found
+
+        def ask(shard: Shape) -> list[bytes]:
+            return cast("ObjectPath", self._file(shard)).parts_of(list(stored[shard].values()))
+
+        with ThreadPoolExecutor(min(THREADS, max(1, len(stored)))) as pool:
+            answers = pool.map(ask, stored)
+            return {
+                place: data for shard, some in zip(stored, answers, strict=True) for place, data in zip(stored[shard], some, strict=True)
+            }
+
+    def _copy(self, place: Shape, box: Box, out: NDArray[Any], fetched: Mapping[Shape, bytes] | None) -> None:
         """Decode one chunk and put what it shares with the box into the result."""
         starts = [i * c for i, c in zip(place, self._chunk, strict=True)]
         shared = [slice(max(b.start, s), min(b.stop, s + c)) for b, s, c in zip(box, starts, self._chunk, strict=True)]
         into = out[tuple(slice(s.start - b.start, s.stop - b.start) for s, b in zip(shared, box, strict=True))]
         whole = into.shape == self._chunk and into.flags.c_contiguous and _LITTLE
         chunk = into if whole else _scratch(self._chunk, self.dtype)
-        if not self._decode(place, chunk):
+        if not self._decode(place, chunk, fetched):
             into[...] = 0
         elif not whole:
             into[...] = chunk[tuple(slice(s.start - a, s.stop - a) for s, a in zip(shared, starts, strict=True))]
 
-    def _decode(self, place: Shape, out: NDArray[Any]) -> bool:
-        """Decode a chunk into contiguous memory; False where it is not stored."""
+    def _find(self, place: Shape) -> tuple[Shape, tuple[int, int] | None]:
+        """Return the shard of a chunk, and offset and length in it; None where the chunk is not stored."""
         per_shard = [s // c for s, c in zip(self._shard, self._chunk, strict=True)]
         shard = tuple(i // n for i, n in zip(place, per_shard, strict=True))
         index = self._index(shard)
         if index is None:
-            return False
+            return shard, None
         offset, length = (int(v) for v in index[tuple(i % n for i, n in zip(place, per_shard, strict=True))])
-        if offset == _MISSING:
+        return shard, None if offset == _MISSING else (offset, length)
+
+    def _decode(self, place: Shape, out: NDArray[Any], fetched: Mapping[Shape, bytes] | None) -> bool:
+        """Decode a chunk into contiguous memory; False where it is not stored."""
+        shard, found = self._find(place)
+        if found is None:
             return False
+        offset, length = found
         file = self._file(shard)
         try:
-            with file.open("rb", buffering=0) as stream:
-                data = os.pread(stream.fileno(), length, offset)
+            data = read_part(file, length, offset) if fetched is None else fetched[place]
             given = imagecodecs.blosc_decode(data, numthreads=1, out=out.reshape(-1).view(np.uint8).data)
         except (OSError, ValueError, RuntimeError) as error:
             raise _corrupt(file, f"the chunk {place} cannot be decoded ({error})") from error
@@ -267,9 +293,7 @@ class ArrayReader:
         length = math.prod(grid) * 16
         file = self._file(shard)
         try:
-            with file.open("rb") as stream:
-                size = os.fstat(stream.fileno()).st_size
-                tail = os.pread(stream.fileno(), length + _CRC_BYTES, max(0, size - length - _CRC_BYTES))
+            tail = read_part(file, length + _CRC_BYTES, -1)
         except FileNotFoundError:
             return None
         if len(tail) != length + _CRC_BYTES or _crc(tail[:-_CRC_BYTES]) != tail[-_CRC_BYTES:]:
@@ -283,7 +307,8 @@ class ArrayReader:
         import zarr
 
         try:
-            return np.ascontiguousarray(zarr.open_array(self.path, mode="r")[box])
+            with asking(self.path) if isinstance(self.path, ObjectPath) else nullcontext():
+                return np.ascontiguousarray(zarr.open_array(zarr_place(self.path), mode="r")[box])
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, NotImplementedError) as error:
             raise _corrupt(self.path, f"zarr cannot read it ({type(error).__name__}: {error})") from error
 
