@@ -27,7 +27,7 @@ from sciimg.stages.lookup import ENDING
 
 LEDGER = "stage.json"
 _BEGUN = ".inputs.json"
-_NOT_COUNTED = (".lock", ENDING)
+_NOT_COUNTED = (".lock", ENDING, "training.json")  # the last: how long a model took (sciimg.augmenters.model_file)
 
 
 def run_folder(study: Study, workdir: Path) -> Path:
