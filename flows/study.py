@@ -19,7 +19,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.engines import Runner, engine
 from flows.slots import Slots
-from sciimg.errors import Problem, SciimgError
+from sciimg.errors import CheckpointedError, Problem, SciimgError
 from sciimg.stages.ledger import Run, Stage, log
 from sciimg.stages.plan import plan, plan_of
 
@@ -106,7 +106,7 @@ def _carry_out(run: Run, stage: Stage, runner: Runner) -> None:
     log_file = run.path / "logs" / f"{stage.name}.log"
     code = runner(stage.name, run.path, log_file)
     if code != 0:
-        raise StageFailedError(_problems(run, stage, code, log_file), code if code in (1, 2) else 1)
+        raise StageFailedError(_problems(run, stage, code, log_file), code if code in (1, 2, CheckpointedError.exit_code) else 1)
     log(f"{stage.name}: done in {time.monotonic() - started:.1f} s")
 
 

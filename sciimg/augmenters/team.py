@@ -7,6 +7,7 @@ forward pass of one module.
 """
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -286,6 +287,8 @@ def together(work: Callable[[Team], None], places: Sequence[torch.device], first
 
 
 def _member(work: Callable[[Team], None], port: int, number: int, places: tuple[torch.device, ...]) -> None:
+    for told in (signal.SIGTERM, signal.SIGUSR1):  # the first process notes them for all
+        signal.signal(told, signal.SIG_IGN)
     with suppress(Exception, KeyboardInterrupt):  # the first process raises what was told, and got the interrupt too
         meeting = Meeting(Rank(number, len(places), number, _HERE, port))
         try:
