@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sciimg.errors import InputError, Problem
 
 VARIABLES = ("RANK", "SLURM_PROCID")  # what makes a process one of several; a process that it starts is none of them
-_PORTS = range(20000, 60000)  # where processes meet if nobody says: below those that a kernel gives away by itself
+_PORTS = range(20000, 32768)  # where processes meet if nobody says: below those that Linux gives away by itself
 
 
 @dataclass(frozen=True, slots=True)
