@@ -55,9 +55,7 @@ class Meeting:
         self.rank, self._timeout = rank, patience()
         given = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # torchrun serves the store itself
         try:
-            self.store = dist.TCPStore(
-                rank.address, rank.port, rank.count, rank.first and not given, self._timeout, wait_for_workers=False
-            )
+            self.store = dist.TCPStore(rank.address, rank.port, rank.count, rank.first and not given, self._timeout, wait_for_workers=False)
         except RuntimeError as error:
             message = f"Rank {rank.number} of {rank.count} could not reach rank 0 at {rank.address}:{rank.port} ({_line(error)}). "
             message += "Check that all ranks were started, and MASTER_ADDR and MASTER_PORT."

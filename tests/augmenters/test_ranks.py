@@ -12,7 +12,11 @@ STEP = TASK | {"SLURM_STEP_NUM_TASKS": "4", "SLURM_JOB_ID": "7", "SLURM_STEP_ID"
 
 @pytest.mark.parametrize(
     "environment",
-    [MET | TASK, MET | {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}, MET | TASK | {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}],
+    [
+        MET | TASK,
+        MET | {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"},
+        MET | TASK | {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"},
+    ],
     ids=["srun", "torchrun", "torchrun inside srun"],
 )
 def test_both_ways_to_be_told(environment: dict[str, str]) -> None:

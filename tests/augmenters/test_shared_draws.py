@@ -35,7 +35,10 @@ def joined(draw: Callable[[int, torch.Generator], Tensor], ranks: int, times: in
     [
         (lambda n, g: normal((n, 3, 2), g), lambda n, g: torch.randn(n, 3, 2, generator=g)),
         (lambda n, g: uniform((n, 1), g, dtype=torch.float64), lambda n, g: torch.rand(n, 1, generator=g, dtype=torch.float64)),
-        (lambda n, g: picked(torch.tensor([1.0, 2.0]), n, g), lambda n, g: torch.multinomial(torch.tensor([1.0, 2.0]), n, True, generator=g)),
+        (
+            lambda n, g: picked(torch.tensor([1.0, 2.0]), n, g),
+            lambda n, g: torch.multinomial(torch.tensor([1.0, 2.0]), n, True, generator=g),
+        ),
         (stratified, lambda n, g: (torch.arange(n) + torch.rand(n, generator=g, dtype=torch.float64)) / n),
     ],
     ids=["normal", "uniform", "picked", "stratified"],

@@ -77,7 +77,11 @@ def test_two_processes_have_the_gradients_of_one_and_train_its_model(tmp_path: P
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert first == second
     x, y = numbers(7)
-    weight, seeing, sharpness = torch.ones(3, 1, requires_grad=True), torch.ones(3, 1, requires_grad=True), torch.ones((), requires_grad=True)
+    weight, seeing, sharpness = (
+        torch.ones(3, 1, requires_grad=True),
+        torch.ones(3, 1, requires_grad=True),
+        torch.ones((), requires_grad=True),
+    )
     loss, apart = (x @ weight - y).square().mean(), contrast(x @ seeing, sharpness)
     (loss + apart).backward()
     for name, parameter in (("weight", weight), ("seeing", seeing), ("sharpness", sharpness)):
@@ -141,7 +145,10 @@ def agree(one: Path, other: Path, tolerance: float = 1e-4) -> None:
     assert {k: list(v) for k, v in curves.items()} == {k: list(v) for k, v in again.items()}
     for phase, quantities in curves.items():
         for name, values in quantities.items():
-            assert np.allclose(values, again[phase][name], rtol=tolerance, atol=tolerance * max(1e-3, np.abs(values).max(initial=0))), (phase, name)
+            assert np.allclose(values, again[phase][name], rtol=tolerance, atol=tolerance * max(1e-3, np.abs(values).max(initial=0))), (
+                phase,
+                name,
+            )
     weights, others = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
     assert weights.keys() == others.keys()
 

@@ -239,9 +239,7 @@ def _anothers(condition: Condition, generator: torch.Generator) -> Condition:
     def next_one(told: Tensor) -> Tensor:
         return own(whole(told, generator).roll(1, 0), generator)
 
-    return replace(
-        condition, vector=next_one(condition.vector), tokens=None if condition.tokens is None else next_one(condition.tokens)
-    )
+    return replace(condition, vector=next_one(condition.vector), tokens=None if condition.tokens is None else next_one(condition.tokens))
 
 
 def _mean(values: Sequence[Tensor]) -> Tensor:
