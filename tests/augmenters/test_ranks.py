@@ -7,16 +7,13 @@ from sciimg.errors import InputError
 
 MET = {"MASTER_ADDR": "n1", "MASTER_PORT": "2345"}
 TASK = {"SLURM_PROCID": "3", "SLURM_NTASKS": "4", "SLURM_LOCALID": "1"}
+TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}
 STEP = TASK | {"SLURM_STEP_NUM_TASKS": "4", "SLURM_JOB_ID": "7", "SLURM_STEP_ID": "2"}
 
 
 @pytest.mark.parametrize(
     "environment",
-    [
-        MET | TASK,
-        MET | {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"},
-        MET | TASK | {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"},
-    ],
+    [MET | TASK, MET | TORCHRUN, MET | TASK | TORCHRUN],
     ids=["srun", "torchrun", "torchrun inside srun"],
 )
 def test_both_ways_to_be_told(environment: dict[str, str]) -> None:

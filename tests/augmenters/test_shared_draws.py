@@ -12,6 +12,7 @@ from sciimg.errors import InputError
 
 CPU = torch.device("cpu")
 SIZE = 7
+ODDS = torch.tensor([1.0, 2.0])
 
 
 def seeded(rank: int, ranks: int, size: int = SIZE) -> torch.Generator:
