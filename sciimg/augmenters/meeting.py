@@ -55,13 +55,17 @@ class Meeting:
         self.rank, self._timeout = rank, patience()
         given = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # torchrun serves the store itself
         try:
-            self.store = dist.TCPStore(rank.address, rank.port, rank.count, rank.first and not given, self._timeout, wait_for_workers=False)
+            served = self._server(rank.port, rank.first and not given)
         except RuntimeError as error:
             message = f"Rank {rank.number} of {rank.count} could not reach rank 0 at {rank.address}:{rank.port} ({_line(error)}). "
             message += "Check that all ranks were started, and MASTER_ADDR and MASTER_PORT."
             raise TrainingFailedError(Problem("ranks", "no-meeting", message)) from error
-        self.port: int = self.store.port
+        self.port: int = served.port
+        self.store = _named(served)
         self._left = threading.Event()
+
+    def _server(self, port: int, serves: bool) -> dist.TCPStore:
+        return dist.TCPStore(self.rank.address, port, self.rank.count, serves, self._timeout, wait_for_workers=False)
 
     # ---------------------------------------------------------------- how it ends
 
@@ -121,7 +125,7 @@ class Meeting:
 
     def watch(self, stop: Callable[[SciimgError], int]) -> None:
         """End this process when another one failed and this one still waits for it: ``stop(error)`` returns the exit code."""
-        own = dist.TCPStore(self.rank.address, self.port, self.rank.count, False, self._timeout, wait_for_workers=False)
+        own = _named(self._server(self.port, False))
 
         def run() -> None:
             error: SciimgError | None = None
@@ -154,6 +158,11 @@ class Meeting:
             deadline = time.monotonic() + _GRACE_S
             while self.store.add(_LEFT, 0) < self.rank.count - 1 and time.monotonic() < deadline:
                 time.sleep(_POLL_S / 10)
+
+
+def _named(store: dist.TCPStore) -> dist.PrefixStore:
+    """Return the part of a store that belongs to this attempt: torchrun keeps one store for all."""
+    return dist.PrefixStore(f"sciimg-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
 
 @contextmanager
