@@ -2,8 +2,9 @@
 
 Every process draws for the whole batch, in the order in which a single one would, and keeps what belongs to its own samples. So a draw is a
 function of (key, step, place in the whole batch) and not of the process, and a process that is alone draws, to the bit, what plain torch
-would. What samples of a batch have to know of one another (contrast, codebooks, a loss on half of a batch) goes through :func:`whole` and
-:func:`piece`. A plain ``torch.Generator`` stands for a batch that is all here.
+would. The price is that each draws for all, which is little beside what a network computes. What samples of a batch have to know of one
+another (contrast, codebooks, a loss on half of a batch) goes through :func:`whole` and :func:`piece`. A plain ``torch.Generator`` stands
+for a batch that is all here.
 """
 
 from __future__ import annotations

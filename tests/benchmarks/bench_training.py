@@ -1,9 +1,9 @@
 """Training against MONAI's UNet at equal time on equal data: images a second, and what they are worth (held-out error).
 
 Both learn the same rectified flow in pixels on 64 x 64 tissue patches, with the same batches, loss, optimiser and running average, in bf16
-on the same two threads, in turns of a few seconds. Ours pays for its own data feed, and ``waited_for_data`` is the share of its time that it
-spent waiting for it; the peer is handed batches that are ready. The third
-row is the recipe that the demo uses, in its latent space, where the error has another unit.
+on the same two threads, in turns of a few seconds. Ours pays for its own data feed (``waited_for_data`` is the share of its time that it
+waited for it); the peer is handed batches that are ready. The third row is the recipe that the demo uses, in its latent space, where the
+error has another unit.
 
 Run ``python tests/benchmarks/bench_training.py [--seconds 120] [--out FILE.json]`` on an otherwise idle machine.
 """
