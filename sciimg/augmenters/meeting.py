@@ -17,6 +17,7 @@ import sciimg.errors
 from sciimg.augmenters.ranks import Rank
 from sciimg.errors import InputError, Problem, SciimgError, TrainingFailedError
 
+_stores: Any = dist  # has kinds of stores that it does not declare
 PATIENCE = "SCIIMG_RANK_PATIENCE_S"  # how long a process waits for the others before it calls them lost
 _PATIENCE_S = 600.0
 _POLL_S = 0.2
@@ -64,8 +65,12 @@ class Meeting:
         self.store = _named(served)
         self._left = threading.Event()
 
-    def _server(self, port: int, serves: bool) -> dist.TCPStore:
-        return dist.TCPStore(self.rank.address, port, self.rank.count, serves, self._timeout, wait_for_workers=False)
+    def _server(self, port: int, serves: bool) -> Any:
+        return _stores.TCPStore(self.rank.address, port, self.rank.count, serves, self._timeout, wait_for_workers=False)
+
+    def part(self, name: str) -> Any:
+        """Return a store of its own for torch's process group."""
+        return _stores.PrefixStore(name, self.store)
 
     # ---------------------------------------------------------------- how it ends
 
@@ -160,9 +165,9 @@ class Meeting:
                 time.sleep(_POLL_S / 10)
 
 
-def _named(store: dist.TCPStore) -> dist.PrefixStore:
+def _named(store: Any) -> Any:
     """Return the part of a store that belongs to this attempt: torchrun keeps one store for all."""
-    return dist.PrefixStore(f"sciimg-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    return _stores.PrefixStore(f"sciimg-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
 
 @contextmanager

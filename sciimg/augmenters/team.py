@@ -233,7 +233,7 @@ def _connected(meeting: Meeting, place: torch.device) -> Iterator[None]:
         torch.cuda.set_device(place)
     elif sys.platform == "linux" and rank.address in (_HERE, "localhost"):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all are on this machine, whatever its network
-    backend, store = "nccl" if place.type == "cuda" else "gloo", dist.PrefixStore("group", meeting.store)
+    backend, store = "nccl" if place.type == "cuda" else "gloo", meeting.part("group")
     with one_end(meeting):
         dist.init_process_group(backend, store=store, rank=rank.number, world_size=rank.count, timeout=patience())
         try:
