@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from sciimg.augmenters.device import place_of
+from sciimg.augmenters.device import place_of, team_of
 from sciimg.augmenters.meeting import Meeting, one_end, patience
 from sciimg.augmenters.ranks import Rank
 from sciimg.errors import InputError, Problem, SciimgError
@@ -246,14 +246,17 @@ def _connected(meeting: Meeting, place: torch.device) -> Iterator[None]:
 # ---------------------------------------------------------------- work for all
 
 
-def together(work: Callable[[Team], None], places: Sequence[torch.device], first: Callable[[Team], None] | None = None) -> None:
+def together(
+    work: Callable[[Team], None], places: Sequence[torch.device] | None = None, first: Callable[[Team], None] | None = None
+) -> None:
     """Run ``work(team)`` in every process at the same time: in those that this one has joined, else in one for each device.
 
     Parameters
     ----------
     work : callable
         Picklable, where there are several devices.
-    places : sequence of device
+    places : sequence of device, optional
+        Those that the environment names, when left out (:func:`.device.team_of`).
     first : callable, optional
         What the first process does instead: the same work, with someone to tell of its progress.
 
@@ -267,7 +270,7 @@ def together(work: Callable[[Team], None], places: Sequence[torch.device], first
         if _joined[-1].meeting.call():
             (mine if _joined[-1].team.first else work)(_joined[-1].team)
         return
-    places = tuple(places)
+    places = team_of() if places is None else tuple(places)
     if len(places) == 1:
         mine(Team(0, places))
         return

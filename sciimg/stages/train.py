@@ -37,12 +37,10 @@ def train_recipe(
     key : tuple of str
         What draws depend on beside the study and the recipe: the fold, where it is not the split of the study.
     """
-    from sciimg.augmenters.device import team_of
     from sciimg.augmenters.team import together
 
-    # the processes that somebody else started, or one for each device
     work = partial(_train, study, plan, collection, regions, out, key)
-    together(work, team_of(), partial(work, progress=_Lines(say)))
+    together(work, first=partial(work, progress=_Lines(say)))
 
 
 def _train(
