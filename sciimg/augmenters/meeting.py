@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -211,4 +212,6 @@ def _error(said: dict[str, Any]) -> SciimgError:
 
 
 def _line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """Return the first sentence of an error, without the place in torch's own sources that it may begin with."""
+    first = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0]
+    return re.sub(r"^\[\S+:\d+\] ", "", first)
