@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sciimg.errors import InputError, Problem
 
+LOST = ("process-lost", "no-meeting")  # kinds of problems that each process that is left may have to say
 VARIABLES = ("RANK", "SLURM_PROCID")  # what makes a process one of several; a process that it starts is none of them
 _PORTS = range(20000, 32768)  # where processes meet if nobody says: below those that Linux gives away by itself
 
@@ -61,6 +62,11 @@ def rank_of(environment: Mapping[str, str] = os.environ) -> Rank | None:
     if count == 1:
         return None
     return Rank(number, count, local, environment.get("MASTER_ADDR") or _first_node(environment), _port(environment))
+
+
+def quieten() -> None:
+    """Keep torch from printing its stack for every connection that breaks; of use before torch is imported."""
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
 def _whole(environment: Mapping[str, str], name: str) -> int:

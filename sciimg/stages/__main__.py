@@ -13,7 +13,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sciimg.augmenters.ranks import Rank, rank_of
+from sciimg.augmenters.ranks import LOST, Rank, quieten, rank_of
 from sciimg.errors import CheckpointedError, SciimgError
 from sciimg.files import write_json
 from sciimg.stages import signals
@@ -41,12 +41,17 @@ def main(stage: str, folder: str) -> int:
         elif chosen.trains:
             _train_together(rank, chosen, run)
     except SciimgError as error:
-        return _say(error, run, stage) if rank is None or rank.first else error.exit_code
+        if rank is None or rank.first:
+            return _say(error, run, stage)
+        if any(p.kind in LOST for p in error.problems):  # then the first one may be unable to say it
+            print(error, file=sys.stderr)
+        return error.exit_code
     return 0
 
 
 def _train_together(rank: Rank, stage: "Stage", run: "Run") -> None:
     """Be one of the processes of a training; what stops any of them is raised in each."""
+    quieten()
     from sciimg.augmenters.team import joined
     from sciimg.stages.ledger import partial_folder, perform
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from sciimg.augmenters.ranks import Rank, rank_of
+from sciimg.augmenters.ranks import LOST, Rank, quieten, rank_of
 from sciimg.errors import SciimgError
 from sciimg.protocol.models import RecipePlan, Study
 from sciimg.stages import signals
@@ -116,8 +116,10 @@ def train_command(study: Path, data: Path, out: Path, recipe: str | None) -> dic
 
 
 def _train_together(rank: Rank, study: Path, data: Path, out: Path, recipe: str | None) -> dict[str, Any] | None:
-    from sciimg.augmenters.team import joined
     from sciimg.stages.ledger import log
+
+    quieten()
+    from sciimg.augmenters.team import joined
 
     def stop(error: SciimgError) -> int:
         if rank.first:
@@ -133,7 +135,7 @@ def _train_together(rank: Rank, study: Path, data: Path, out: Path, recipe: str 
             meeting.outcome()
             return None
     except SciimgError as error:
-        if rank.first:
+        if rank.first or any(p.kind in LOST for p in error.problems):
             raise
         raise SystemExit(error.exit_code) from None
 

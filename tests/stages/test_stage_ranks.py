@@ -210,6 +210,7 @@ def test_a_lost_rank_ends_the_other_with_one_message(split_run: Run, tmp_path: P
     step.signal_at_work(signal.SIGKILL, rank)
     codes = step.codes()
     assert codes[rank] == -signal.SIGKILL and codes[1 - rank] == 1
+    assert "goes on from the last checkpoint" in step.logs[1 - rank].read_text()
     if rank == 1:
         note = json.loads((run.path / "logs/train-gan.problems.json").read_text())
         assert [p["kind"] for p in note["problems"]] == ["process-lost"]
