@@ -175,6 +175,7 @@ def test_every_recipe_is_trained_by_two_processes_as_by_one(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_training_goes_on_with_two_processes_then_one_then_three(tmp_path: Path) -> None:
     recipe = ldm()
     train(tmp_path / "one", recipe, None, Team(0, (CPU,)))
@@ -188,6 +189,7 @@ def test_a_training_goes_on_with_two_processes_then_one_then_three(tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_team_repeats_and_resumes(tmp_path: Path) -> None:
     """A stop that only the second process is told, and a lost process: the same bytes as undisturbed."""
     recipe, bytes_of = ldm(), {}
