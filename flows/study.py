@@ -21,7 +21,7 @@ from flows.parameters import check_study_parameters
 from flows.shown import Shown
 from flows.slots import Slots
 from flows.told import ToldError, veiled
-from sciimg.errors import Problem, SciimgError
+from sciimg.errors import CheckpointedError, Problem, SciimgError
 from sciimg.files import hold
 from sciimg.protocol import load_study
 from sciimg.stages.ledger import LOCK, Run, Stage, log, run_folder
@@ -135,7 +135,8 @@ def _carry_out(run: Run, stage: Stage, runner: Runner) -> None:
     code = runner(stage.name, run.path, log_file)
     if code != 0:
         hint = f"They stand beside {log_file}; the next run of this study goes on from here."
-        raise ToldError(_problems(run, stage, code, log_file), f"Stage {stage.name!r} has failed", hint, code if code in (1, 2) else 1)
+        expected = code if code in (1, 2, CheckpointedError.exit_code) else 1
+        raise ToldError(_problems(run, stage, code, log_file), f"Stage {stage.name!r} has failed", hint, expected)
     log(f"{stage.name}: done in {time.monotonic() - started:.1f} s")
 
 

@@ -283,7 +283,7 @@ def train(
 
     _choose(device)
     value = train_command(study, data, out, recipe)
-    return value, f"Model  {out}\nDigest {value['digest']}", 0
+    return value, "" if value is None else f"Model  {out}\nDigest {value['digest']}", 0
 
 
 @command(app, "generate")

@@ -79,6 +79,12 @@ class TrainingFailedError(SciimgError):
     exit_code = 1
 
 
+class CheckpointedError(SciimgError):
+    """Training was told to stop and has; the same command goes on exactly there (exit code 85, as batch systems know it)."""
+
+    exit_code = 85
+
+
 class AuditError(SciimgError):
     """A release does not verify (exit code 1)."""
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from sciimg.augmenters.draws import normal, uniform
 from sciimg.augmenters.system import Condition
 
 _OFFSET, _GAIN = 1.5, 1.0  # standard deviations of brightness, and of the logarithm of contrast, at colour = 1
@@ -37,8 +38,8 @@ def augment(
     n, grid = len(condition), points[0].shape[2:]
     device = generator.device
     most = torch.tensor([max(0, int(shift * size)) for size in grid], device=device)
-    shifts = (torch.rand(n, len(grid), generator=generator, device=device) * (2 * most + 1)).long() - most
-    recolour = torch.randn(2, n, points[0].shape[1], *([1] * len(grid)), generator=generator, device=device) * colour
+    shifts = (uniform((n, len(grid)), generator) * (2 * most + 1)).long() - most
+    recolour = normal((2, n, points[0].shape[1], *([1] * len(grid))), generator, along=1) * colour
     gain, offset = (_GAIN * recolour[0]).exp(), _OFFSET * recolour[1]
     keep = _boxes(n, grid, cut, generator)
     moved = tuple((_rolled(x, shifts) * gain + offset) * keep for x in points)
@@ -55,8 +56,8 @@ def _boxes(n: int, grid: torch.Size, share: float, generator: torch.Generator) -
     """Return 0 inside a box of half the size of each axis, 1 elsewhere; ``share`` of the samples have a box."""
     device = generator.device
     keep = torch.ones(n, 1, *grid, device=device)
-    first = (torch.rand(n, len(grid), generator=generator, device=device) * torch.tensor(grid, device=device)).long()
-    present = torch.rand(n, generator=generator, device=device) < share
+    first = (uniform((n, len(grid)), generator) * torch.tensor(grid, device=device)).long()
+    present = uniform((n,), generator) < share
     for i in range(n):
         if present[i]:
             box = tuple(slice(int(a), int(a) + size // 2) for a, size in zip(first[i], grid, strict=True))

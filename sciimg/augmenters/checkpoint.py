@@ -35,14 +35,29 @@ class State:
     stale: int = 0
     curves: Curves = field(default_factory=dict)
     done: dict[str, int] = field(default_factory=dict)  # phase → steps it took
+    devices: list[str] = field(default_factory=list)  # what it was trained on, one after another
+    seconds: dict[str, float] = field(default_factory=dict)  # of training, and of these what it waited for data and for other processes
 
 
 def save(folder: Path, state: State, tensors: dict[str, Tensor]) -> None:
     """Replace the checkpoint in one rename."""
+    write_bytes(folder / NAME, packed(state, tensors))
+
+
+def packed(state: State, tensors: dict[str, Tensor]) -> bytes:
+    """Return the checkpoint as the bytes of its file."""
     from safetensors.torch import save as to_bytes
 
     info = {"state": canonical_json(vars(state)).decode()}
-    write_bytes(folder / NAME, to_bytes({name: value.detach().contiguous() for name, value in tensors.items()}, info))
+    return to_bytes({name: value.detach().contiguous() for name, value in tensors.items()}, info)
+
+
+def unpacked(data: bytes) -> tuple[State, dict[str, Tensor]]:
+    """Undo :func:`packed`."""
+    from safetensors.torch import load as from_bytes
+
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return State(**json.loads(header["__metadata__"]["state"])), from_bytes(data)
 
 
 def load(folder: Path, identity: str) -> tuple[State, dict[str, Tensor]] | None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
+from sciimg.augmenters.ranks import Rank
 from sciimg.errors import InputError, Problem, TrainingFailedError
 
 VARIABLE = "SCIIMG_DEVICE"  # the environment carries the choice to the stages of a run, on this machine or on a cluster's
@@ -34,6 +35,28 @@ def team_of(name: str | None = None) -> tuple[torch.device, ...]:
         message = f"Several devices are GPUs by number, each once, as in cuda:0,cuda:1, or cpu,cpu; got {name!r}."
         raise InputError(Problem("--device", "no-device", message))
     return places
+
+
+def place_of(rank: Rank, name: str | None = None) -> torch.device:
+    """Return the device of one of several processes: the CPU, or of the GPUs that it sees that of its number on the node.
+
+    Parameters
+    ----------
+    rank : Rank
+    name : str, optional
+        ``cpu`` or ``cuda``; what SCIIMG_DEVICE says when left out. Of a list the first names the kind.
+
+    Raises
+    ------
+    InputError
+        Kind ``no-device``.
+    """
+    name = (name or os.environ.get(VARIABLE) or "cpu").split(",")[0]
+    if not name.startswith("cuda"):
+        return usable(name)
+    usable("cuda")
+    count = torch.cuda.device_count()
+    return usable(f"cuda:{0 if count == 1 else rank.local}")  # a scheduler may show each process its own GPU alone
 
 
 def usable(name: str | None = None) -> torch.device:

@@ -1,6 +1,7 @@
 """Training data as batches: patches drawn by (key, phase, step), transformed by a recorded symmetry, normalised, padded."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
@@ -98,6 +99,34 @@ class Feed:
         condition: Condition = encode_condition(self.schema, patches.labels, patches.table, patches.images.shape[2:], told, given)
         device = self.system.device
         return Batch(images.to(device, non_blocking=True), self.system.pad_condition(condition).on(device), noise, step, steps)
+
+
+class Ahead:
+    """Batches by step, each made while the one before is learned from: a batch is a function of its step, whoever makes it and when.
+
+    Parameters
+    ----------
+    make : callable
+        ``make(step)`` returns a batch.
+    steps : int
+        Of the phase; nothing is made beyond.
+    """
+
+    def __init__(self, make: Callable[[int], Batch], steps: int) -> None:
+        self._make, self._steps = make, steps
+        self._next: tuple[int, Future[Batch]] | None = None
+        self._maker = ThreadPoolExecutor(1, thread_name_prefix="sciimg-batch")
+
+    def batch(self, step: int) -> Batch:
+        """Return the batch of a step; soonest where steps follow one another."""
+        number, made = self._next or (-1, None)
+        batch = made.result() if made is not None and number == step else self._make(step)
+        self._next = (step + 1, self._maker.submit(self._make, step + 1)) if step + 1 < self._steps else None
+        return batch
+
+    def close(self) -> None:
+        """Make no more."""
+        self._maker.shutdown(cancel_futures=True)
 
 
 def split_channels(patches: PatchSet, schema: ConditionSchema) -> "tuple[NDArray[Any], NDArray[Any] | None]":

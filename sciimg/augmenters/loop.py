@@ -1,6 +1,7 @@
 """The one training loop: phases in order, players in turn, held-out looks, early stop, checkpoints; on one device or on several."""
 
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +11,12 @@ from torch import Tensor
 from sciimg.augmenters import checkpoint
 from sciimg.augmenters.checkpoint import State, prefixed, under
 from sciimg.augmenters.device import enough_memory
-from sciimg.augmenters.feed import Feed
+from sciimg.augmenters.draws import layers_draw_by, shared
+from sciimg.augmenters.feed import Ahead, Feed
 from sciimg.augmenters.optimisation import Trainer
 from sciimg.augmenters.system import Batch, Phase, System, autocast
 from sciimg.augmenters.team import Team
-from sciimg.errors import Problem, TrainingFailedError
+from sciimg.errors import CheckpointedError, Problem, TrainingFailedError
 from sciimg.randomness import seed_of
 from sciimg.types import PatchSet
 
@@ -42,6 +44,8 @@ class Loop:
         All of it takes every step together; its first process writes.
     progress : callable, optional
         ``progress(phase, step, steps, values)`` after every step.
+    stop : callable, optional
+        Asked after every step whether this process was told to stop.
     """
 
     def __init__(
@@ -54,26 +58,45 @@ class Loop:
         tensors: dict[str, Tensor],
         team: Team,
         progress: Progress | None,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.system, self.feed, self.held_out, self.folder, self.state = system, feed, held_out, folder, state
-        self.team, self.progress = team, progress
+        self.team, self.progress, self.stop = team, progress, stop
         self._restored = tensors
         if tensors:
             system.load_state_dict(under("system", tensors))
 
     def run(self) -> State:
-        """Train what is not trained yet; the system ends with the weights to keep."""
+        """Train what is not trained yet; the system ends with the weights to keep.
+
+        Raises
+        ------
+        CheckpointedError
+            A process was told to stop: all have, at the end of a step, and what is done is kept.
+        """
         phases = self.system.phases()
+        self._begun, self._waited = time.perf_counter(), self.team.waited_s[0]
         for number in range(self.state.phase, len(phases)):
-            _Run(self, phases[number]).train()
+            run = _Run(self, phases[number])
+            try:
+                run.train()
+            finally:
+                run.ahead.close()
             self.state.phase, self.state.step, self.state.best, self.state.stale = number + 1, 0, None, 0
             self.save(prefixed("system", self.system.state_dict()))
             self._restored = {}
         return self.state
 
     def save(self, tensors: dict[str, Tensor]) -> None:
+        now, waited = time.perf_counter(), self.team.waited_s[0]
+        self.add_seconds("training", now - self._begun)
+        self.add_seconds("others", waited - self._waited)
+        self._begun, self._waited = now, waited
         if self.team.first:
             checkpoint.save(self.folder, self.state, tensors)
+
+    def add_seconds(self, name: str, seconds: float) -> None:
+        self.state.seconds[name] = self.state.seconds.get(name, 0.0) + seconds
 
     def take_restored(self) -> dict[str, Tensor]:
         """Return the optimisers' part of the checkpoint once; empty when the phase starts afresh."""
@@ -90,6 +113,8 @@ class _Run:
         self.steps = self.schedule.steps if self.trainers else 0  # without players there is only something to measure
         self.best: list[list[Tensor]] = []
         self.curves = self.state.curves.setdefault(phase.name, {})
+        self.share = loop.team.share(self.schedule.batch) if self.steps else range(0)
+        self.ahead = Ahead(self._batch, self.steps)
 
     def train(self) -> None:
         self._begin()
@@ -98,8 +123,11 @@ class _Run:
             self.state.step += 1
             if self.state.step % self.schedule.held_out_every == 0 or self.state.step == self.steps:
                 self._look()
-            if self.state.step % self.schedule.checkpoint_every == 0 and self.state.step < self.steps:
+            stop = self.loop.team.anybody(self.loop.stop())
+            if (stop or self.state.step % self.schedule.checkpoint_every == 0) and self.state.step < self.steps:
                 self._save()
+            if stop and self.state.step < self.steps:  # the last step's phase is finished first: little is left to do
+                self._stop()
         self.state.done[self.phase.name] = self.state.step
         for trainer, weights in zip(self.trainers, self.best or [t.average for t in self.trainers], strict=True):
             trainer.load_weights(weights)
@@ -136,9 +164,10 @@ class _Run:
             self.loop.progress(self.phase.name, step + 1, self.schedule.steps, values)
 
     def _moved(self, step: int) -> dict[str, float]:
-        team, size = self.loop.team, self.schedule.batch
-        share = team.share(size)
-        batch = self.loop.feed.batch(self.phase.name, step, self.schedule.steps, size, share)
+        team, size, weight = self.loop.team, self.schedule.batch, len(self.share) / self.schedule.batch
+        begun = time.perf_counter()
+        batch = self.ahead.batch(step)
+        self.loop.add_seconds("data", time.perf_counter() - begun)
         values: dict[str, float] = {}
         self.loop.system.train()
         for trainer in self.trainers:
@@ -146,20 +175,25 @@ class _Run:
             if (step + 1) % trainer.player.every:
                 continue
             self._only(trainer)
-            seed = seed_of(*self.loop.feed.key, self.phase.name, name, step, *team.name)
+            seed = seed_of(*self.loop.feed.key, self.phase.name, name, step)
             torch.manual_seed(seed)  # dropout draws from the default generator; training runs inside fork_rng
-            rng = torch.Generator(batch.images.device).manual_seed(seed)
+            rng = shared(batch.images.device, team, size)
+            rng.manual_seed(seed)
             mine = Batch(batch.images, batch.condition, rng, step, self.schedule.steps)
-            with autocast(self.schedule.precision, batch.images.device):
+            with autocast(self.schedule.precision, batch.images.device), layers_draw_by(rng):
                 losses = self.phase.loss(name, mine)
             losses["loss"].backward()
-            team.average_gradients(trainer.parameters, len(share) / size)
+            team.average_gradients(trainer.parameters, weight)
             norm = trainer.step(step)
-            recorded = team.average({quantity: float(value.detach()) for quantity, value in losses.items()}, len(share) / size)
+            recorded = team.average({quantity: float(value.detach()) for quantity, value in losses.items()}, weight)
             values |= {f"{name}.{quantity}": value for quantity, value in recorded.items()} | {f"{name}.gradient": norm}
         if not team.alone:
             team.align(self._buffers())
         return values
+
+    def _batch(self, step: int) -> Batch:
+        """Return this process's share of the batch of a step."""
+        return self.loop.feed.batch(self.phase.name, step, self.schedule.steps, self.schedule.batch, self.share)
 
     def _buffers(self) -> list[Tensor]:
         """Return the state that is not a gradient's to move."""
@@ -198,6 +232,14 @@ class _Run:
 
     def _stopped(self) -> bool:
         return self.schedule.patience is not None and self.state.stale >= self.schedule.patience
+
+    def _stop(self) -> None:
+        self.loop.team.wait()  # for the checkpoint to be whole
+        message = (
+            f"Training was told to stop, and has after step {self.state.step} of {self.steps} of phase {self.phase.name!r}; "
+            "what is done is kept. The same command goes on exactly there."
+        )
+        raise CheckpointedError(Problem(str(self.loop.folder), "checkpointed", message))
 
     def _save(self) -> None:
         self.loop.save(self._tensors())

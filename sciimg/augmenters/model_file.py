@@ -1,4 +1,7 @@
-"""The model folder: ``model.safetensors`` (weights), ``model.json`` (what they are and know), ``curves.json`` (how they were learned)."""
+"""The model folder: ``model.safetensors`` (weights), ``model.json`` (what they are and know), ``curves.json`` (how they were learned).
+
+Beside them ``training.json`` says how long that took and what it waited for; no digest counts it.
+"""
 
 import json
 from pathlib import Path
@@ -17,7 +20,7 @@ from sciimg.files import write_bytes, write_json
 from sciimg.records import Digest, canonical_json, digest_file, digest_of
 from sciimg.types import LabelKind, Unit
 
-WEIGHTS, CARD, CURVES = "model.safetensors", "model.json", "curves.json"
+WEIGHTS, CARD, CURVES, TIMES = "model.safetensors", "model.json", "curves.json", "training.json"
 
 
 class ModelCard(Settings):

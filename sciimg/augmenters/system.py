@@ -13,10 +13,12 @@ schedule, EMA, checkpoints, resume, NaN handling and curves; a phase owns mathem
 
 Rules that make training repeat bit by bit and resume exactly:
 
-* every random draw inside ``loss`` comes from ``batch.generator`` (``torch.randn(..., generator=g, device=g.device)``), seeded by
+* every random draw inside ``loss`` comes from ``batch.generator`` (``draws.normal(shape, g)``), seeded by
   (key, phase, player, step), or, for layers such as
   dropout, from the default torch generator, which the loop seeds in the same way; nothing else is random and nothing is kept between
   steps except in parameters and *registered buffers* of the modules (an adaptive augmentation strength is a buffer);
+* a batch may be a share of one that several processes train on (:mod:`.draws`): what is drawn for samples is drawn by the functions there,
+  and so is what a loss needs of other samples than its own; everything else must be a mean over samples;
 * what a phase has to measure once (latent statistics) it measures in ``prepare`` or ``finish`` and keeps in buffers;
 * modules hold float32 weights; the loop runs ``loss`` under bf16 autocast when the recipe asks for it. A phase that needs float32 for a
   part (a double backward of R1/R2) switches it off there: ``with torch.autocast(x.device.type, enabled=False)``.
@@ -36,6 +38,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from sciimg.augmenters import draws
 from sciimg.augmenters.backbones.layers import space_to_depth
 from sciimg.augmenters.grid import Step
 from sciimg.augmenters.samplers.settings import SamplerSettings
@@ -82,7 +85,7 @@ class Condition:
 
     def dropped(self, probability: float, generator: torch.Generator) -> Condition:
         """Withhold the whole condition of some samples (Ho & Salimans 2022, classifier-free guidance)."""
-        keep = (torch.rand(len(self), 1, generator=generator, device=generator.device) >= probability).to(self.vector.dtype)
+        keep = (draws.uniform((len(self), 1), generator) >= probability).to(self.vector.dtype)
         return self.masked(keep)
 
     def withheld(self) -> Condition:
@@ -114,6 +117,10 @@ class Condition:
     def last(self, n: int) -> Condition:
         """Return the last ``n`` samples' conditions."""
         return Condition(*(None if part is None else part[-n:] for part in self._parts))  # type: ignore[arg-type]
+
+    def piece(self, part: slice, generator: torch.Generator) -> Condition:
+        """Return this process's share of the conditions of a part of the whole batch (:func:`.draws.piece`)."""
+        return Condition(*(None if own is None else draws.piece(own, part, generator) for own in self._parts))  # type: ignore[arg-type]
 
     def joined(self, other: Condition) -> Condition:
         """Return these conditions followed by others."""

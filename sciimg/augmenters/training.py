@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -20,12 +20,12 @@ from sciimg.augmenters.feed import Drawn, Feed, Patches, split_channels
 from sciimg.augmenters.formation.formation import Formation, learn_formation
 from sciimg.augmenters.intensity import IntensityScale, learn_scale
 from sciimg.augmenters.loop import Loop, Progress
-from sciimg.augmenters.model_file import ModelCard, write_model
+from sciimg.augmenters.model_file import TIMES, ModelCard, write_model
 from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.system import System, count_parameters
 from sciimg.augmenters.team import Team
 from sciimg.errors import InputError, Problem
-from sciimg.files import sync_directory
+from sciimg.files import sync_directory, write_json
 from sciimg.protocol.models import Condition
 from sciimg.randomness import seed_of
 from sciimg.records import digest_of
@@ -49,6 +49,7 @@ def fit(
     fed_from: Drawn | None = None,
     device: str | None = None,
     team: Team | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train and write a model folder, whole or not at all.
 
@@ -75,6 +76,9 @@ def fit(
         Where to train: ``cpu``, whose bits repeat, or ``cuda``, whose do not; the model says which it was. See :func:`.device.usable`.
     team : Team, optional
         This process and those that call the same function at the same time (:func:`.team.together`); its device instead of ``device``.
+        Training may go on with another number of them.
+    stop : callable, optional
+        Asked after every step, in every process: whether to keep what is done, and end.
 
     Raises
     ------
@@ -82,6 +86,8 @@ def fit(
         Too few or constant images, conditions that the data do not have, or none where the recipe needs one.
     TrainingFailedError
         The loss is no longer finite; the best weights are kept beside the checkpoint.
+    CheckpointedError
+        A process was told to stop.
     """
     recipe.check_told(condition.kind for condition in conditions)
     team = Team(0, (usable(device),)) if team is None else team
@@ -95,16 +101,18 @@ def fit(
     formation = None if recipe.formation is None else learn_formation(recipe.formation, made, names, spacing, survey.spacing.unit)
     scale = learn_scale(made if formation is None else formation.structure(made), names)
     shape = (made.shape[1], *source.patch_shape)
-    card = _card(recipe, schema, scale, survey, shape, provenance, formation, described(*team.places))
-    identity = digest_of([card.model_dump(mode="json"), list(key)])
+    card = _card(recipe, schema, scale, survey, shape, provenance, formation)
+    identity = digest_of([card.model_dump(mode="json") | {"device": team.place.type}, list(key)])  # however many there are of it
     partial = out.with_name(f".{out.name}.partial")
     with _one_world(recipe.training.threads):
         torch.manual_seed(seed_of(*key, "weights"))
         system = build(recipe, schema, shape, spacing).to(team.place)
         state, tensors = _resumed(partial, identity, team)
+        if (trained_on := described(*team.places)) not in state.devices[-1:]:
+            state.devices.append(trained_on)
         feed = Feed(fed_from or source, schema, scale, system, elements, told, key, formation)
         looked_at = held_out.grid(limit=recipe.training.held_out_patches)
-        state = Loop(system, feed, looked_at, partial, state, tensors, team, progress).run()
+        state = Loop(system, feed, looked_at, partial, state, tensors, team, progress, stop).run()
     if team.first:
         _write(partial, out, system, card, state)
     team.wait()
@@ -129,7 +137,6 @@ def _card(
     shape: tuple[int, ...],
     provenance: dict[str, Any],
     formation: Formation | None,
-    device: str,
 ) -> ModelCard:
     return ModelCard(
         recipe=recipe,
@@ -143,16 +150,18 @@ def _card(
         attributes=dict(survey.attributes),
         provenance=provenance,
         versions={name: version(name) for name in ("sciimg", "torch", "numpy")},
-        device=device,
     )
 
 
 def _resumed(partial: Path, identity: str, team: Team) -> tuple[State, dict[str, torch.Tensor]]:
-    found = checkpoint.load(partial, identity) if partial.exists() else None
-    team.wait()  # all have looked before one writes
+    """Return where an earlier training stopped, as the first process finds it: another node may see its files later."""
+    found = checkpoint.load(partial, identity) if team.first and partial.exists() else None
     if found is None and team.first:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
+    if not team.alone:
+        data = team.told(None if found is None else checkpoint.packed(*found))
+        found = None if data is None else checkpoint.unpacked(data)
     return found or (State(identity=identity), {})
 
 
@@ -171,13 +180,22 @@ def _one_world(threads: int) -> Iterator[None]:
 def _write(partial: Path, out: Path, system: System, card: ModelCard, state: State) -> None:
     """Turn the checkpoint folder into the model folder."""
     parameters = {name: count_parameters(module) for name, module in system.named_children()}
-    write_model(partial, system, card.model_copy(update={"steps": state.done, "parameters": parameters}), _summary(state.curves))
+    known = {"steps": state.done, "parameters": parameters, "device": ", then ".join(state.devices)}
+    write_model(partial, system, card.model_copy(update=known), _summary(state.curves))
+    write_json(partial / TIMES, _times(state))
     for leftover in (checkpoint.NAME, "best.safetensors"):
         (partial / leftover).unlink(missing_ok=True)
     if out.exists():
         shutil.rmtree(out)
     partial.replace(out)
     sync_directory(out.parent)
+
+
+def _times(state: State) -> dict[str, float]:
+    """Return what the model's digest leaves out: how long the first process trained, and which shares of that it waited."""
+    total = max(state.seconds.get("training", 0.0), 1e-9)
+    shares = {f"waited_for_{name}": state.seconds.get(name, 0.0) / total for name in ("data", "others")}
+    return {"steps": sum(state.done.values()), "wall_s": round(total, 3)} | {name: round(share, 4) for name, share in shares.items()}
 
 
 def _summary(curves: Curves) -> dict[str, dict[str, list[float]]]:

@@ -130,7 +130,8 @@ def _image(path: Path) -> dict[str, Any]:
 
 def _model(path: Path) -> dict[str, Any]:
     about = json.loads((path / "model.json").read_text())
-    return {"kind": "model", "path": str(path), **about}
+    times = path / "training.json"
+    return {"kind": "model", "path": str(path), **about} | ({"training": json.loads(times.read_text())} if times.exists() else {})
 
 
 def _run(path: Path) -> dict[str, Any]:

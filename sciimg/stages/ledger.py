@@ -28,7 +28,7 @@ from sciimg.stages.lookup import ENDING
 LEDGER = "stage.json"
 LOCK = ".run.lock"  # of a run folder, held while its flow works
 _BEGUN = ".inputs.json"
-_NOT_COUNTED = (".lock", ENDING)
+_NOT_COUNTED = (".lock", ENDING, "training.json")  # the last: how long a model took (sciimg.augmenters.model_file)
 
 
 def run_folder(study: Study, workdir: Path) -> Path:
@@ -92,6 +92,8 @@ class Stage:
         ``parameters(run)`` gives the JSON value, beyond the study and the needed stages, that the outputs depend on.
     heavy : bool
         Whether the stage keeps one core busy for long (used for scheduling only).
+    trains : bool
+        Whether its work is training, which several processes may share and which stops on a signal.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Stage:
     work: Callable[[Run, Path], None]
     parameters: Callable[[Run], Any] | None = None
     heavy: bool = False
+    trains: bool = False
 
     def inputs(self, run: Run) -> dict[str, Any]:
         """Return everything the outputs depend on, as digests."""
@@ -129,7 +132,7 @@ def perform(stage: Stage, run: Run) -> bool:
         if stage.is_done(run):
             return False
         inputs = stage.inputs(run)
-        partial = _partial_folder(run, stage, inputs)
+        partial = _begin(run, stage, inputs)
         started, clock, cpu = time.time(), time.monotonic(), _cpu_seconds()
         stage.work(run, partial)
         outputs = folder_digest(partial)
@@ -175,9 +178,14 @@ def environment() -> dict[str, str]:
     }
 
 
-def _partial_folder(run: Run, stage: Stage, inputs: Mapping[str, Any]) -> Path:
+def partial_folder(run: Run, stage: Stage) -> Path:
+    """Return where a stage works."""
+    return run.path / f".{stage.name}.partial"
+
+
+def _begin(run: Run, stage: Stage, inputs: Mapping[str, Any]) -> Path:
     """Return the stage's working folder: what an interrupted attempt left if it began with the same inputs, otherwise empty."""
-    partial = run.path / f".{stage.name}.partial"
+    partial = partial_folder(run, stage)
     begun = partial / _BEGUN
     if partial.exists() and not (begun.exists() and json.loads(begun.read_text()) == inputs):
         shutil.rmtree(partial)

@@ -86,7 +86,7 @@ def folds_of(run: Run) -> int | None:
 
 def _training(recipe: RecipePlan, cut: Cut) -> Stage:
     name = cut.name(f"train-{recipe.name}")
-    return Stage(name, ("ingest", "split"), partial(_train, recipe, cut), parameters=partial(_resolved, recipe), heavy=True)
+    return Stage(name, ("ingest", "split"), partial(_train, recipe, cut), parameters=partial(_resolved, recipe), heavy=True, trains=True)
 
 
 def _generation(recipe: RecipePlan, cut: Cut) -> Stage:

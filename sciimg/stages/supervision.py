@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from sciimg.augmenters.ranks import VARIABLES
+
 _PIPE = "SCIIMG_PARENT_PIPE"
 
 
@@ -36,6 +38,8 @@ def start(
 ) -> "Child":
     """Start a command whose process calls :func:`watch_parent` first.
 
+    The child is a process by itself, also where this one is one of several that a scheduler started.
+
     Parameters
     ----------
     command : sequence of str
@@ -55,7 +59,7 @@ def start(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT if output is not None else None,
-            env={**os.environ, **(environment or {}), _PIPE: str(read)},
+            env={name: value for name, value in os.environ.items() if name not in VARIABLES} | {**(environment or {}), _PIPE: str(read)},
             pass_fds=(read,),
             start_new_session=session,
         )

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from sciimg.augmenters.ranks import LOST, Rank, quieten, rank_of
+from sciimg.errors import SciimgError
 from sciimg.protocol.models import RecipePlan, Study
+from sciimg.stages import signals
 from sciimg.types import Part
 
 if TYPE_CHECKING:
@@ -34,11 +37,10 @@ def train_recipe(
     key : tuple of str
         What draws depend on beside the study and the recipe: the fold, where it is not the split of the study.
     """
-    from sciimg.augmenters.device import team_of
     from sciimg.augmenters.team import together
 
     work = partial(_train, study, plan, collection, regions, out, key)
-    together(work, team_of(), partial(work, progress=_Lines(say)))
+    together(work, first=partial(work, progress=_Lines(say)))
 
 
 def _train(
@@ -76,6 +78,7 @@ def _train(
         progress=progress,
         fed_from=feeding(source, study.patches.balance),
         team=team,
+        stop=signals.asked,
     )
 
 
@@ -92,14 +95,52 @@ class _Lines:
             self._say(f"{phase} {step}/{steps} " + " ".join(f"{k} {v:.4g}" for k, v in values.items()))
 
 
-def train_command(study: Path, data: Path, out: Path, recipe: str | None) -> dict[str, Any]:
+def train_command(study: Path, data: Path, out: Path, recipe: str | None) -> dict[str, Any] | None:
     """Train from the command line: split the collection as the study says, train, return the model's digest.
+
+    Of several processes that ``srun`` or torchrun started, the first one speaks for all; the others return None, or exit as it does.
 
     Raises
     ------
     InputError
         Kind ``unknown-recipe``: the study has no recipe of this name; kind ``exists``: there is something at ``out``.
+    CheckpointedError
+        SIGTERM or SIGUSR1 came.
     """
+    rank = rank_of()
+    signals.note()
+    try:
+        return _train_model(study, data, out, recipe) if rank is None else _train_together(rank, study, data, out, recipe)
+    finally:
+        signals.forget()
+
+
+def _train_together(rank: Rank, study: Path, data: Path, out: Path, recipe: str | None) -> dict[str, Any] | None:
+    from sciimg.stages.ledger import log
+
+    quieten()
+    from sciimg.augmenters.team import joined
+
+    def stop(error: SciimgError) -> int:
+        if rank.first:
+            log(f"Error  {error}")
+        return error.exit_code
+
+    try:
+        with joined(rank, stop) as meeting:
+            value = _train_model(study, data, out, recipe, writes=rank.first)
+            if rank.first:
+                meeting.tell(None)
+                return value
+            meeting.outcome()
+            return None
+    except SciimgError as error:
+        if rank.first or any(p.kind in LOST for p in error.problems):
+            raise
+        raise SystemExit(error.exit_code) from None
+
+
+def _train_model(study: Path, data: Path, out: Path, recipe: str | None, *, writes: bool = True) -> dict[str, Any]:
     import tempfile
 
     from sciimg.augmenters.model_file import model_digest
@@ -112,10 +153,10 @@ def train_command(study: Path, data: Path, out: Path, recipe: str | None) -> dic
     names = [r.name for r in plan.recipes]
     if recipe is not None and recipe not in names:
         raise InputError(Problem("--recipe", "unknown-recipe", f"The study has the recipes {', '.join(names)}; got {recipe!r}."))
-    if out.exists():
+    if writes and out.exists():
         raise InputError(Problem(str(out), "exists", "There is something here already. Choose another name or delete it."))
     chosen = next(r for r in plan.recipes if recipe in (None, r.name))
     with tempfile.TemporaryDirectory() as folder:
         split_collection(plan, data, Path(folder))
         train_recipe(plan, chosen, data, Path(folder) / REGIONS, out, log)
-    return {"model": str(out), "recipe": chosen.name, "study": plan.digest, "digest": model_digest(out)}
+    return {"model": str(out), "recipe": chosen.name, "study": plan.digest, "digest": model_digest(out)} if writes else {}

@@ -11,6 +11,7 @@ from torch import nn
 from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.backbones.convnet import Discriminator, Generator
 from sciimg.augmenters.backbones.settings import ConvNetBackbone
+from sciimg.augmenters.model_file import TIMES
 from sciimg.augmenters.processes.games import energy_score, gradient_penalty, relativistic
 from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.recipes import get_recipe
@@ -45,7 +46,7 @@ def train(out: Path, recipe: Recipe | None = None, shape: tuple[int, ...] = (16,
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != TIMES}
 
 
 def condition(n: int, dims: int = 2, size: int = 16) -> Condition:

@@ -16,6 +16,7 @@ from torch import Tensor
 from sciimg.augmenters import training
 from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.checkpoint import NAME
+from sciimg.augmenters.model_file import TIMES
 from sciimg.augmenters.optimisation import Trainer, learning_rate
 from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.recipes import get_recipe
@@ -23,7 +24,7 @@ from sciimg.augmenters.settings import Schedule
 from sciimg.augmenters.system import Phase, Player
 from sciimg.augmenters.team import Team
 from sciimg.augmenters.training import fit
-from sciimg.errors import InputError, TrainingFailedError
+from sciimg.errors import CheckpointedError, InputError, TrainingFailedError
 
 SMALL = {
     "space.training.steps": 6,
@@ -56,7 +57,7 @@ def train(out: Path, recipe: Recipe | None = None, source: Textures | None = Non
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != TIMES}
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +130,31 @@ def test_the_model_describes_itself(undisturbed: Path) -> None:
     assert card["conditions"]["mask"]["kind"] == "instances"
     curves = json.loads((undisturbed / "curves.json").read_text())
     assert curves["process"]["held-out.step"] == [3, 6, 8] and len(curves["process"]["held-out"]) == 3
+
+
+def test_what_training_waited_for_is_told_beside_the_model_and_in_no_digest(undisturbed: Path, tmp_path: Path) -> None:
+    from sciimg.stages.info import describe
+    from sciimg.stages.ledger import folder_digest
+
+    told = describe(undisturbed)["training"]
+    assert told["steps"] == 14 and told["wall_s"] > 0
+    assert 0 < told["waited_for_data"] < 1 and told["waited_for_others"] == 0
+    before = folder_digest(undisturbed)
+    (undisturbed / TIMES).write_text("{}")
+    assert folder_digest(undisturbed) == before
+
+
+@pytest.mark.parametrize("at", [9, 14])
+def test_a_training_that_is_told_to_stop_goes_on_to_the_same_bytes(undisturbed: Path, tmp_path: Path, at: int) -> None:
+    """Steps 1 to 6 are the autoencoder's, 7 to 14 the process's; the last one has nothing left to go on with."""
+    steps: list[str] = []
+    stop = {"stop": lambda: len(steps) == at, "progress": lambda phase, step, of, values: steps.append(phase)}
+    if at < 14:
+        with pytest.raises(CheckpointedError, match="told to stop") as caught:
+            train(tmp_path / "model", **stop)
+        assert caught.value.exit_code == 85 and len(steps) == at and not (tmp_path / "model").exists()
+    train(tmp_path / "model", **stop)
+    assert len(steps) == 14 and contents(tmp_path / "model") == contents(undisturbed)
 
 
 def test_global_state_is_left_as_it_was(tmp_path: Path) -> None:

@@ -70,3 +70,16 @@ def test_a_problem_of_a_fold_says_which_fold(stage: str, where: str, tmp_path: P
     write_json(tmp_path / f"logs/{stage}.problems.json", note)
     found = flow._problems(Run(tmp_path), Stage(stage, (), lambda run, out: None), 2, tmp_path / "log")
     assert [p.where for p in found] == [where]
+
+
+def test_a_stage_that_kept_a_checkpoint_ends_the_run_with_its_exit_code(tmp_path: Path) -> None:
+    """85 means "the same command goes on": whoever started the run must learn it as well."""
+    problem = {"where": "model", "kind": "checkpointed", "message": "The same command goes on exactly there."}
+
+    def stopped(stage: str, folder: Path, log_file: Path) -> int:
+        write_json(folder / f"logs/{stage}.problems.json", {"exit_code": 85, "problems": [problem]})
+        return 85
+
+    with pytest.raises(flow.ToldError) as caught:
+        flow._carry_out(Run(tmp_path), Stage("train-gan", (), lambda run, out: None, trains=True), stopped)
+    assert caught.value.exit_code == 85

@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from sciimg.augmenters.draws import Dropout
 from sciimg.augmenters.grid import Factor, coarser, per_axis
 
 Conv = nn.Conv2d | nn.Conv3d
@@ -121,7 +122,7 @@ class Block(nn.Module):
         self.skip = nn.Identity() if inputs == outputs else conv(dims, inputs, outputs, 1)
         self.film = nn.Linear(embedding, 2 * outputs) if embedding else None
         self.spade = SpatialModulation(dims, maps, outputs) if maps else None
-        self.act, self.dropout = nn.SiLU(), nn.Dropout(dropout)
+        self.act, self.dropout = nn.SiLU(), Dropout(dropout)
         if self.film is not None:
             nn.init.normal_(self.film.weight, 0.0, 0.3 / math.sqrt(embedding))
             nn.init.zeros_(self.film.bias)

@@ -11,6 +11,7 @@ from torch.nn import functional
 from sciimg.augmenters.backbones.layers import Embedding, conv, space_to_depth
 from sciimg.augmenters.backbones.settings import TransformerBackbone
 from sciimg.augmenters.backbones.token_network import TokenNetwork, TokenSizes
+from sciimg.augmenters.draws import Dropout
 from sciimg.augmenters.spaces.tokens import lengths, split_levels
 from sciimg.augmenters.system import Condition
 
@@ -230,7 +231,7 @@ class _Layer(nn.Module):
         self.heads = heads
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.enter, self.leave = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width), nn.Dropout(dropout))
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width), Dropout(dropout))
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(cast(nn.Linear, self.mlp[2]).weight)
 

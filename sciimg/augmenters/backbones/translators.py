@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sciimg.augmenters.backbones.layers import Block, Down, Embedding, Up, conv, depth_to_space, memory_format, norm, space_to_depth
 from sciimg.augmenters.backbones.settings import TranslatorBackbone
+from sciimg.augmenters.draws import own, whole
 from sciimg.augmenters.grid import Step
 from sciimg.augmenters.system import Condition
 
@@ -162,7 +163,7 @@ class ImageBuffer(nn.Module):
     def exchanged(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Return each image or, half of the time once the buffer is full, an earlier one in whose place it is kept."""
         out = []
-        for image in images.detach().float():
+        for image in whole(images.detach().float(), generator):
             if len(self.held) < self.size:
                 self.held = torch.cat([self.held, image[None]])
                 out.append(image)
@@ -174,7 +175,7 @@ class ImageBuffer(nn.Module):
             out.append(self.held[place].clone() if swap else image)
             if swap:
                 self.held[place] = image
-        return torch.stack(out)
+        return own(torch.stack(out), generator)
 
     def clear(self) -> None:
         self.held = self.held[:0].clone()

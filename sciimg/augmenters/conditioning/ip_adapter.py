@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sciimg.augmenters.backbones.layers import Block, Down, conv, memory_format
 from sciimg.augmenters.backbones.settings import UNetBackbone
 from sciimg.augmenters.backbones.unet import UNet
+from sciimg.augmenters.draws import uniform
 from sciimg.augmenters.system import Condition, FieldNetwork, FieldSizes, Stage
 
 _TOKENS, _WIDTH, _HEADS = 8, 64, 4
@@ -70,8 +71,8 @@ def moved_reference(condition: Condition, generator: torch.Generator) -> Conditi
     """Return the condition with every reference image mirrored and shifted round, each by a draw of its own."""
     assert condition.image is not None
     axes = tuple(range(1, condition.image.ndim - 1))
-    flips = torch.rand(len(condition), len(axes), generator=generator, device=generator.device) < 0.5
-    shares = torch.rand(len(condition), len(axes), generator=generator, device=generator.device)
+    flips = uniform((len(condition), len(axes)), generator) < 0.5
+    shares = uniform((len(condition), len(axes)), generator)
     images = []
     for image, flip, share in zip(condition.image, flips, shares, strict=True):
         shifts = tuple(int(part * size) for part, size in zip(share, image.shape[1:], strict=True))

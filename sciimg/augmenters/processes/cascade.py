@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sciimg.augmenters.backbones.pyramid import block_means, doubled, repeated
+from sciimg.augmenters.draws import normal, uniform
 from sciimg.augmenters.grid import Step, coarser
 from sciimg.augmenters.processes.gaussian import GaussianProcess
 from sciimg.augmenters.processes.settings import CascadeProcess as Choices
@@ -94,8 +95,8 @@ class SuperResolution(GaussianProcess):
 
     def told(self, data: Tensor, condition: Condition, generator: torch.Generator) -> Condition:
         coarse = block_means(data, self.factor)
-        level = self.most * torch.rand(len(data), generator=generator, device=generator.device)
-        fresh = torch.randn(coarse.shape, generator=generator, device=generator.device)
+        level = self.most * uniform((len(data),), generator)
+        fresh = normal(coarse.shape, generator)
         return self._beside(coarse, level, fresh, condition.without("image") if self.given else condition)
 
     def predict(

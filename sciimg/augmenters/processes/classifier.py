@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sciimg.augmenters.backbones.layers import Block, Down, Embedding, conv, memory_format, norm
+from sciimg.augmenters.draws import normal
 from sciimg.augmenters.settings import Schedule
 from sciimg.augmenters.system import Batch, Condition, FieldSizes, Phase, Player, Space
 
@@ -96,6 +97,6 @@ class ClassifierPhase(Phase):
         with torch.no_grad():
             data = self.space.encode(batch.images, batch.condition)
         times = process.times(len(data), own)
-        x = process.noised(data, torch.randn(data.shape, generator=own, device=own.device), times)
+        x = process.noised(data, normal(data.shape, own), times)
         given = x * process.columns(times, lambda t: process.target.scale(process.path, t), x)
         return -self.classifier.log_likelihood(given, process.network_times(times), batch.condition).mean()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from sciimg.augmenters.backbones.vit import ViT
 from sciimg.augmenters.conditioning.pretrained import PretrainedText
 from sciimg.augmenters.conditioning.text import TextEncoder
+from sciimg.augmenters.draws import whole
 from sciimg.augmenters.processes.settings import ContrastiveProcess
 from sciimg.augmenters.settings import Schedule
 from sciimg.augmenters.system import Batch, Condition, Encoder, Phase, Player, Space
@@ -35,11 +36,12 @@ class TwoTowers(nn.Module):
         assert condition.tokens is not None
         return F.normalize(self.of_caption(self.reader(condition.tokens)[0][:, 0]).float(), dim=1)
 
-    def loss(self, points: Tensor, condition: Condition) -> Tensor:
+    def loss(self, points: Tensor, condition: Condition, generator: torch.Generator | None = None) -> Tensor:
         """Cross-entropy both ways (Radford 2021, figure 3); images with the same caption all count as its own (Yang 2022, eq. 3)."""
         assert condition.tokens is not None
-        logits = self.sharpness.clamp(max=_SHARPEST).exp() * self.images(points) @ self.captions(condition).T
-        same = (condition.tokens[:, None] == condition.tokens[None]).all(2).float()
+        images, captions, tokens = (whole(own, generator) for own in (self.images(points), self.captions(condition), condition.tokens))
+        logits = self.sharpness.clamp(max=_SHARPEST).exp() * images @ captions.T
+        same = (tokens[:, None] == tokens[None]).all(2).float()
         share = same / same.sum(1, keepdim=True)
         return -0.5 * (share * (logits.log_softmax(1) + logits.T.log_softmax(1))).sum(1).mean()
 
@@ -74,4 +76,4 @@ class Contrast(Phase):
         return {"loss": self.held_out(batch)}
 
     def held_out(self, batch: Batch) -> Tensor:
-        return self.towers.loss(self.space.encode(batch.images), batch.condition)
+        return self.towers.loss(self.space.encode(batch.images), batch.condition, batch.generator)

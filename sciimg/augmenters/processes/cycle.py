@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sciimg.augmenters.backbones.translators import ImageBuffer, PatchCritic
+from sciimg.augmenters.draws import count, piece, sharing
 from sciimg.augmenters.processes.settings import CycleProcess as Choices
 from sciimg.augmenters.samplers.settings import SamplerSettings
 from sciimg.augmenters.settings import Schedule
@@ -95,8 +96,10 @@ class _Cycle(Phase):
         )
 
     def loss(self, player: str, batch: Batch) -> dict[str, Tensor]:
-        drawn = self._apart(batch)
-        return self._discriminator_loss(drawn, batch.generator) if player == "discriminators" else self._translator_loss(drawn)
+        drawn, half = self._apart(batch)
+        with sharing(half, batch.generator) as weight:
+            said = self._discriminator_loss(drawn, batch.generator) if player == "discriminators" else self._translator_loss(drawn)
+        return {name: weight * value for name, value in said.items()}
 
     def finish(self, batch: Batch) -> None:
         self.process.earlier_made.clear()
@@ -125,14 +128,17 @@ class _Cycle(Phase):
             loss, said = loss + choices.cycle * choices.identity * same, said | {"identity": same}
         return {"loss": loss, **said}
 
-    def _apart(self, batch: Batch) -> _Unpaired:
-        """Take the given channels of one half of the patches and the made ones of the other: no pair is ever in one step."""
+    def _apart(self, batch: Batch) -> tuple[_Unpaired, int]:
+        """Take the given channels of one half of the patches and the made ones of the other: no pair is ever in one step.
+
+        Also returns how many a half of the whole batch has.
+        """
         with torch.no_grad():
             data = self.space.encode(batch.images, batch.condition)
         told = batch.condition.resized(data.shape[2:])
-        half = max(1, len(data) // 2)
-        first, rest = told.first(half), told.last(half)
-        return _Unpaired(first.spatial, data[-half:], first, rest)
+        half, g = max(1, count(len(data), batch.generator) // 2), batch.generator
+        first, rest = told.piece(slice(half), g), told.piece(slice(-half, None), g)
+        return _Unpaired(first.spatial, piece(data, slice(-half, None), g), first, rest), half
 
 
 def near(logits: Tensor, truth: float) -> Tensor:

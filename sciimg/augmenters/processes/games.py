@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from sciimg.augmenters.draws import uniform
 from sciimg.augmenters.system import Condition
 
 Loss = Literal["relativistic", "non-saturating", "hinge", "wasserstein"]
@@ -78,7 +79,7 @@ def lipschitz_penalty(
     discriminator: Judging, real: list[Tensor], made: list[Tensor], condition: Condition, generator: torch.Generator
 ) -> Tensor:
     """Return the mean squared distance of the slopes from 1 between real and made points (Gulrajani 2017, arXiv:1704.00028, eq. 3)."""
-    share = torch.rand(len(condition), generator=generator, device=generator.device).to(real[0].device)
+    share = uniform((len(condition),), generator).to(real[0].device)
     between = [torch.lerp(a, b, share.view(-1, *([1] * (a.ndim - 1)))) for a, b in zip(real, made, strict=True)]
     return ((slopes(discriminator, between, condition) + 1e-12).sqrt() - 1).square().mean()
 

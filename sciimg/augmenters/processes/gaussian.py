@@ -9,6 +9,7 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
+from sciimg.augmenters.draws import normal, stratified
 from sciimg.augmenters.processes.classifier import Classifier, ClassifierPhase
 from sciimg.augmenters.processes.holes import known, random_parts
 from sciimg.augmenters.processes.parameterisations import Epsilon, Parameterisation, Preconditioned, V, Velocity
@@ -95,8 +96,7 @@ class GaussianProcess(Process):
 
         Logit-normal for flow (Esser 2024, arXiv:2403.03206, eq. 19), log-normal noise levels for EDM (Karras 2022, table 1), else uniform.
         """
-        within = torch.rand(n, generator=generator, device=generator.device, dtype=torch.float64)
-        shares = ((torch.arange(n, device=generator.device) + within) / n).clamp(_TAIL, 1 - _TAIL)
+        shares = stratified(n, generator).clamp(_TAIL, 1 - _TAIL)
         match self.settings:
             case FlowProcess():
                 return torch.sigmoid(self.settings.time_mean + self.settings.time_std * torch.special.ndtri(shares))
@@ -112,7 +112,7 @@ class GaussianProcess(Process):
     def loss(self, data: Tensor, condition: Condition, generator: torch.Generator) -> Tensor:
         """Mean squared error of the target; ``condition`` has its maps on the grid of the space already."""
         times = self.times(len(data), generator)
-        noise = torch.randn(data.shape, generator=generator, device=generator.device)
+        noise = normal(data.shape, generator)
         return self.error(self.network, self.noised(data, noise, times), self.wanted(data, noise, times), times, condition)
 
     def error(self, network: FieldNetwork, x: Tensor, wanted: Tensor, times: Tensor, condition: Condition) -> Tensor:

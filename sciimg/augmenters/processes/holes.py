@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from sciimg.augmenters.draws import uniform
+
 _FREE = 1 / 3  # share of samples of which nothing is known: the network also draws whole fields
 
 
@@ -19,7 +21,7 @@ def random_parts(points: Tensor, generator: torch.Generator) -> Tensor:
     appendix B, for boxes; strokes are left out).
     """
     n, shape = len(points), points.shape[2:]
-    drawn = torch.rand(n, 1 + 2 * len(shape), generator=generator, device=generator.device).to(points.device)
+    drawn = uniform((n, 1 + 2 * len(shape)), generator).to(points.device)
     inside = torch.ones(n, 1, *shape, dtype=torch.bool, device=points.device)
     for axis, size in enumerate(shape):
         side = (1 + (size - 1) * (1 / 8 + 7 / 8 * drawn[:, 1 + 2 * axis])).floor()

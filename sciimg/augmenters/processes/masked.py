@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from sciimg.augmenters.backbones.vit import ViT
 from sciimg.augmenters.conditioning.text import TransformerBlock, heads_of
+from sciimg.augmenters.draws import uniform
 from sciimg.augmenters.processes.settings import MaskedProcess
 from sciimg.augmenters.settings import Schedule
 from sciimg.augmenters.system import Batch, Encoder, Phase, Player, Space
@@ -98,7 +99,7 @@ class _Filling(Phase):
     def held_out(self, batch: Batch) -> Tensor:
         process = self.process
         patches = process.network.patches(self.space.encode(batch.images))
-        order = torch.rand(patches.shape[:2], generator=batch.generator, device=batch.generator.device).argsort(1).to(patches.device)
+        order = uniform(patches.shape[:2], batch.generator).argsort(1).to(patches.device)
         seen = order[:, : process.seen]
         hidden = torch.ones(patches.shape[:2], device=patches.device).scatter(1, seen, 0.0)
         error = (process.guessed(patches, seen) - patches).square().mean(2)

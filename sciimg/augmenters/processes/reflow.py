@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sciimg.augmenters.backbones.pyramid import divided, haar_pyramid, spreads
+from sciimg.augmenters.draws import normal, whole
 from sciimg.augmenters.samplers.multistep import dpm_solver
 from sciimg.augmenters.samplers.times import time_grid
 from sciimg.augmenters.system import Batch, Condition, FieldNetwork, Phase, Player, Space
@@ -36,7 +37,7 @@ class _Pairs(Phase):
         shape = self.space.shape(tuple(batch.images.shape[1:]))
         condition = batch.condition.resized(shape[1:])
         condition = condition.dropped(drop, own) if drop else condition
-        noise = torch.randn((len(condition), *shape), generator=own, device=own.device)
+        noise = normal((len(condition), *shape), own)
 
         def predict(x: Tensor, time: float) -> tuple[Tensor, Tensor]:
             return process.predict(x, time, condition, 1.0, teacher)
@@ -98,10 +99,10 @@ class DistilPhase(_Pairs):
     def _error(self, batch: Batch) -> Tensor:
         noise, data, condition = self._pairs(self.process.network, batch, 0.0)
         made, _ = self.process.predict(noise, self.process.path.end, condition, 1.0, self.student)
-        return scale_error(made.float(), data)
+        return scale_error(made.float(), data, batch.generator)
 
 
-def scale_error(made: Tensor, data: Tensor) -> Tensor:
+def scale_error(made: Tensor, data: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Return the mean squared error of Haar details of each scale, in units of their spread in the data.
 
     In plain L2 fine texture hardly counts, and one step leaves it out; InstaFlow asks a perceptual network instead, which has no weights
@@ -114,5 +115,5 @@ def scale_error(made: Tensor, data: Tensor) -> Tensor:
     if not steps:
         return (made - data).square().mean()
     real, got = haar_pyramid(data, steps), haar_pyramid(made, steps)
-    by = spreads(real)
+    by = spreads(real if generator is None else [whole(own, generator) for own in real])
     return torch.stack([(a - b).square().mean() for a, b in zip(divided(real, by), divided(got, by), strict=True)]).mean()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sciimg.augmenters.backbones.layers import Block, Down, conv, memory_format, norm, space_to_depth
+from sciimg.augmenters.draws import whole
 from sciimg.augmenters.grid import Step
 from sciimg.augmenters.settings import Schedule
 from sciimg.augmenters.system import Batch, Condition, Phase, Player, Space
@@ -57,11 +58,12 @@ class ImageTextScorer(nn.Module):
         assert condition.tokens is not None
         return functional.normalize(self.text(condition.tokens).float(), dim=1)
 
-    def loss(self, images: Tensor, condition: Condition) -> Tensor:
+    def loss(self, images: Tensor, condition: Condition, generator: torch.Generator | None = None) -> Tensor:
         """Cross entropy both ways; images whose captions are the same word for word share the target."""
-        logits = self.sharpness.exp() * self.of_images(images) @ self.of_captions(condition).T
         assert condition.tokens is not None
-        same = (condition.tokens[:, None] == condition.tokens[None]).all(-1).float()
+        seen, read, tokens = (whole(own, generator) for own in (self.of_images(images), self.of_captions(condition), condition.tokens))
+        logits = self.sharpness.exp() * seen @ read.T
+        same = (tokens[:, None] == tokens[None]).all(-1).float()
         target = same / same.sum(1, keepdim=True)
         return 0.5 * (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target))
 
@@ -81,10 +83,10 @@ class _Contrast(Phase):
         return (Player("scorer", (self.scorer,), self.schedule),)
 
     def loss(self, player: str, batch: Batch) -> dict[str, Tensor]:
-        return {"loss": self.scorer.loss(self._seen(batch), batch.condition)}
+        return {"loss": self.scorer.loss(self._seen(batch), batch.condition, batch.generator)}
 
     def held_out(self, batch: Batch) -> Tensor:
-        return self.scorer.loss(self._seen(batch), batch.condition)
+        return self.scorer.loss(self._seen(batch), batch.condition, batch.generator)
 
     def _seen(self, batch: Batch) -> Tensor:
         return self.space.decode(self.space.encode(batch.images, batch.condition), None, batch.condition)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sciimg.augmenters.draws import uniform, whole
+
 
 @dataclass(frozen=True, slots=True)
 class Quantised:
@@ -78,12 +80,13 @@ class NearestBook(Book):
         with torch.no_grad():
             numbers = self.number(latents)
             vectors = self.look_up(numbers)
-            self.update(latents.detach().float().movedim(1, -1).flatten(0, -2), numbers.flatten(), generator)
+            every = whole(latents.detach().float().movedim(1, -1), generator).flatten(0, -2)
+            self.update(every, whole(numbers, generator).flatten(), generator)
         penalty = self.commitment * (latents - vectors).square().mean()
         return Quantised(latents + (vectors - latents).detach(), penalty)  # straight-through
 
     def update(self, latents: Tensor, numbers: Tensor, generator: torch.Generator) -> None:
-        """Move the running averages by one batch, latents (M, D) with codes (M,); then restart dead codes."""
+        """Move the running averages by one whole batch, latents (M, D) with codes (M,); then restart dead codes."""
         counts = torch.zeros_like(self.counts).index_add_(0, numbers, torch.ones_like(latents[:, 0]))
         sums = torch.zeros_like(self.sums).index_add_(0, numbers, latents)
         self.counts.lerp_(counts, 1 - self.decay)
@@ -128,8 +131,8 @@ class GumbelBook(Book):
 
     def learn(self, latents: Tensor, generator: torch.Generator, progress: float) -> Quantised:
         logits = self.logits(latents)
-        uniform = torch.rand(logits.shape, generator=generator, device=generator.device).to(logits.device)
-        gumbel = -(-uniform.clamp(1e-9, 1 - 1e-7).log()).log()
+        even = uniform(logits.shape, generator).to(logits.device)
+        gumbel = -(-even.clamp(1e-9, 1 - 1e-7).log()).log()
         shares = ((logits + gumbel) / self.temperature(progress)).softmax(-1)
         with torch.autocast(latents.device.type, enabled=False):
             vectors = (shares @ self.codes).movedim(-1, 1)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sciimg.augmenters.backbones.layers import depth_to_space, space_to_depth
 from sciimg.augmenters.backbones.settings import UNetBackbone
 from sciimg.augmenters.backbones.unet import UNet
+from sciimg.augmenters.draws import normal, picked
 from sciimg.augmenters.grid import Step, coarser
 from sciimg.augmenters.spaces.settings import ConsistencyDecoder
 from sciimg.augmenters.system import Condition, FieldSizes, Noise
@@ -72,9 +73,9 @@ class ConsistencyTexture(nn.Module):
         """Compare the ends of the path from two neighbouring noise levels (Song & Dhariwal 2023, algorithm 1)."""
         data = residual / self.scale
         levels = noise_levels(_FEWEST * 2 ** min(_DOUBLINGS, int(progress * (_DOUBLINGS + 1)))).to(data.device)
-        lower = torch.multinomial(_shares(levels), len(data), replacement=True, generator=generator)
+        lower = picked(_shares(levels), len(data), generator)
         near, far = levels[lower].float(), levels[lower + 1].float()
-        noise = torch.randn(data.shape, generator=generator, device=generator.device)
+        noise = normal(data.shape, generator)
         column = (-1, *([1] * (data.ndim - 1)))
         guess = self(data + far.view(column) * noise, far, told)
         with torch.no_grad():

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sciimg.augmenters.backbones.autoencoder import Decoder, Encoder, start_linear
+from sciimg.augmenters.draws import normal
 from sciimg.augmenters.grid import Step, coarser, product
 from sciimg.augmenters.spaces.consistency import ConsistencyTexture
 from sciimg.augmenters.spaces.residual import ResidualNoise
@@ -187,7 +188,7 @@ class _Consistency(Phase):
 
 def _drawn(mean: Tensor, log_variance: Tensor, generator: torch.Generator) -> Tensor:
     """Draw from the posterior (Kingma & Welling 2014, section 2.4)."""
-    return mean + torch.randn(mean.shape, generator=generator, device=generator.device) * (0.5 * log_variance).exp()
+    return mean + normal(mean.shape, generator) * (0.5 * log_variance).exp()
 
 
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
