@@ -201,7 +201,7 @@ def info(
     if verify:
         problems = about.verify(path)
         value |= {"verified": not problems, "faults": [p.as_dict() for p in problems]}
-    lines = [f"{key:<14} {_short(entry)}" for key, entry in value.items() if key != "faults"]
+    lines = [about.table(value) or "\n".join(f"{key:<14} {_short(entry)}" for key, entry in value.items() if key != "faults")]
     lines += [f"{f['where']}: {f['message']} [{f['kind']}]" for f in value.get("faults", ())]
     return value, "\n".join(lines), 0 if value.get("verified", True) else 1
 
