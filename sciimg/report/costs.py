@@ -115,13 +115,13 @@ def table(costs: Mapping[str, Cost]) -> Table:
 
 
 def lines(rows: Sequence[Sequence[str]], titles: Sequence[str]) -> list[str]:
-    """Return a table for a terminal: the first two columns to the left, numbers to the right, nothing wider than it must be."""
+    """Return a table for a terminal: words to the left, numbers to the right, nothing wider than it must be."""
     table = [tuple(titles), *map(tuple, rows)]
     widths = [max(len(row[i]) for row in table) for i in range(len(titles))]
-    left = 2
-    return [
-        "  ".join(
-            cell.ljust(width) if i < left else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    ]
+    left = (0, 1, *(i for i, title in enumerate(titles) if title == "Known from"))
+
+    def line(row: Sequence[str]) -> str:
+        cells = (cell.ljust(w) if i in left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        return "  ".join(cells).rstrip()
+
+    return [line(row) for row in table]

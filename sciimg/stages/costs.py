@@ -268,6 +268,11 @@ def _peak(pid: int) -> float:
     return 0.0
 
 
+def peak_mb() -> float:
+    """Return the most memory in MiB that this process, or a child that it has waited for, ever held."""
+    return round(_kernel_peak() / _MIB, 1)
+
+
 def _kernel_peak() -> float:
     """Return the most that this process or a child that it has waited for ever held, where ``/proc`` does not say it better.
 
