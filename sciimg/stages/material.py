@@ -119,7 +119,7 @@ def _of_source(source: Source, folder: Path) -> Material:
 def _of_file(path: Path, source: Source) -> Material:
     if is_stored(path) and (path / "collection.json").exists():
         return ingested(path, Material(0, 0, 0, (), "uint16"))
-    image = open_image(path, spacing=PIXELS if source.spacing is None else None, override=False, axes=source.axes)
+    image = open_image(path, spacing=PIXELS, axes=source.axes, burned_in=True)  # to be counted, an image need not know its size
     pixels = _pixels(image.shape, image.axes)
     channels, dtype = _prepared(source, image.channel_names, image.dtype.name)
     return Material(1, pixels, pixels, channels, dtype)
