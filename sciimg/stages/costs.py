@@ -34,17 +34,18 @@ PEAKS = ("peak_mb", "peak_tree_mb", "peak_gpu_mb")
 
 
 @contextmanager
-def measured(folder: Path) -> Iterator["Meter"]:
+def measured(folder: Path, *, beside: bool = False) -> Iterator["Meter"]:
     """Measure what this process and its children cost for the length of the block, which may end in any way.
-
-    Processes of the same attempt on other machines may do the same with the same folder: each writes a file of its own.
 
     Parameters
     ----------
     folder : Path
         The stage's working folder.
+    beside : bool
+        Whether another process carries out the stage, and this one helps it, maybe on another machine: its wall time is no more of the
+        stage's, and it is no attempt of its own.
     """
-    meter = Meter(_claimed(folder))
+    meter = Meter(_claimed(folder), beside)
     meter.write()
     thread = threading.Thread(target=meter.watch, name="costs", daemon=True)
     thread.start()
@@ -76,23 +77,24 @@ def total(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     Sums where costs add up, the largest where they are peaks; None, with a reason under ``unknown``, where one of them is not known.
     """
-    found: dict[str, Any] = {"started": records[0]["started"], "attempts": len(records)}
+    own = [record for record in records if not record["beside"]]
+    found: dict[str, Any] = {"started": own[0]["started"], "attempts": len(own)}
     unknown: dict[str, str] = {}
     for record in records:
         unknown |= record["unknown"]
     for name in (*SUMS, *PEAKS):
-        values = [record[name] for record in records]
+        values = [record[name] for record in (own if name == "wall_s" else records)]
         found[name] = None if any(v is None for v in values) else round(sum(values) if name in SUMS else max(values), 6)
     found["unseen_s"] = sum(WRITTEN_EVERY_S for record in records if not record["ended"])
-    last = records[-1]
+    last = own[-1]
     return found | {"gpu": last["gpu"], "energy_from": last["energy_from"], "machine": last["machine"], "unknown": unknown}
 
 
 class Meter:
     """The costs of one attempt so far."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.done = path, threading.Event()
+    def __init__(self, path: Path, beside: bool) -> None:
+        self.path, self.beside, self.done = path, beside, threading.Event()
         self.energy: Energy = energy_meter()
         self._started, self._clock = time.time(), time.monotonic()
         self._last = self._clock
@@ -114,7 +116,7 @@ class Meter:
     def look(self) -> None:
         """See how much memory is held now, and whether a GPU is."""
         now = time.monotonic()
-        own, others = _resident(os.getpid()), descendants(os.getpid())
+        own, others = _resident(os.getpid()), descendants()
         self._tree = max(self._tree, own + sum(map(_share, others)))
         self._largest = max(self._largest, own, *map(_peak, (os.getpid(), *others)))
         held, name, peak_mb = gpus(len(others))
@@ -143,6 +145,7 @@ class Meter:
             "started": _stamp(self._started),
             "seen": _stamp(time.time()),
             "ended": ended,
+            "beside": self.beside,
             "wall_s": round(time.monotonic() - self._clock, 3),
             "cpu_s": round(spent["cpu_s"] or 0.0, 3),
             "gpu_s": round(self._gpu_s, 3),
@@ -199,7 +202,7 @@ def cores() -> int:
 
 def _used() -> dict[str, float | None]:
     """Return processor seconds and bytes of this process, of the children that it has waited for, and of those that live."""
-    others = descendants(os.getpid())
+    others = descendants()
     own = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     cpu_s = sum(u.ru_utime + u.ru_stime for u in own) + sum(map(_cpu_s, others))
     read, written = _bytes(os.getpid())
@@ -209,13 +212,18 @@ def _used() -> dict[str, float | None]:
     return {"cpu_s": cpu_s, "read_bytes": read, "written_bytes": written}
 
 
-def descendants(root: int) -> list[int]:
-    """Return the processes that live below one; none where the system does not say (no ``/proc``)."""
+def descendants() -> list[int]:
+    """Return the processes that live below this one; none where the system does not say (no ``/proc``)."""
+    if hasattr(os, "waitid"):
+        try:  # most stages have no children: this asks without looking through all processes, and takes nothing from who waits
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return []
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*"):
         if fields := _stat(int(path.name)):
             children.setdefault(int(fields[1]), []).append(int(path.name))
-    found, below = [], [root]
+    found, below = list[int](), [os.getpid()]
     while below:
         below = [child for pid in below for child in children.get(pid, ())]
         found += below

@@ -15,6 +15,7 @@ import heapq
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,7 +35,7 @@ from sciimg.stages.ledger import Run, Stage
 from sciimg.stages.material import Material, ingested, labels_of, material
 from sciimg.stages.usual import SPEED_S, Usual, sample_bytes, samples, speed_s, usual
 
-TRIAL_S = 30.0  # after which a trial is stopped; what it saw until then counts
+TRIAL_S = 120.0  # after which a trial is stopped, however little processor time it was given; what it saw until then counts
 _EARLIER, _TIMED, _USUAL, _STOPPED = 1.5, 1.8, 2.5, 4.0  # by how much predictions of a kind may be off, as a factor
 _LEAST = 1.25  # however well earlier runs agree
 _BYTES, _MEMORY = 1.6, 1.3
@@ -134,7 +135,7 @@ def predict(
         "totals": {name: value.as_json() for name, value in totals.items()} | {"at_least": bool(unknown)},
         "disk": disk,
         "warnings": _warnings(disk, memory),
-        "notes": _notes(loaded.study, about, unknown),
+        "notes": [*_notes(loaded.study, about, unknown), *_busy()],
     }
 
 
@@ -248,6 +249,14 @@ def _notes(study: Study, about: Material, unknown: Mapping[str, str]) -> list[st
     if isinstance(study.generate.masks, GeneratedMasks):
         found.append("The training of the recipe that draws masks is not counted.")
     return found
+
+
+def _busy() -> list[str]:
+    """Say where wall times, which are those of an idle machine, will not hold."""
+    load = os.getloadavg()[0]
+    if load < cores():
+        return []
+    return [f"This machine is busy (load {load:.0f} on {cores()} cores): wall times are those of an idle one."]
 
 
 def _by_reason(unknown: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -432,7 +441,7 @@ class _Trials:
     def why(self, recipe: str | None) -> str:
         """Return why a trial tells nothing."""
         said = self._values(recipe or "", "failed")
-        return said[0] if said else f"not one step of {recipe} was done within {TRIAL_S:.0f} s"
+        return said[0] if said else f"not one step of {recipe} was done in the time that a trial has"
 
     def training(self, recipe: str) -> Forecast | None:
         """Return what a training will cost: what is done once, and so many steps of each phase."""
@@ -491,10 +500,10 @@ def trial(loaded: LoadedStudy, recipe: RecipePlan, about: Material, limit_s: flo
         study = Path(folder) / "study.yaml"
         study.write_text(loaded.text, encoding="utf-8")
         command = [sys.executable, "-m", "sciimg.stages.trial", str(study), recipe.name, json.dumps(asdict(about))]
-        environment = os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+        environment = {"OMP_NUM_THREADS": "1"} | os.environ | {"TMPDIR": folder}  # what it leaves when it is stopped goes with the folder
         try:
             done = subprocess.run(command, capture_output=True, timeout=limit_s, env=environment, check=False)
-            printed, failed = done.stdout, done.returncode != 0
+            printed, failed = done.stdout, done.returncode not in (0, -signal.SIGXCPU)
             last = (done.stderr.decode(errors="replace").strip().splitlines() or ["no output"])[-1]
         except subprocess.TimeoutExpired as stopped:
             printed, failed, last = stopped.stdout or b"", False, ""

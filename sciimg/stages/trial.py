@@ -12,7 +12,7 @@ The work is that of training and of generation themselves; only the images are m
 """
 
 import json
-import os
+import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -31,6 +31,7 @@ from sciimg.stages.material import Material
 from sciimg.types import PatchSet, Spacing
 
 STEPS = 3  # of each phase; the first warms up
+LIMIT_S = 30  # of processor time, after which the system stops the trial: a busy machine is given longer
 _KEPT = 64  # different patches; which ones they are does not change what a step costs
 
 
@@ -165,8 +166,5 @@ def _say(**value: Any) -> None:
 
 
 if __name__ == "__main__":
-    from sciimg.stages.supervision import watch_parent
-
-    watch_parent()
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    resource.setrlimit(resource.RLIMIT_CPU, (LIMIT_S, LIMIT_S + 1))
     sys.exit(main(*sys.argv[1:]))

@@ -15,7 +15,7 @@ from sciimg.protocol.models import ClassCondition, DownstreamPlan, MaskCondition
 from sciimg.protocol.vocabulary import USUAL_SPACES
 from sciimg.stages.material import Material
 
-SPEED_S = 0.028  # of the machine on which the costs below were measured
+SPEED_S = 0.030  # of the machine on which the costs below were measured
 PAIRS = 64  # samples beside those that are released: see sciimg.stages.generate
 
 _TURNS = 6

@@ -4,8 +4,8 @@
     python tests/benchmarks/bench_costs.py compare before.json RUN --out reports/benchmarks/costs.json
     python tests/benchmarks/bench_costs.py again RUN... --out FILE                            runs that are there already: unit costs alone
 
-``again`` compares what the unit costs of :mod:`sciimg.stages.usual` say of a run's stages with what they took, in units of what ``verify`` took,
-which is the same work in every run: so it tells how far the *proportions* are off, whatever the machine did that day. Training and
+``again`` compares what the unit costs of :mod:`sciimg.stages.usual` say of a run's stages with what they took, in units of what ``verify``
+took, which is the same work in every run: so it tells how far the *proportions* are off, whatever the machine did that day. Training and
 generation have no unit costs and are left out there; ``compare`` has them.
 """
 

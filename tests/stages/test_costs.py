@@ -164,12 +164,21 @@ def test_costs_are_in_no_digest_and_leave_no_file(run: Run) -> None:
 
 
 def test_an_unknown_cost_of_one_attempt_is_unknown_of_all_with_its_reason() -> None:
-    known = dict.fromkeys((*costs.SUMS, *costs.PEAKS), 2.0) | {"unknown": {}, "ended": True, "started": "a", "gpu": None}
+    known = dict.fromkeys((*costs.SUMS, *costs.PEAKS), 2.0) | {"unknown": {}, "ended": True, "beside": False, "started": "a", "gpu": None}
     known |= {"energy_from": None, "machine": {}}
     lacking = known | {"energy_wh": None, "unknown": {"energy_wh": "no counters"}}
     found = total([known, lacking])
     assert found["cpu_s"] == 4 and found["peak_mb"] == 2
     assert found["energy_wh"] is None and found["unknown"] == {"energy_wh": "no counters"}
+
+
+def test_a_process_that_helps_adds_its_work_and_no_wall_time(tmp_path: Path) -> None:
+    with measured(tmp_path) as meter, measured(tmp_path, beside=True):
+        time.sleep(0.2)
+        burn(0.1)
+    found = meter.total()
+    assert found["attempts"] == 1 and found["cpu_s"] >= 0.2  # here both are this process
+    assert found["wall_s"] == meter.record["wall_s"]
 
 
 def test_a_torn_file_of_an_attempt_is_passed_over(tmp_path: Path) -> None:
