@@ -46,6 +46,7 @@ def measured(folder: Path, *, beside: bool = False) -> Iterator["Meter"]:
         stage's, and it is no attempt of its own.
     """
     meter = Meter(_claimed(folder), beside)
+    meter.look()
     meter.write()
     thread = threading.Thread(target=meter.watch, name="costs", daemon=True)
     thread.start()
@@ -75,16 +76,20 @@ def _files(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
 def total(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the costs of all attempts together, as the ledger keeps them.
 
-    Sums where costs add up, the largest where they are peaks; None, with a reason under ``unknown``, where one of them is not known.
+    Sums where costs add up, None where a part of one is not known (``unknown`` says why); of peaks the largest that is known.
     """
-    own = [record for record in records if not record["beside"]]
+    own = [record for record in records if not record["beside"]] or list(records)
     found: dict[str, Any] = {"started": own[0]["started"], "attempts": len(own)}
     unknown: dict[str, str] = {}
     for record in records:
         unknown |= record["unknown"]
     for name in (*SUMS, *PEAKS):
         values = [record[name] for record in (own if name == "wall_s" else records)]
-        found[name] = None if any(v is None for v in values) else round(sum(values) if name in SUMS else max(values), 6)
+        known = [value for value in values if value is not None]
+        if name in PEAKS:
+            found[name] = max(known, default=None)
+        else:
+            found[name] = round(sum(known), 6) if len(known) == len(values) else None
     found["unseen_s"] = sum(WRITTEN_EVERY_S for record in records if not record["ended"])
     last = own[-1]
     return found | {"gpu": last["gpu"], "energy_from": last["energy_from"], "machine": last["machine"], "unknown": unknown}
@@ -137,9 +142,7 @@ class Meter:
         }
         energy_wh, unknown_energy = self.energy.wh(used["cpu_s"] or 0.0)
         unknown = {"energy_wh": unknown_energy} if energy_wh is None else {}
-        unknown |= {
-            k: "this system does not count what a process reads and writes" for k in ("read_bytes", "written_bytes") if spent[k] is None
-        }
+        unknown |= {name: "this system does not count what a process reads and writes" for name, value in spent.items() if value is None}
         unknown |= {} if self._tree else {"peak_tree_mb": "this system does not say which processes are whose children"}
         self.record: dict[str, Any] = {
             "started": _stamp(self._started),

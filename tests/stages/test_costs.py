@@ -166,9 +166,9 @@ def test_costs_are_in_no_digest_and_leave_no_file(run: Run) -> None:
 def test_an_unknown_cost_of_one_attempt_is_unknown_of_all_with_its_reason() -> None:
     known = dict.fromkeys((*costs.SUMS, *costs.PEAKS), 2.0) | {"unknown": {}, "ended": True, "beside": False, "started": "a", "gpu": None}
     known |= {"energy_from": None, "machine": {}}
-    lacking = known | {"energy_wh": None, "unknown": {"energy_wh": "no counters"}}
+    lacking = known | {"energy_wh": None, "peak_tree_mb": None, "unknown": {"energy_wh": "no counters"}}
     found = total([known, lacking])
-    assert found["cpu_s"] == 4 and found["peak_mb"] == 2
+    assert found["cpu_s"] == 4 and found["peak_mb"] == 2 and found["peak_tree_mb"] == 2
     assert found["energy_wh"] is None and found["unknown"] == {"energy_wh": "no counters"}
 
 

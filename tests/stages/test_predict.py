@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 import yaml
-from stores import collection_of
-from textures import texture
+from stores import collection_of, texture
 
 from sciimg.files import write_json
 from sciimg.protocol import LoadedStudy, load_study
