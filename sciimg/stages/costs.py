@@ -78,7 +78,7 @@ def total(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     Sums where costs add up, None where a part of one is not known (``unknown`` says why); of peaks the largest that is known.
     """
-    own = [record for record in records if not record["beside"]] or list(records)
+    own = [record for record in records if not record.get("beside")] or list(records)
     found: dict[str, Any] = {"started": own[0]["started"], "attempts": len(own)}
     unknown: dict[str, str] = {}
     for record in records:
