@@ -128,28 +128,25 @@ def run(
     workdir: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
     engine: Annotated[str, typer.Option(help="local or dask.")] = "local",
     slots: Annotated[int, typer.Option(min=0, help="Heavy stages at the same time; does not change results. 0: one a core.")] = 0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and what it will cost, and stop.")] = False,
     publish: Annotated[Path | None, typer.Option(metavar="URI", help="s3:// or gs:// place to which the release is copied.")] = None,
     device: Device = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
     """Carry a study from its images to a decided, signed release. Run it again to continue after any interruption."""
-    from sciimg.stages.copy import check_publishing
-    from sciimg.stages.launch import describe_plan, launch
+    from sciimg.stages import launch
+    from sciimg.stages.copy import check_publishing, copy_command
 
     check_publishing(workdir, publish)
-    if dry_run:
-        value = describe_plan(study, workdir, engine)
-        lines = [f"{s['stage']:<26} {'done' if s['done'] else 'to do'}" for s in value["stages"]]
-        later = "" if value["folds"] is not None else "; the others are known after the split, which says how many folds there are"
-        lines.append(f"{len(lines)} stages{later}")
-        return value, "\n".join(lines), 0
     _choose(device)
-    outcome = launch(study, workdir, engine=engine, slots=slots)
-    if publish is not None:
-        from sciimg.stages.copy import copy_command
+    if dry_run:
+        from sciimg.stages.predict import table
 
+        value = launch.dry_run(study, workdir, engine, slots)
+        return value, table(value), 0
+    outcome = launch.launch(study, workdir, engine=engine, slots=slots)
+    if publish is not None:
         outcome["published"] = copy_command(Path(outcome["release"]), publish)["to"]
     reasons = "\n".join(f"  - {r}" for r in outcome["reasons"])
     text = f"Decision  {outcome['decision']}\n{reasons}\nRelease   {outcome['release']}\nReport    {outcome['report']}"
@@ -218,7 +215,7 @@ def info(
     if verify:
         problems = about.verify(path)
         value |= {"verified": not problems, "faults": [p.as_dict() for p in problems]}
-    lines = [f"{key:<14} {_short(entry)}" for key, entry in value.items() if key != "faults"]
+    lines = [about.table(value) or "\n".join(f"{key:<14} {_short(entry)}" for key, entry in value.items() if key != "faults")]
     lines += [f"{f['where']}: {f['message']} [{f['kind']}]" for f in value.get("faults", ())]
     return value, "\n".join(lines), 0 if value.get("verified", True) else 1
 

@@ -11,7 +11,7 @@ from sciimg.report.words import count, listed, sentence, text
 REASONS = 8  # reasons of the decision that stand beside the verdict; the rest is in the section on gates
 
 
-def report_of_run(run: Path, release: Path | None = None) -> ReportModel:
+def report_of_run(run: Path, release: Path | None = None, *, costs: bool = True) -> ReportModel:
     """Return the audit report of a run folder, finished or not.
 
     Parameters
@@ -20,8 +20,10 @@ def report_of_run(run: Path, release: Path | None = None) -> ReportModel:
         ``runs/<study>-<digest8>``.
     release : Path, optional
         Release folder whose signature is cited; default: the run's own.
+    costs : bool
+        Whether the appendix says what the run cost. A report that is released does not: equal runs give equal bytes.
     """
-    return report_of_evidence(read_run(run, release))
+    return report_of_evidence(read_run(run, release, costs=costs))
 
 
 def report_of_evidence(evidence: Evidence) -> ReportModel:

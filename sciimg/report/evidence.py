@@ -6,6 +6,7 @@ Nothing is computed here and nothing is required but the study: a run that was i
 import json
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from sciimg.protocol import Study, load_study
 from sciimg.protocol.models import RecipePlan
 from sciimg.provenance.dsse import parse_bundle
 from sciimg.records import Check, Decision, Metric, digest_file, digest_of
+from sciimg.report.costs import cost_of
 from sciimg.review.score import ReviewScore
 
 Gallery = Mapping[str, NDArray[Any]]
@@ -77,11 +79,12 @@ class Evidence:
     reviewed: tuple[Metric, ...] = ()
     release: Release | None = None
     environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    costs: Mapping[str, Mapping[str, Any]] | None = None
     collection: Path | None = None
     absent: tuple[Absent, ...] = ()
 
 
-def read_run(run: Path, release: Path | None = None) -> Evidence:
+def read_run(run: Path, release: Path | None = None, *, costs: bool = True) -> Evidence:
     """Read a run folder.
 
     Parameters
@@ -90,6 +93,8 @@ def read_run(run: Path, release: Path | None = None) -> Evidence:
         ``runs/<study>-<digest8>``.
     release : Path, optional
         The release folder whose signature is cited; default: the run's own, where there is one.
+    costs : bool
+        Whether to tell what the stages cost, which is another number on every machine and after every interruption.
 
     Raises
     ------
@@ -109,6 +114,7 @@ def read_run(run: Path, release: Path | None = None) -> Evidence:
     decision = reader.json(run / "decide/decision.json", "decision")
     score = reader.json(run / "review/score.json", "")
     ingested = reader.json(run / "ingest/rejected.json", "")
+    ledgers = _ledgers(run)
     return Evidence(
         study=study,
         decision=reader.parse("decision", lambda: Decision.model_validate(decision)) if decision else None,
@@ -124,7 +130,8 @@ def read_run(run: Path, release: Path | None = None) -> Evidence:
         review=reader.parse("score of the review", lambda: ReviewScore.model_validate(score)) if score else None,
         reviewed=tuple(reader.metrics(reader.json(run / "review/evidence.json", ""), "evidence of the review")),
         release=_release(release or run / "release/release", reader),
-        environments=_environments(run),
+        environments={name: _versions(entry) for name, entry in ledgers.items()},
+        costs={name: cost_of(entry) for name, entry in ledgers.items()} if costs else None,
         collection=run / "ingest/collection" if (run / "ingest/collection").is_dir() else None,
         absent=tuple(reader.absent),
     )
@@ -221,13 +228,15 @@ def _release(folder: Path, reader: _Reader) -> Release | None:
     )
 
 
-def _environments(run: Path) -> dict[str, dict[str, str]]:
-    """Return versions that the numbers depend on, by stage; machine and clock stay out."""
+def _ledgers(run: Path) -> dict[str, dict[str, Any]]:
+    """Return the ledger of every stage that is done."""
     found = {}
     for path in sorted(run.glob("*/stage.json")):
-        try:
-            entry = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            continue
-        found[path.parent.name] = {k: str(v) for k, v in entry.get("environment", {}).items() if k not in ("platform", "machine")}
+        with suppress(ValueError):
+            found[path.parent.name] = json.loads(path.read_text(encoding="utf-8"))
     return found
+
+
+def _versions(entry: Mapping[str, Any]) -> dict[str, str]:
+    """Return versions that the numbers of a stage depend on; machine and clock stay out."""
+    return {k: str(v) for k, v in entry.get("environment", {}).items() if k not in ("platform", "machine")}

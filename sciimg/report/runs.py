@@ -7,6 +7,7 @@ from typing import Any
 
 from sciimg.protocol import Study
 from sciimg.records import GateResult, digest_of
+from sciimg.report.costs import duration, energy, totals
 from sciimg.report.evidence import Evidence, read_run
 from sciimg.report.model import Block, Column, GateLine, Gates, Missing, ReportModel, Section, Table, Verdict
 from sciimg.report.sections import judged, pictures
@@ -61,9 +62,12 @@ def _overview(found: Sequence[Evidence]) -> Section:
         decision = own.decision
         recipes = listed(f"{k} {v}" for k, v in decision.per_recipe.items()) if decision else ""
         registered = own.study.registered.isoformat()
-        rows.append((label(own), registered, decision.decision if decision else "undecided", recipes or "none", judged.tally(own)))
-    titles = ("Run", "Registered", "Decision", "Recipes", "Gate results")
-    columns = tuple(Column(title=t, short=t in ("Registered", "Decision")) for t in titles)
+        spent = totals((own.costs or {}).values())
+        cost = (duration(spent["cpu_s"]), energy(spent["energy_wh"])) if own.costs else ("none", "none")
+        outcome = decision.decision if decision else "undecided"
+        rows.append((label(own), registered, outcome, recipes or "none", judged.tally(own), *cost))
+    titles = ("Run", "Registered", "Decision", "Recipes", "Gate results", "Processor", "Energy")
+    columns = tuple(Column(title=t, short=t in ("Registered", "Decision", "Processor", "Energy")) for t in titles)
     table = Table(caption="Runs", columns=columns, rows=tuple(rows))
     return Section(name="runs", title="What they came to", blocks=(table,))
 

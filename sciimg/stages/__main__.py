@@ -63,7 +63,7 @@ def _train_together(rank: Rank, stage: "Stage", run: "Run") -> None:
             perform(stage, run)
             meeting.tell(None)
         else:
-            stage.work(run, partial_folder(run, stage))
+            stage.work(run, partial_folder(run, stage.name))
             meeting.outcome()
 
 

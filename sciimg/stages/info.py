@@ -62,6 +62,15 @@ def describe(path: Path) -> dict[str, Any]:
     return _image(path)
 
 
+def table(value: dict[str, Any]) -> str:
+    """Return what :func:`describe` says as a table for people; nothing for what has none."""
+    if value["kind"] != "run":
+        return ""
+    from sciimg.stages.standing import table
+
+    return table(value)
+
+
 _LISTS = ("shape", "spacing", "channels")  # written as JSON in the catalogue
 
 
@@ -135,14 +144,13 @@ def _model(path: Path) -> dict[str, Any]:
 
 
 def _run(path: Path) -> dict[str, Any]:
+    from sciimg.report.costs import processor_hours, totals
     from sciimg.stages.ledger import Run
-    from sciimg.stages.plan import plan_of
+    from sciimg.stages.standing import standing
 
     run = Run(path)
-    stages = []
-    for name in plan_of(run):
-        entry = run.ledger(name)
-        stages.append({"stage": name, "done": entry is not None, **({} if entry is None else entry["timings"])})
+    stages = standing(run)
+    known = {s["stage"]: s for s in stages if "wall_s" in s}
     decision = run.folder("decide") / "decision.json"
     return {
         "kind": "run",
@@ -151,6 +159,8 @@ def _run(path: Path) -> dict[str, Any]:
         "digest": run.loaded.study.digest,
         "decision": json.loads(decision.read_text())["decision"] if decision.exists() else None,
         "stages": stages,
+        "totals": totals(known.values()),
+        "processor_hours": processor_hours(known),
     }
 
 

@@ -137,3 +137,30 @@ def describe_plan(study: Path, workdir: Path, engine: str = "local") -> dict[str
     asked = loaded.study.validation.cross_validation
     folds = 0 if asked is None else asked.folds or folds_of(run)
     return {"study": loaded.study.name, "digest": digest, "run": str(folder), "folds": folds, "stages": stages}
+
+
+def dry_run(study: Path, workdir: Path, engine: str = "local", slots: int = 0) -> dict[str, Any]:
+    """Return :func:`describe_plan` with what the stages that are not done will cost, beside each and in all; nothing is written.
+
+    Parameters
+    ----------
+    slots : int
+        As of :func:`launch`.
+    """
+    from sciimg.protocol import load_study
+    from sciimg.stages.predict import each_fold, predict
+
+    about = describe_plan(study, workdir, engine)
+    loaded = load_study(study)
+    stages = plan(loaded.study, about["folds"] or 0)  # where the folds are not known yet, the others can be told all the same
+    done = dict.fromkeys(stages, False) | {s["stage"]: s["done"] for s in about["stages"]}
+    found = predict(loaded, workdir, Run(Path(about["run"])), stages, done, slots)
+    if about["folds"] is None:
+        found["notes"] += each_fold(loaded.study, found["stages"])
+    if engine != "local":
+        found["notes"].append("How long stages wait for other machines is not predicted; their speed is taken to be that of this one.")
+    predicted = found.pop("stages")
+    beside = [s | ({"predicted": predicted[s["stage"]]} if s["stage"] in predicted else {}) for s in about["stages"]]
+    later = [{"stage": name, "needs": list(stages[name].needs), "done": False, "predicted": predicted[name]} for name in predicted]
+    shown = {s["stage"] for s in beside}
+    return about | {"stages": beside, "later": [s for s in later if s["stage"] not in shown], "predicted": found}

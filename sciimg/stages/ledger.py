@@ -7,10 +7,8 @@ was begun with the same inputs. There is no other state.
 
 import json
 import platform
-import resource
 import shutil
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +21,7 @@ from sciimg.files import hold, sync_directory, write_json, write_text
 from sciimg.protocol import LoadedStudy, load_study
 from sciimg.protocol.models import Study
 from sciimg.records import Digest, digest_file, digest_of
+from sciimg.stages.costs import COSTS, measured
 from sciimg.stages.lookup import ENDING
 
 LEDGER = "stage.json"
@@ -132,23 +131,19 @@ def perform(stage: Stage, run: Run) -> bool:
         if stage.is_done(run):
             return False
         inputs = stage.inputs(run)
-        partial = _begin(run, stage, inputs)
-        started, clock, cpu = time.time(), time.monotonic(), _cpu_seconds()
-        stage.work(run, partial)
-        outputs = folder_digest(partial)
+        partial = _begun_folder(run, stage, inputs)
+        with measured(partial) as costs:
+            stage.work(run, partial)
+            outputs = folder_digest(partial)
         entry = {
             "stage": stage.name,
             "study": run.loaded.study.digest,
             "inputs": inputs,
             "outputs": outputs,
-            "timings": {
-                "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-                "wall_s": round(time.monotonic() - clock, 3),
-                "cpu_s": round(_cpu_seconds() - cpu, 3),
-                "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-            },
+            "timings": costs.total(),
             "environment": environment(),
         }
+        shutil.rmtree(partial / COSTS)
         (partial / _BEGUN).unlink()
         write_json(partial / LEDGER, entry)
         _replace(partial, run.folder(stage.name))
@@ -162,12 +157,14 @@ def folder_digest(folder: Path) -> dict[str, Any]:
     """
     files: dict[str, Digest] = {}
     size = 0
-    for path in sorted(
-        p for p in folder.rglob("*") if p.is_file() and p.name not in (LEDGER, _BEGUN) and not p.name.endswith(_NOT_COUNTED)
-    ):
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and _counted(p.relative_to(folder))):
         files[path.relative_to(folder).as_posix()] = digest_file(path)
         size += path.stat().st_size
     return {"digest": digest_of(files), "files": len(files), "bytes": size}
+
+
+def _counted(path: Path) -> bool:
+    return path.name not in (LEDGER, _BEGUN) and not path.name.endswith(_NOT_COUNTED) and path.parts[0] != COSTS
 
 
 def environment() -> dict[str, str]:
@@ -178,14 +175,14 @@ def environment() -> dict[str, str]:
     }
 
 
-def partial_folder(run: Run, stage: Stage) -> Path:
-    """Return where a stage works."""
-    return run.path / f".{stage.name}.partial"
+def partial_folder(run: Run, stage: str) -> Path:
+    """Return where a stage works until it is whole."""
+    return run.path / f".{stage}.partial"
 
 
-def _begin(run: Run, stage: Stage, inputs: Mapping[str, Any]) -> Path:
+def _begun_folder(run: Run, stage: Stage, inputs: Mapping[str, Any]) -> Path:
     """Return the stage's working folder: what an interrupted attempt left if it began with the same inputs, otherwise empty."""
-    partial = partial_folder(run, stage)
+    partial = partial_folder(run, stage.name)
     begun = partial / _BEGUN
     if partial.exists() and not (begun.exists() and json.loads(begun.read_text()) == inputs):
         shutil.rmtree(partial)
@@ -207,11 +204,6 @@ def _replace(new: Path, place: Path) -> None:
     else:
         new.replace(place)
     sync_directory(place.parent)
-
-
-def _cpu_seconds() -> float:
-    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
 def _version(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from sciimg.protocol.models import SplitByBlocks
 from sciimg.provenance.checking import OUTSIDER, RECIPE
+from sciimg.report import costs
 from sciimg.report.evidence import Evidence
 from sciimg.report.model import Block, Bullets, Column, Commands, Facts, Missing, Notice, Prose, Section, Table
 from sciimg.report.sections.checks import checks_table
@@ -116,6 +117,7 @@ def appendix(evidence: Evidence) -> Section:
         about.append(("Recipes", listed(f"{k} {v}" for k, v in evidence.decision.per_recipe.items())))
         about.append(("Released", evidence.decision.released or "none"))
     blocks += [Facts(rows=tuple(about))] if about else []
+    blocks += _costs(evidence)
     blocks += details(evidence.recipes)
     trained = [c for c in evidence.checks if c.name.startswith(BENCHMARK)]
     closed = [c for c in evidence.checks if not c.name.startswith(BENCHMARK)]
@@ -123,3 +125,17 @@ def appendix(evidence: Evidence) -> Section:
         if checks:
             blocks.append(checks_table(title, sorted(checks, key=lambda c: (c.passed, c.name))))
     return Section(name="appendix", title="Appendix: digests, environment, every test", blocks=tuple(blocks))
+
+
+def _costs(evidence: Evidence) -> list[Block]:
+    """Return what the stages cost, and what is not known of it; in a report that is released, where to find it."""
+    if evidence.costs is None:
+        return [Prose(text=text("costs-elsewhere"))]
+    if not evidence.costs:
+        return []
+    known = list(evidence.costs.values())
+    spent = listed(f"{hours:.2f} for the {what}" for what, hours in costs.processor_hours(evidence.costs).items())
+    said = [text("costs", spent=spent), *costs.reasons(known)]
+    if missing := costs.unseen(known):
+        said.append(text("costs-unseen", seconds=f"{missing:.0f}"))
+    return [costs.table(evidence.costs), Prose(text=" ".join(said))]
