@@ -202,6 +202,11 @@ def info(
     path: Path,
     verify: Annotated[bool, typer.Option("--verify", help="Read every pixel again and compare it with the digests.")] = False,
     rebuild: Annotated[bool, typer.Option("--rebuild-catalogue", help="Write a collection's catalogue anew from its images.")] = False,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=VALUE", help="Count images of a collection; also !=, <, <=, > and >=; all must hold."),
+    ] = None,
+    sample: Annotated[int, typer.Option(min=0, help="Name so many of them, drawn at random.")] = 0,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
@@ -210,7 +215,7 @@ def info(
 
     if rebuild:
         about.rebuild(path)
-    value = about.describe(path)
+    value = about.describe(path) if where is None and not sample else about.selected(path, where or (), sample)
     if verify:
         problems = about.verify(path)
         value |= {"verified": not problems, "faults": [p.as_dict() for p in problems]}

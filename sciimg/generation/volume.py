@@ -324,7 +324,8 @@ def asked_by_hand(card: ModelCard, count: int, fixed: Sequence[str], masks: Path
     if masks is None or card.conditions.mask is None:
         return [Asked(own, None, f"sample-{i}") for i, own in enumerate(values)]
     collection = Collection(masks)
-    rows = zip(collection.catalogue["id"].astype(str), collection.catalogue["group"].astype(str), strict=True)
+    table = collection.columns("id", "group")
+    rows = zip(table["id"].astype(str), table["group"].astype(str), strict=True)
     fit = [(collection.volume(id), group) for id, group in rows if collection.volume(id).label_kind is not None]
     fit = [(volume, group) for volume, group in fit if volume.spatial_shape == shape]
     if not fit:

@@ -253,7 +253,7 @@ def _release(run: Run, out: Path) -> None:
         environment=environment(),
         rejected=ingested["rejected"],
         notes=ingested.get("notes", ()),
-        removed=removed_in(Collection(run.path / COLLECTION).catalogue.to_dict("records")),
+        removed=removed_in(Collection(run.path / COLLECTION).columns("id", "removed").to_dict("records")),
         render=render,
     )
 

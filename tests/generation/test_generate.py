@@ -90,7 +90,7 @@ def test_a_killed_generation_resumes_to_the_same_collection(model: Path, made: P
         calls.append(1)
         return add(self, *args, **kwargs)
 
-    about = {"seed": 3, "study": "sha256:" + "0" * 64, "workers": 2}
+    about = {"seed": 3, "study": "sha256:" + "0" * 64, "threads": 2}
     monkeypatch.setattr(CollectionWriter, "add", dying)
     with pytest.raises(Killed):
         generate(model, tmp_path / "synthetic", conditions_for(model), **about)

@@ -152,7 +152,7 @@ class Stored:
     """A collection as far as the proof looks at it."""
 
     def __init__(self, images: list[str]) -> None:
-        self.catalogue = pd.DataFrame({"id": images, "sha256": [f"s{i}" for i in images], "digest": [f"d{i}" for i in images]})
+        self.columns = lambda *names: pd.DataFrame({"id": images, "sha256": [f"s{i}" for i in images], "digest": [f"d{i}" for i in images]})
 
 
 def planted(tables: Tables, fold: int, row: int, **changes: Any) -> Tables:

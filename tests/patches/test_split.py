@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,13 @@ class Listed:
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
         self.catalogue = pd.DataFrame(rows)
+        self.path = Path("collection")
+
+    def columns(self, *names):
+        return self.catalogue[[name for name in dict.fromkeys(names) if name in self.catalogue]]
+
+    def select(self):
+        return SimpleNamespace(columns=list(self.catalogue.columns))
         self.path = Path("collection")
 
 
