@@ -29,6 +29,7 @@ _R = TypeVar("_R")
 _TRIES = 3  # of a task whose result does not agree with its seal
 _AHEAD = 3  # tasks a thread: one that runs, others so that it never waits
 _HELD = 4096  # results that wait for an earlier one
+_CONNECT_S = 30.0  # to a scheduler
 _JOIN_S = 600.0  # for the first worker of a cluster that exists
 _IDLE_S = 60  # a worker of a Slurm job that no scheduler answers for so long ends
 _LOCAL = threading.local()
@@ -111,7 +112,7 @@ def _existing(address: str) -> Iterator["Cluster"]:
     from distributed import Client
 
     try:
-        client = Client(address, set_as_default=False, timeout=30)
+        client = Client(address, set_as_default=False, timeout=_CONNECT_S)
     except (OSError, ValueError, TimeoutError) as error:
         message = f"It must be the address of a Dask scheduler, e.g. tcp://host:8786; nothing answers at {address!r} ({error}). Start it, "
         raise InputError(Problem(ADDRESS, "no-cluster", f"{message}correct the address, or unset the variable.")) from error

@@ -32,7 +32,6 @@ class Listed:
 
     def select(self):
         return SimpleNamespace(columns=list(self.catalogue.columns))
-        self.path = Path("collection")
 
 
 def listed(groups: list[str], strata: list[str] | None = None, axes: str = "yx") -> Any:
