@@ -238,7 +238,7 @@ class Cluster:
         """
         from distributed import as_completed
 
-        flying = as_completed()
+        flying = as_completed(loop=self._client.loop)
         task_of: dict[Any, tuple[int, _T, int]] = {}
         done: dict[int, _R] = {}
         coming, wanted, room = enumerate(items), 0, 0

@@ -72,16 +72,16 @@ def test_what_a_task_refuses_is_refused_here_word_by_word(cluster: Cluster) -> N
 
 @pytest.mark.parametrize("times", [1, 99])
 def test_a_damaged_result_is_asked_for_again_or_reported(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
-    sealed, left = workers._sealed, [times]
+    result, left = Cluster._result, [times]
 
-    def damaging(function: Any, item: Any) -> tuple[bytes, str]:
-        data, seal = sealed(function, item)
-        if item == 3 and left[0]:
+    def damaged(self: Cluster, future: Any) -> tuple[bytes, str]:
+        data, seal = result(self, future)
+        if left[0]:
             left[0] -= 1
             data = data[:-2] + bytes([data[-2] ^ 1]) + data[-1:]
         return data, seal
 
-    monkeypatch.setattr(workers, "_sealed", damaging)
+    monkeypatch.setattr(Cluster, "_result", damaged)
     if times == 1:
         assert list(cluster.map(slow_first, range(6))) == [n**2 for n in range(6)] and left == [0]
         return

@@ -12,6 +12,7 @@ import pytest
 from stores import files_of
 
 from sciimg.errors import InputError
+from sciimg.files import checksum
 from sciimg.io.spacing import Wishes
 from sciimg.stages import apart
 from sciimg.stages.ingest import ingest_files
@@ -103,22 +104,23 @@ def test_an_interrupted_ingest_goes_on_with_workers(tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize("fault", ["flipped", "missing", "cut"])
 def test_what_a_worker_damages_is_found_by_its_checksum_and_written_again(tmp_path: Path, monkeypatch: Any, fault: str) -> None:
-    source, write, damaged = folder(tmp_path / "in"), apart._write, []
+    source, damaged = folder(tmp_path / "in"), list[Path]()
 
-    def damaging(work: Any, chunk: Any) -> Any:
-        about, places = write(work, chunk)
+    def damaging(place: Path) -> str:
+        """Take the checksum of an image that was written, and then harm it."""
+        told = checksum(place)
         if not damaged:
-            file = max((p for p in places[0][0].rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+            file = max((p for p in place.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
             damaged.append(file)
             data = file.read_bytes()
             if fault == "missing":
                 file.unlink()
             else:
                 file.write_bytes(data[:-9] if fault == "cut" else data[:5] + bytes([data[5] ^ 1]) + data[6:])
-        return about, places
+        return told
 
     taken(source, tmp_path / "a/c", workers=1)
-    monkeypatch.setattr(apart, "_write", damaging)
+    monkeypatch.setattr(apart, "checksum", damaging)
     taken(source, tmp_path / "b/c")
     assert damaged and files_of(tmp_path / "a") == files_of(tmp_path / "b")
 
