@@ -98,7 +98,8 @@ def local(count: int) -> Iterator["Cluster"]:
     """Yield processes of this machine, one thread each. They end with this process, however it ends."""
     from distributed import Client, LocalCluster
 
-    about: dict[str, Any] = {"threads_per_worker": 1, "processes": True, "dashboard_address": None, "memory_limit": 0}
+    page = {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}  # no web page, and no port that others use
+    about: dict[str, Any] = {"threads_per_worker": 1, "processes": True, "memory_limit": 0, **page}
     with (
         tempfile.TemporaryDirectory(prefix="sciimg-workers-", ignore_cleanup_errors=True) as folder,
         LocalCluster(count, local_directory=folder, silence_logs=logging.CRITICAL, **about) as cluster,

@@ -33,7 +33,8 @@ def cluster() -> Iterator[Cluster]:
     """Workers that are threads of this process, so that faults can be planted in them."""
     from distributed import Client, LocalCluster
 
-    about: dict[str, Any] = {"threads_per_worker": 1, "processes": False, "dashboard_address": None, "memory_limit": 0}
+    page = {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}
+    about: dict[str, Any] = {"threads_per_worker": 1, "processes": False, "memory_limit": 0, **page}
     with LocalCluster(2, **about) as made, Client(made, set_as_default=False) as client:
         yield Cluster(client)
 
