@@ -22,7 +22,8 @@ from sciimg.errors import InputError, Problem
 from sciimg.files import hold, sync_directory, write_json, write_text
 from sciimg.protocol import LoadedStudy, load_study
 from sciimg.protocol.models import Study
-from sciimg.records import Digest, digest_file, digest_of
+from sciimg.records import digest_of
+from sciimg.stages.digests import digests_of
 from sciimg.stages.lookup import ENDING
 
 LEDGER = "stage.json"
@@ -156,14 +157,9 @@ def folder_digest(folder: Path) -> dict[str, Any]:
 
     The ledger's own files do not count, nor does the private look-up of names.
     """
-    files: dict[str, Digest] = {}
-    size = 0
-    for path in sorted(
-        p for p in folder.rglob("*") if p.is_file() and p.name not in (LEDGER, _BEGUN) and not p.name.endswith(_NOT_COUNTED)
-    ):
-        files[path.relative_to(folder).as_posix()] = digest_file(path)
-        size += path.stat().st_size
-    return {"digest": digest_of(files), "files": len(files), "bytes": size}
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (LEDGER, _BEGUN) and not p.name.endswith(_NOT_COUNTED))
+    files = dict(zip((path.relative_to(folder).as_posix() for path in paths), digests_of(paths), strict=True))
+    return {"digest": digest_of(files), "files": len(files), "bytes": sum(path.stat().st_size for path in paths)}
 
 
 def environment() -> dict[str, str]:

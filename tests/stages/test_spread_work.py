@@ -14,7 +14,8 @@ from stores import files_of
 from sciimg.errors import InputError
 from sciimg.files import checksum
 from sciimg.io.spacing import Wishes
-from sciimg.stages import apart
+from sciimg.records import digest_file
+from sciimg.stages import apart, digests
 from sciimg.stages.ingest import ingest_files
 from sciimg.stages.items import file_item
 from sciimg.store import Collection, CollectionWriter
@@ -156,3 +157,12 @@ def test_workers_that_do_not_see_the_images_say_so(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         rows_of(tmp_path / "elsewhere.npy", 0, 1)
     assert [p.kind for p in caught.value.problems] == ["not-shared"]
+
+
+def test_digests_of_many_files_are_the_same_on_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digests, "_FEW", 3)
+    monkeypatch.setattr(digests, "_CHUNK_FILES", 4)
+    files = [tmp_path / str(number) for number in range(10)]
+    for number, path in enumerate(files):
+        path.write_bytes(bytes(range(number)))
+    assert digests.digests_of(files) == [digest_file(path) for path in files]
