@@ -69,14 +69,14 @@ class Images:
 
         def about() -> dict[str, Any]:
             more = extra(id) if callable(extra) else extra or {}
-            refuse_reserved(id, more)
+            _refuse(_reserved(id, more))
             source = image.source if named is None else id
             own = {"id": id, "group": group or id, "source": source, "sha256": image.sha256, "synthetic": self.synthetic}
             told = {"study": self.study, "lineage": None if lineage is None else lineage.as_json(), "conditions": dict(conditions or {})}
             plain: dict[str, Any] = _plain({**more, **own, **told})
             return plain
 
-        refuse_reserved(id, conditions or {})
+        _refuse(_reserved(id, conditions or {}))
         place = self.folder / f"{id}.zarr"
         return write_volume(place, image, labels=labels, label_kind=label_kind, attributes=about, progress=progress, named=name)
 
@@ -235,7 +235,7 @@ class CollectionWriter:
         InputError
             Kinds ``bad-id``, ``duplicate-id``, ``reserved-column``, and whatever reading and writing the image raises.
         """
-        self._check(id)
+        self._check(id, conditions)
 
         def name() -> str:
             nonlocal id
@@ -305,7 +305,7 @@ class CollectionWriter:
     def _place(self, id: str) -> Path:
         return self._partial / IMAGES / f"{id}.zarr"
 
-    def _check(self, id: str) -> None:
+    def _check(self, id: str, columns: Mapping[str, Any] | None = None) -> None:
         problems = []
         if not _ID.fullmatch(id) or len(id) > _LONGEST_ID:
             message = f"An id is at most {_LONGEST_ID} of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit; got {id!r}."
@@ -313,8 +313,7 @@ class CollectionWriter:
         if id in self._kept:
             message = "Every image of a collection needs an id of its own; this one is taken. Rename one of the two files."
             problems.append(Problem(id, "duplicate-id", message))
-        if problems:
-            raise InputError(problems)
+        _refuse([*problems, *_reserved(id, columns or {})])
 
     def _refuse_taken(self) -> None:
         if self.path.exists():
@@ -365,17 +364,16 @@ class CollectionWriter:
         sync_directory(self.path.parent)
 
 
-def refuse_reserved(id: str, columns: Mapping[str, Any]) -> None:
-    """Refuse columns that have a meaning of their own.
+def _reserved(id: str, columns: Mapping[str, Any]) -> list[Problem]:
+    """Return what is wrong with the names of columns that a caller gives."""
+    taken = sorted(set(columns) & RESERVED)
+    message = f"These columns have a meaning of their own in a catalogue: {', '.join(taken)}. Rename them in the table."
+    return [Problem(id, "reserved-column", message)] if taken else []
 
-    Raises
-    ------
-    InputError
-        Kind ``reserved-column``.
-    """
-    if taken := sorted(set(columns) & RESERVED):
-        message = f"These columns have a meaning of their own in a catalogue: {', '.join(taken)}. Rename them in the table."
-        raise InputError(Problem(id, "reserved-column", message))
+
+def _refuse(problems: Sequence[Problem]) -> None:
+    if problems:
+        raise InputError(problems)
 
 
 def _same(begun: Path, mark: Mapping[str, Any]) -> bool:

@@ -152,7 +152,10 @@ class Stored:
     """A collection as far as the proof looks at it."""
 
     def __init__(self, images: list[str]) -> None:
-        self.columns = lambda *names: pd.DataFrame({"id": images, "sha256": [f"s{i}" for i in images], "digest": [f"d{i}" for i in images]})
+        self.catalogue = pd.DataFrame({"id": images, "sha256": [f"s{i}" for i in images], "digest": [f"d{i}" for i in images]})
+
+    def columns(self, *names: str) -> pd.DataFrame:
+        return self.catalogue[list(names)]
 
 
 def planted(tables: Tables, fold: int, row: int, **changes: Any) -> Tables:
