@@ -99,7 +99,8 @@ def local(count: int) -> Iterator["Cluster"]:
     from distributed import Client, LocalCluster
 
     page = {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}  # no web page, and no port that others use
-    about: dict[str, Any] = {"threads_per_worker": 1, "processes": True, "memory_limit": 0, **page}
+    plain = {"env": {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False"}}  # a profile that nobody reads costs as much as small tasks
+    about: dict[str, Any] = {"threads_per_worker": 1, "processes": True, "memory_limit": 0, **page, **plain}
     with (
         tempfile.TemporaryDirectory(prefix="sciimg-workers-", ignore_cleanup_errors=True) as folder,
         LocalCluster(count, local_directory=folder, silence_logs=logging.CRITICAL, **about) as cluster,

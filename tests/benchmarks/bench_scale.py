@@ -27,7 +27,7 @@ import numpy as np
 
 from sciimg.workers import Cluster, local
 
-SECTIONS = ("tasks", "ingest", "features", "generate", "catalogue")
+SECTIONS = ("units", "tasks", "ingest", "features", "generate", "catalogue")
 VERSIONS = ("sciimg", "dask", "distributed", "pyarrow", "pandas", "numpy", "torch")
 Work = Callable[[Cluster, int], int]  # with so many times the work; returns how many units it was
 
@@ -191,6 +191,46 @@ def tasks(count: int) -> dict[str, Any]:
     }
 
 
+def units(folder: Path, images: int = 300) -> dict[str, Any]:
+    """What one process does for every byte and every image, however many workers there are."""
+    import hashlib
+    import tracemalloc
+
+    from sciimg.files import checksum
+    from sciimg.io.image import Image
+    from sciimg.store import CollectionWriter
+    from sciimg.store.catalogue import read_rows, write_catalogue
+    from sciimg.types import Spacing
+
+    def seconds(work: Callable[[], object]) -> float:
+        began = time.process_time()
+        work()
+        return time.process_time() - began
+
+    data = os.urandom(2**26)
+    (folder / "data").write_bytes(data)
+    pixels = np.random.default_rng(0).integers(0, 4000, (64, 64)).astype(np.uint16)
+    with CollectionWriter(folder / "c", synthetic=True) as writer:
+        for number in range(images):
+            writer.add(f"i{number:05}", Image.from_array(pixels, "yx", Spacing((1.0, 1.0), "micrometer"), ("a",)), group="g")
+    rows = read_rows(folder / "c/images")
+    one = list((folder / "c/images/i00000.zarr").rglob("*"))
+    found = {
+        "sha256_mb_s": round(len(data) / 1e6 / seconds(lambda: hashlib.sha256(data).digest())),
+        "checksum_mb_s": round(len(data) / 1e6 / seconds(lambda: checksum(folder / "data"))),
+        "ms_to_read_a_record": round(1e3 * seconds(lambda: read_rows(folder / "c/images")) / images, 3),
+        "ms_to_write_a_row": round(1e3 * seconds(lambda: write_catalogue(folder / "x.parquet", rows)) / images, 3),
+        "files_a_sample": sum(p.is_file() for p in one),
+        "folders_a_sample": 1 + sum(p.is_dir() for p in one),
+        "bytes_a_sample": sum(p.stat().st_size for p in one if p.is_file()),
+    }
+    tracemalloc.start()
+    again = read_rows(folder / "c/images")
+    found["bytes_of_a_row_in_memory"] = round(tracemalloc.get_traced_memory()[0] / len(again))
+    tracemalloc.stop()
+    return found
+
+
 # ---------------------------------------------------------------- catalogue
 
 
@@ -316,6 +356,8 @@ def main() -> int:
             folder = Path(name) / section
             folder.mkdir()
             match section:
+                case "units":
+                    value = units(folder)
                 case "tasks":
                     value = tasks(200 if options.quick else 5000)
                 case "catalogue":
