@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clusters import threads
 
 from sciimg import workers
 from sciimg.errors import InputError, Problem, WorkerError
@@ -21,13 +22,8 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """Workers that are threads of this process, so that faults can be planted in them."""
-    from distributed import Client, LocalCluster
-
-    page = {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}
-    about: dict[str, Any] = {"threads_per_worker": 1, "processes": False, "memory_limit": 0, **page}
-    with LocalCluster(2, **about) as made, Client(made, set_as_default=False) as client:
-        yield Cluster(client)
+    with threads() as several:
+        yield several
 
 
 def slow_first(number: int) -> int:

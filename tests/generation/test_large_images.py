@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from clusters import Damaging, threads
+from stores import files_of
 from textures import Textures
 from torch import Tensor
 
@@ -24,6 +26,7 @@ from sciimg.augmenters.spaces.pixel import Pixels
 from sciimg.augmenters.spaces.residual import ResidualNoise
 from sciimg.augmenters.system import Condition, FieldNetwork
 from sciimg.errors import InputError
+from sciimg.generation import volume as volume_module
 from sciimg.generation.fusion import Fields, draw_points
 from sciimg.generation.volume import asked_by_hand, generate_volumes
 from sciimg.generation.windows import Windows, covering
@@ -216,6 +219,16 @@ def test_a_large_image_is_a_whole_sample_with_lineage_and_mask(model: Path, tmp_
     assert not list(tmp_path.glob(".out*"))
     again = Collection(make(model, tmp_path / "again", masks, threads=3))
     assert again.digest == made.digest
+
+
+@pytest.mark.parametrize("model", ["ldm"], indirect=True)
+def test_workers_draw_the_same_image_also_where_one_damages_a_window(model: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    masks, damaging = masks_at(tmp_path / "masks", SHAPES[2]), Damaging()
+    made = make(model, tmp_path / "one", masks)
+    monkeypatch.setattr(volume_module, "checksum", damaging)
+    with threads() as several:
+        spread = make(model, tmp_path / "several", masks, workers=several)
+    assert damaging.harmed and files_of(made) == files_of(spread)
 
 
 def test_order_of_tasks_and_a_kill_change_no_byte(model: Path, tmp_path: Path, monkeypatch: Any) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import PIL.Image
 import pytest
+from clusters import Damaging, threads
 from stores import files_of
 
 from sciimg.errors import InputError
-from sciimg.files import checksum
 from sciimg.io.spacing import Wishes
 from sciimg.records import digest_file
 from sciimg.stages import apart, digests
@@ -31,13 +31,8 @@ PIXEL = Spacing((1.0,), "pixel")
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """Workers that are threads of this process, so that faults can be planted in them."""
-    from distributed import Client, LocalCluster
-
-    page = {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}
-    about: dict[str, Any] = {"threads_per_worker": 1, "processes": False, "memory_limit": 0, **page}
-    with LocalCluster(2, **about) as made, Client(made, set_as_default=False) as client:
-        yield Cluster(client)
+    with threads() as several:
+        yield several
 
 
 @pytest.fixture(autouse=True)
@@ -106,25 +101,11 @@ def test_an_interrupted_ingest_goes_on_with_workers(tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize("fault", ["flipped", "missing", "cut"])
 def test_what_a_worker_damages_is_found_by_its_checksum_and_written_again(tmp_path: Path, monkeypatch: Any, fault: str) -> None:
-    source, damaged = folder(tmp_path / "in"), list[Path]()
-
-    def damaging(place: Path) -> str:
-        """Take the checksum of an image that was written, and then harm it."""
-        told = checksum(place)
-        if not damaged:
-            file = max((p for p in place.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
-            damaged.append(file)
-            data = file.read_bytes()
-            if fault == "missing":
-                file.unlink()
-            else:
-                file.write_bytes(data[:-9] if fault == "cut" else data[:5] + bytes([data[5] ^ 1]) + data[6:])
-        return told
-
+    source, damaging = folder(tmp_path / "in"), Damaging(fault)
     taken(source, tmp_path / "a/c", workers=1)
     monkeypatch.setattr(apart, "checksum", damaging)
     taken(source, tmp_path / "b/c")
-    assert damaged and files_of(tmp_path / "a") == files_of(tmp_path / "b")
+    assert damaging.harmed and files_of(tmp_path / "a") == files_of(tmp_path / "b")
 
 
 def test_an_item_that_goes_to_a_worker_is_small_and_takes_no_other_along(tmp_path: Path) -> None:
