@@ -82,6 +82,7 @@ def open_workers(count: int | None = None) -> Iterator[Workers]:
     """
     if count is not None and count < 1:
         raise InputError(Problem("--workers", "bad-value", f"At least one worker is needed; got {count}."))
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what concerns a user is raised here; the rest comes as tracebacks
     with ExitStack() as stack:
         if count is None and os.environ.get(ADDRESS):
             yield stack.enter_context(_existing(os.environ[ADDRESS]))

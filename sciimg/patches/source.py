@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from sciimg.errors import InputError, Problem
 from sciimg.patches.alike import SAME, alike_problems
 from sciimg.patches.cache import CACHE_BYTES, PixelCache, Pixels
-from sciimg.patches.conditions import ACQUISITION, columns_of, condition_problems, measure, with_acquisition
+from sciimg.patches.conditions import columns_of, condition_problems, measure, with_acquisition
 from sciimg.patches.location import PatchLocation
 from sciimg.patches.places import Key, Place, Places
 from sciimg.patches.regions import Region, from_table
-from sciimg.protocol.models import Condition
+from sciimg.protocol.models import ACQUISITION, Condition
 from sciimg.store import Collection
 from sciimg.types import LabelKind, Part, PatchSet, Spacing
 

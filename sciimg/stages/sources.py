@@ -167,8 +167,8 @@ def _candidates(found: Found, folder: Path, rejected: Rejected) -> Iterator[Cand
         try:
             if problems:
                 raise InputError(problems)
-            wishes = {"spacing": _given(found.source), "axes": found.source.axes, "burned_in": found.source.burned_in == "accepted"}
-            opened = Once(partial(open_image, path, **wishes))
+            accepted = found.source.burned_in == "accepted"
+            opened = Once(partial(open_image, path, spacing=_given(found.source), axes=found.source.axes, burned_in=accepted))
             with every_problem(path):
                 opened()
             yield Candidate(found, path, shown, key, opened, veil, digest)
