@@ -186,7 +186,9 @@ def loaded(model: Path, digest: Digest, device: str) -> Augmenter:
 def _drawn_apart(drawer: Drawer, work: Images, folder: Path, task: tuple[list[int], Conditions]) -> Made[list[int]]:
     """Draw one chunk on a worker, apart from all others."""
     rows, asked = task
-    arrays = {name: np.asarray(np.load(file, mmap_mode="r")[rows]) for name in _ARRAYS if (file := folder / f"{name}.npy").exists()}
+    arrays: dict[str, Any] = {
+        name: np.asarray(np.load(file, mmap_mode="r")[rows]) for name in _ARRAYS if (file := folder / f"{name}.npy").exists()
+    }
     own, asked = work.apart(drawer.id(rows[0])), replace(asked, **arrays)
     with held(own.folder):
         left = [place for place, row in enumerate(rows) if not (own.folder / f"{drawer.id(row)}.zarr").exists()]

@@ -104,8 +104,8 @@ def selected(path: Path, where: Sequence[str], sample: int = 0) -> dict[str, Any
     from sciimg.store import Collection
 
     rows = Collection(path).select(*where)
-    chosen = rows.sample(sample, ("info", *where), ["id"])["id"] if sample else []
-    return {"where": list(where), "images": len(rows), "groups": len(rows.values("group")), "sample": [str(id) for id in chosen]}
+    named = [str(id) for id in rows.sample(sample, ("info", *where), ["id"])["id"]] if sample else []
+    return {"where": list(where), "images": len(rows), "groups": len(rows.values("group")), "sample": named}
 
 
 def _volume(path: Path) -> dict[str, Any]:
