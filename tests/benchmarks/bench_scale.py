@@ -67,7 +67,7 @@ def scaled(work: Work, times: int, more: int) -> dict[str, Any]:
         "one": one,
         "two": two,
         "more": large | {"times": more},
-        "processor_s_a_unit": round(each, 6),
+        "processor_s_a_unit": float(f"{each:.3g}"),
         "efficiency_of_processors": round(one["processor_s"] / two["processor_s"] * two["balance"], 3),
         "efficiency_of_wall": round(one["wall_s"] / (2 * two["wall_s"]), 3),
         "memory_with_more": round(large["worker_peak_mb"] / one["worker_peak_mb"], 3),
@@ -332,6 +332,7 @@ def catalogue(rows: int, folder: Path, *, whole: bool) -> dict[str, Any]:
             "processor_s": round(float(processor), 2),
             "peak_mb": round(float(peak)),
         }
+        print(name, found[name], file=sys.stderr, flush=True)
     return found
 
 
