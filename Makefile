@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training bench-generation bench-gpu bench-io bench-judges bench-audit bands mutation faults scale clean
+.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training bench-generation bench-gpu bench-io bench-judges bench-audit bands mutation faults scale bench-scale clean
 
 env: $(STAMP)
 
@@ -83,6 +83,10 @@ faults: env
 scale: env
 	$(BIN)/python tests/faults/scale.py many
 	$(BIN)/python tests/faults/scale.py large
+
+# What a second worker adds, what a worker needs, and a catalogue of ten million images: some minutes of two free cores, 2 GB of disk.
+bench-scale: env
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/bench_scale.py --out reports/benchmarks/scale.json $(BENCH_SCALE)
 
 bench-audit: env
 	$(BIN)/python tests/benchmarks/bench_audit.py --out reports/benchmarks/audit.json $(BENCH_AUDIT)

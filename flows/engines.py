@@ -3,9 +3,11 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from sciimg.stages.supervision import run_stage
+from sciimg.workers import ADDRESS
 
 Runner = Callable[[str, Path, Path], int]  # stage name, run folder, log file -> exit code
 
@@ -25,10 +27,10 @@ def engine(name: str, slots: int) -> Iterator[Runner]:
         return
     from distributed import Client, LocalCluster
 
-    address = os.environ.get("DASK_SCHEDULER_ADDRESS")
+    address = os.environ.get(ADDRESS)
     if address:
         with Client(address) as client:
-            yield _on(client)
+            yield _on(client, partial(_beside_other_tasks, address))
         return
     with (
         LocalCluster(n_workers=slots, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
@@ -37,9 +39,18 @@ def engine(name: str, slots: int) -> Iterator[Runner]:
         yield _on(client)
 
 
-def _on(client: object) -> Runner:
+def _on(client: object, work: Runner = run_stage) -> Runner:
     def run(stage: str, folder: Path, log_file: Path) -> int:
-        code: int = client.submit(run_stage, stage, folder, log_file, pure=False).result()  # type: ignore[attr-defined]
+        code: int = client.submit(work, stage, folder, log_file, pure=False).result()  # type: ignore[attr-defined]
         return code
 
     return run
+
+
+def _beside_other_tasks(address: str, stage: str, folder: Path, log_file: Path) -> int:
+    """Run a stage on a worker that goes on taking tasks: those into which this stage divides its work may be among them."""
+    from distributed import secede
+
+    secede()
+    os.environ.setdefault(ADDRESS, address)
+    return run_stage(stage, folder, log_file)

@@ -32,6 +32,10 @@ for _name, _sub in (("data", data_app), ("recipes", recipes_app), ("metrics", me
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Device = Annotated[str | None, typer.Option(help="cpu (default; the same bits everywhere), cuda, or several to train on: cuda:0,cuda:1.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes; does not change results. Default: the cluster of DASK_SCHEDULER_ADDRESS, or this process."),
+]
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's YAML file.")]
 _SHOWN = 40  # faults of an audit that people read; a script gets all
 _INTERNAL = 70  # EX_SOFTWARE of sysexits.h: a mistake of ours is neither a refusal nor bad input
@@ -179,6 +183,7 @@ def ingest(
     keep_names: Annotated[
         bool, typer.Option("--keep-names", help="Call images after their files; only where no file is named after a person.")
     ] = False,
+    workers: Workers = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
@@ -187,7 +192,15 @@ def ingest(
 
     said = parse_spacing(spacing, unit)
     value = ingest_files(
-        src, out, spacing=said, override=override_spacing, axes=axes, label_kind=label_kind, on_error=on_error, keep_names=keep_names
+        src,
+        out,
+        spacing=said,
+        override=override_spacing,
+        axes=axes,
+        label_kind=label_kind,
+        on_error=on_error,
+        keep_names=keep_names,
+        workers=workers,
     )
     lines = [
         f"{i['id']}  {i['axes']} {i['shape']} {i['dtype']}  {_numbers(i['spacing'])} {i['unit']}  {printable(i['source'])}"
@@ -203,6 +216,11 @@ def info(
     path: Path,
     verify: Annotated[bool, typer.Option("--verify", help="Read every pixel again and compare it with the digests.")] = False,
     rebuild: Annotated[bool, typer.Option("--rebuild-catalogue", help="Write a collection's catalogue anew from its images.")] = False,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=VALUE", help="Count images of a collection; also !=, <, <=, > and >=; all must hold."),
+    ] = None,
+    sample: Annotated[int, typer.Option(min=0, help="Name so many of them, drawn at random.")] = 0,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
@@ -211,7 +229,7 @@ def info(
 
     if rebuild:
         about.rebuild(path)
-    value = about.describe(path)
+    value = about.describe(path) if where is None and not sample else about.selected(path, where or (), sample)
     if verify:
         problems = about.verify(path)
         value |= {"verified": not problems, "faults": [p.as_dict() for p in problems]}
@@ -300,6 +318,7 @@ def generate(
         str | None, typer.Option(metavar="BOX|COLLECTION", help="What to inpaint or outpaint, or labels where it is known.")
     ] = None,
     strength: Annotated[float | None, typer.Option(min=0, max=1, help="Share of a copy's noise that is redrawn.")] = None,
+    workers: Workers = None,
     device: Device = None,
     json_: Json = False,
     debug: Debug = False,
@@ -322,6 +341,7 @@ def generate(
         task=task,
         keep=keep,
         strength=strength,
+        workers=workers,
     )
     return value, f"{value['count']} samples in {out}", 0
 
@@ -380,13 +400,14 @@ def metrics_set(
     metric: Annotated[str, typer.Option(help="Comma-separated names.")] = "kid,prdc",
     features: Annotated[str, typer.Option(help="Comma-separated feature spaces.")] = "scattering,texture",
     weights: Annotated[Path | None, typer.Option(help="Your own network: FILE.pt (TorchScript) or an encoder.safetensors.")] = None,
+    workers: Workers = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
     """Compare two sets of images (KID, precision and recall, ...)."""
     from sciimg.stages.metrics import compare_sets
 
-    value = compare_sets(real, synthetic, train=train, metrics=_names(metric), features=_names(features), weights=weights)
+    value = compare_sets(real, synthetic, train=train, metrics=_names(metric), features=_names(features), weights=weights, workers=workers)
     return value, _metric_lines(value), 0
 
 

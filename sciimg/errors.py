@@ -46,6 +46,9 @@ class SciimgError(Exception):
             raise ValueError("A SciimgError needs at least one problem.")
         super().__init__("\n".join(f"{p.where}: {p.message} [{p.kind}]" for p in self.problems))
 
+    def __reduce__(self) -> tuple[type["SciimgError"], tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)  # an error that a worker raised is the same here
+
 
 class InputError(SciimgError):
     """Bad usage or bad input; nothing was written (exit code 2)."""
@@ -71,6 +74,12 @@ class StorageError(SciimgError):
 
 class RemoteError(SciimgError):
     """An object store refuses: never the fault of one image, so that it is no InputError, for which images are left out (exit code 2)."""
+
+
+class WorkerError(SciimgError):
+    """Workers were lost or gave wrong results; what is whole is kept and continued by the same command (exit code 1)."""
+
+    exit_code = 1
 
 
 class TrainingFailedError(SciimgError):

@@ -84,6 +84,32 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, pretty_json(value))
 
 
+def checksum(path: Path, patience_s: float = 30.0) -> str:
+    """Return the CRC-32C of a file, or of the names and contents of all files below a folder: whether another process reads what one wrote.
+
+    What is not there is waited for: a network file system may show it late.
+
+    Raises
+    ------
+    FileNotFoundError
+        It does not come.
+    """
+    import google_crc32c
+
+    deadline = time.monotonic() + patience_s
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    found = 0
+    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
+        found = google_crc32c.extend(found, file.relative_to(path).as_posix().encode())
+        with file.open("rb") as stream:
+            while piece := stream.read(2**22):
+                found = google_crc32c.extend(found, piece)
+    if not path.exists():
+        raise FileNotFoundError(errno.ENOENT, "it did not appear", str(path))
+    return f"crc32c:{found:08x}"
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside ``path`` that becomes ``path`` when the block ends without an error.

@@ -45,9 +45,14 @@ class Conditions:
 
     def first(self, count: int) -> "Conditions":
         """Return the first of them."""
-        labels = None if self.labels is None else self.labels[:count]
-        source = None if self.source is None else self.source[:count]
-        return Conditions(labels, self.table.iloc[:count], self.groups[:count], source, None if self.about is None else self.about[:count])
+        return self.take(range(min(count, len(self.table))))
+
+    def take(self, rows: Sequence[int]) -> "Conditions":
+        """Return some of them."""
+        rows = list(rows)
+        labels, source = (None if part is None else part[rows] for part in (self.labels, self.source))
+        about = None if self.about is None else [self.about[row] for row in rows]
+        return Conditions(labels, self.table.iloc[rows].reset_index(drop=True), [self.groups[row] for row in rows], source, about)
 
 
 def draw_conditions(

@@ -148,14 +148,15 @@ def generate_edited(
 def cut(path: Path, card: ModelCard, count: int) -> PatchSet:
     """Return the first patches of a collection, of the model's size and channels."""
     collection = Collection(path)
-    volumes = {str(i): collection.volume(str(i)) for i in collection.catalogue["id"]}
+    table = collection.columns("id", "group")
+    volumes = {str(i): collection.volume(str(i)) for i in table["id"]}
     regions = to_table(
         Region(name, "train", group, (0,) * len(v.spatial_shape), v.spatial_shape)
-        for (name, v), group in zip(volumes.items(), collection.catalogue["group"].astype(str), strict=True)
+        for (name, v), group in zip(volumes.items(), table["group"].astype(str), strict=True)
     )
     patches = PatchSource(collection, regions, "train", card.shape[1:]).grid(limit=count)
-    told = {name for name in _names(card) if name in collection.catalogue and name not in patches.table}
-    columns = collection.catalogue.set_index("id")[sorted(told)].loc[list(patches.table["image"].astype(str))].reset_index(drop=True)
+    told = sorted(name for name in _names(card) if name not in patches.table)
+    columns = collection.columns("id", *told).set_index("id").loc[list(patches.table["image"].astype(str))].reset_index(drop=True)
     return replace(patches, table=pd.concat([patches.table.reset_index(drop=True), columns], axis=1))
 
 

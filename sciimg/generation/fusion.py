@@ -11,12 +11,14 @@ again after a kill; its result is renamed into place when it is whole, and what 
 
 import math
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, assert_never
 
 import numpy as np
 import torch
@@ -31,12 +33,16 @@ from sciimg.augmenters.samplers.solvers import Solver, solver_of
 from sciimg.augmenters.system import Condition, Process, autocast
 from sciimg.errors import InputError, Problem
 from sciimg.generation.windows import Box, Index, Windows
+from sciimg.store.apart import Made, intact
+from sciimg.workers import Workers
 
 CHUNK = 8  # windows that a network sees at once: always the same ones together, because company may change the last bits
 ONE_STEP_SOLVERS = ("euler", "heun", "ddim", "ancestral")  # each step needs the state alone, so it can begin from what is on disk
 Told = Callable[[Sequence[Index]], Condition]
 OnWindows = Callable[[Sequence[Index]], Tensor]
 OnCell = Callable[[Index, Tensor], Tensor]
+Step = Literal["windows", "cells"]  # of a field: what the network makes of windows, and what is kept of cells
+Ask = Callable[[str, Step, list[Index]], Made[list[Index]]]
 
 
 class Fields:
@@ -46,14 +52,14 @@ class Fields:
     ----------
     folder : Path
         What an interrupted run left there is taken up.
-    workers : int
-        Tasks at the same time, one thread each. Changes nothing in the results.
+    threads : int
+        Tasks at the same time in one process. Changes nothing in the results.
     progress : callable, optional
         Told of every field that is whole.
     """
 
-    def __init__(self, folder: Path, workers: int = 1, progress: Callable[[str], None] | None = None) -> None:
-        self.folder, self._workers, self._progress = folder, workers, progress
+    def __init__(self, folder: Path, threads: int = 1, progress: Callable[[str], None] | None = None) -> None:
+        self.folder, self._threads, self._progress = folder, threads, progress
         folder.mkdir(parents=True, exist_ok=True)
 
     def make(self, name: str, windows: Windows, on_windows: OnWindows | None, on_cell: OnCell, replaces: str | None = None) -> None:
@@ -70,24 +76,17 @@ class Fields:
         replaces : str, optional
             A field that is no longer needed afterwards.
         """
-        done, seen = self.folder / f"{name}.done", self.folder / f"{name}.windows"
+        done = self.folder / f"{name}.done"
         if not done.exists():
+            every = list(windows.indices())
+            chunks = [every[i : i + CHUNK] for i in range(0, len(every), CHUNK)]
             if on_windows is not None:
-                every = list(windows.indices())
-                chunks = [every[i : i + CHUNK] for i in range(0, len(every), CHUNK)]
-                self._all(chunks, lambda chunk: self._predict(seen, windows, on_windows, chunk))
-
-            def cell(index: Index) -> None:
-                place = self._place(name, index)
-                if not place.exists():
-                    blended = torch.zeros(0) if on_windows is None else self._blend(seen, windows, index)
-                    _save(place, on_cell(index, blended))
-
-            self._all(list(windows.indices()), cell)
+                self._all(name, "windows", chunks, lambda chunk: self.predict(name, windows, on_windows, chunk))
+            self._all(name, "cells", chunks, lambda chunk: self.blend(name, windows, on_windows, on_cell, chunk))
             done.touch()
             if self._progress:
                 self._progress(f"{name} of {math.prod(windows.counts)} windows")
-        for old in (seen, *([self.folder / replaces] if replaces else [])):
+        for old in (self._seen(name), *([self.folder / replaces] if replaces else [])):
             shutil.rmtree(old, ignore_errors=True)
 
     def cell(self, name: str, index: Index) -> Tensor:
@@ -110,15 +109,25 @@ class Fields:
         assert out is not None
         return out
 
-    def _predict(self, folder: Path, windows: Windows, on_windows: OnWindows, chunk: list[Index]) -> None:
-        places = [folder / f"{_name(index)}.npy" for index in chunk]
-        if all(place.exists() for place in places):
-            return
-        whole = [*chunk, *[chunk[-1]] * (CHUNK - len(chunk))]
-        for place, index, values in zip(places, chunk, on_windows(whole), strict=False):
-            _save(place, values.float() * torch.from_numpy(windows.weight(index)))
+    def predict(self, name: str, windows: Windows, on_windows: OnWindows, chunk: list[Index]) -> list[Path]:
+        """Keep what the network makes of some windows; return the files, those that were there too."""
+        places = [self._seen(name) / f"{_name(index)}.npy" for index in chunk]
+        if not all(place.exists() for place in places):
+            whole = [*chunk, *[chunk[-1]] * (CHUNK - len(chunk))]
+            for place, index, values in zip(places, chunk, on_windows(whole), strict=False):
+                _save(place, values.float() * torch.from_numpy(windows.weight(index)))
+        return places
 
-    def _blend(self, folder: Path, windows: Windows, index: Index) -> Tensor:
+    def blend(self, name: str, windows: Windows, on_windows: OnWindows | None, on_cell: OnCell, chunk: list[Index]) -> list[Path]:
+        """Keep some cells; return the files, those that were there too."""
+        places = [self._place(name, index) for index in chunk]
+        for index, place in zip(chunk, places, strict=True):
+            if not place.exists():
+                blended = torch.zeros(0) if on_windows is None else self._blended(self._seen(name), windows, index)
+                _save(place, on_cell(index, blended))
+        return places
+
+    def _blended(self, folder: Path, windows: Windows, index: Index) -> Tensor:
         own, total = windows.cell(index), torch.zeros(())
         for other in windows.seen_by(index):
             view = windows.window(other)
@@ -130,21 +139,75 @@ class Fields:
             total[(slice(None), *(slice(0, s.stop - s.start) for s in here))] += part[(slice(None), *here)]
         return total
 
-    def _all(self, tasks: list, work: Callable) -> None:  # type: ignore[type-arg]
-        def alone(task: object) -> None:
-            torch.set_num_threads(1)  # the setting belongs to the calling thread
-            with torch.no_grad():
-                work(task)
-
+    def _all(self, name: str, step: Step, chunks: Sequence[list[Index]], work: Callable[[list[Index]], list[Path]]) -> None:
+        """Do the tasks of one step of a field, all of them before the next step."""
         before = torch.get_num_threads()
         try:
-            with ThreadPoolExecutor(self._workers) as pool:
-                list(pool.map(alone, tasks))
+            with ThreadPoolExecutor(self._threads) as pool:
+                list(pool.map(partial(_alone, work), chunks))
         finally:
             torch.set_num_threads(before)
 
+    def _seen(self, name: str) -> Path:
+        return self.folder / f"{name}.windows"
+
     def _place(self, name: str, index: Index) -> Path:
         return self.folder / name / f"{_name(index)}.npy"
+
+
+class SpreadFields(Fields):
+    """Fields whose tasks go to workers. A worker draws the same image, and does nothing but its task: :class:`OneTask`.
+
+    Parameters
+    ----------
+    folder, progress
+        As of :class:`Fields`.
+    workers : Workers
+    ask : callable
+        ``ask(name, step, chunk)`` does one task, wherever it is sent to, and returns the files with their checksums.
+    """
+
+    def __init__(self, folder: Path, workers: Workers, ask: Ask, progress: Callable[[str], None] | None = None) -> None:
+        super().__init__(folder, 1, progress)
+        self._workers, self._ask = workers, ask
+
+    def _all(self, name: str, step: Step, chunks: Sequence[list[Index]], work: Callable[[list[Index]], list[Path]]) -> None:
+        for chunk, files in self._workers.map(intact, self._workers.map(partial(self._ask, name, step), chunks)):
+            for file in (file for file, whole in files if not whole):
+                file.unlink(missing_ok=True)
+            _alone(work, chunk)  # finds everything there but what was damaged
+
+
+class OneTask(Fields):
+    """Fields of which one task is done, and nothing else."""
+
+    def __init__(self, folder: Path, name: str, step: Step, chunk: list[Index]) -> None:
+        super().__init__(folder)
+        self._only, self.places = (name, step, chunk), list[Path]()
+
+    def make(self, name: str, windows: Windows, on_windows: OnWindows | None, on_cell: OnCell, replaces: str | None = None) -> None:
+        wanted, step, chunk = self._only
+        if name != wanted:
+            return
+        match step:
+            case "windows":
+                assert on_windows is not None
+                self.places = _alone(partial(self.predict, name, windows, on_windows), chunk)
+            case "cells":
+                self.places = _alone(partial(self.blend, name, windows, on_windows, on_cell), chunk)
+            case _:
+                assert_never(step)
+        raise TaskDoneError
+
+
+class TaskDoneError(Exception):
+    """The one task is done; what would follow is the work of others."""
+
+
+def _alone(work: Callable[[list[Index]], list[Path]], chunk: list[Index]) -> list[Path]:
+    torch.set_num_threads(1)  # the setting belongs to the calling thread
+    with torch.no_grad():
+        return work(chunk)
 
 
 # ---------------------------------------------------------------- points of a space
@@ -309,10 +372,12 @@ def _name(index: Index) -> str:
 
 def _save(place: Path, values: Tensor) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_suffix(f".{os.getpid()}.partial")
-    with partial.open("wb") as stream:
+    beside = place.with_suffix(f".{secrets.token_hex(4)}.partial")  # of this attempt alone: a worker that was given up may still write
+    with beside.open("wb") as stream:
         np.save(stream, values.detach().numpy())
-    partial.replace(place)
+        stream.flush()
+        os.fsync(stream.fileno())
+    beside.replace(place)
 
 
 def _load(place: Path) -> Tensor:

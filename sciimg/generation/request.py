@@ -138,10 +138,11 @@ def _patches(card: ModelCard, path: Path, count: int) -> PatchSet:
     from sciimg.patches.regions import Region, to_table
 
     collection = Collection(path)
-    volumes = {str(i): collection.volume(str(i)) for i in collection.catalogue["id"]}
+    table = collection.columns("id", "group")
+    volumes = {str(i): collection.volume(str(i)) for i in table["id"]}
     regions = to_table(
         Region(name, "train", group, (0,) * len(v.spatial_shape), v.spatial_shape)
-        for (name, v), group in zip(volumes.items(), collection.catalogue["group"].astype(str), strict=True)
+        for (name, v), group in zip(volumes.items(), table["group"].astype(str), strict=True)
     )
     return PatchSource(collection, regions, "train", card.shape[1:]).grid(limit=count)
 

@@ -8,7 +8,9 @@ is beside the collection, in ``.NAME.field``, and an interrupted call is taken u
 import math
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +23,21 @@ from torch import Tensor
 from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.conditioning.encoder import encode_condition
 from sciimg.augmenters.grid_noise import GridNoise
-from sciimg.augmenters.model_file import ModelCard
-from sciimg.augmenters.samplers.settings import SamplerSettings
+from sciimg.augmenters.model_file import ModelCard, model_digest
 from sciimg.augmenters.system import Condition
 from sciimg.errors import InputError, Problem
-from sciimg.generation.fusion import Fields, check_fields, check_sampler, draw_points
+from sciimg.files import checksum
+from sciimg.generation.fusion import Fields, OneTask, SpreadFields, Step, TaskDoneError, check_fields, check_sampler, draw_points
+from sciimg.generation.generate import loaded
 from sciimg.generation.request import values_of
 from sciimg.generation.windows import Box, Index, covering
 from sciimg.io.image import Image
 from sciimg.records import Digest, Lineage, digest_of
 from sciimg.store import Collection, CollectionWriter
+from sciimg.store.apart import Made
 from sciimg.store.volume import Volume
 from sciimg.types import Channel, Spacing
+from sciimg.workers import HERE, Workers
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,8 @@ def generate_volumes(
     sampler: str | None = None,
     steps: int | None = None,
     guidance: float | None = None,
-    workers: int = 1,
+    threads: int = 1,
+    workers: Workers = HERE,
     progress: Callable[[str], None] | None = None,
 ) -> int:
     """Draw one image of ``shape`` for each of ``asked`` and write them as a synthetic collection; return how many.
@@ -77,20 +83,23 @@ def generate_volumes(
         ([Z,] Y, X); of any size.
     seed, study, sampler, steps, guidance
         As in :func:`sciimg.generation.generate.generate`.
-    workers : int
-        Windows computed at the same time; changes no byte.
+    threads : int
+        Windows computed at the same time in one process; changes no byte.
+    workers : Workers
+        Where they are computed; changes no byte.
 
     Raises
     ------
     InputError
         Kinds ``shape``, ``no-mask``, ``mismatched-mask``, ``no-volumes``, ``no-overlap``, and those of the model's conditions.
     """
-    augmenter = Augmenter.load(model, "cpu")
+    digest = model_digest(model)
+    augmenter = loaded(model, digest, "cpu")
     check_fields(augmenter)
-    settings = augmenter.sampler(sampler, steps, guidance)
-    check_sampler(augmenter.system.process, settings)
-    large = [_Large(augmenter, one, shape, settings) for one in asked]
-    name, key = augmenter.card.recipe.name, (study or "no study", "generate", augmenter.digest, str(seed))
+    check_sampler(augmenter.system.process, augmenter.sampler(sampler, steps, guidance))
+    large = [_Large(model, digest, one, shape, sampler, steps, guidance) for one in asked]
+    settings, name = large[0].settings if large else augmenter.sampler(sampler, steps, guidance), augmenter.card.recipe.name
+    key = (study or "no study", "generate", augmenter.digest, str(seed))
     scratch = out.with_name(f".{out.name}.field")
     with CollectionWriter(out, synthetic=True, study=study) as writer:
         for index, one in enumerate(large):
@@ -109,7 +118,11 @@ def generate_volumes(
             )
             mask = one.asked.labels
             identity = digest_of({"lineage": lineage.as_json(), "shape": list(shape), "mask": None if mask is None else mask.digest})
-            image = one.drawn((*key, index), _begun(scratch, identity), workers, identity, progress)
+            folder, noise = _begun(scratch, identity), (*key, index)
+            fields = Fields(folder, threads, progress)
+            if workers.several:
+                fields = SpreadFields(folder, workers, partial(_one_task, one, noise, folder, identity), progress)
+            image = one.drawn(noise, fields, identity)
             writer.add(
                 id,
                 image,
@@ -134,10 +147,21 @@ def _begun(folder: Path, identity: Digest) -> Path:
 
 
 class _Large:
-    """One large image that a model draws."""
+    """One large image that a model draws. To a worker goes what it is made from."""
 
-    def __init__(self, augmenter: Augmenter, asked: Asked, shape: tuple[int, ...], settings: SamplerSettings) -> None:
-        self.augmenter, self.asked, self.shape, self.settings = augmenter, asked, shape, settings
+    def __init__(
+        self,
+        model: Path,
+        digest: Digest,
+        asked: Asked,
+        shape: tuple[int, ...],
+        sampler: str | None,
+        steps: int | None,
+        guidance: float | None,
+    ) -> None:
+        self._made_from = (model, digest, asked, shape, sampler, steps, guidance)
+        self.augmenter = augmenter = loaded(model, digest, "cpu")
+        self.asked, self.shape, self.settings = asked, shape, augmenter.sampler(sampler, steps, guidance)
         self._check()
         card, system = augmenter.card, augmenter.system
         self.channels, *grid = system.space.shape(system.padded_shape)
@@ -150,12 +174,13 @@ class _Large:
         self.points = covering(wanted, grid, first, usable, _alignment(augmenter, tuple(grid)))
         self.pixels = self.points.scaled(self.factor)
 
-    def drawn(
-        self, key: tuple[str | int, ...], folder: Path, workers: int, digest: Digest, progress: Callable[[str], None] | None
-    ) -> Image:
+    def __reduce__(self) -> tuple[type["_Large"], tuple[Any, ...]]:
+        return _Large, self._made_from
+
+    def drawn(self, key: tuple[str | int, ...], fields: Fields, digest: Digest) -> Image:
         """Draw, and return the image as it lies on disk in cells."""
         system, card, field = self.augmenter.system, self.augmenter.card, GridNoise(key)
-        fields, pixels = Fields(folder, workers, progress=progress), self.pixels
+        pixels = self.pixels
         points = draw_points(system.process, self._told, field, self.channels, self.points, self.settings, fields)
 
         def decoded(chunk: Sequence[Index]) -> Tensor:
@@ -228,6 +253,16 @@ class _Large:
         card.conditions.check(highest, table)
 
 
+def _one_task(
+    large: _Large, key: tuple[str | int, ...], folder: Path, digest: Digest, name: str, step: Step, chunk: list[Index]
+) -> Made[list[Index]]:
+    """Do one task of the drawing of a large image, on a worker."""
+    fields = OneTask(folder, name, step, chunk)
+    with suppress(TaskDoneError):
+        large.drawn(key, fields, digest)
+    return chunk, [(place, checksum(place)) for place in fields.places]
+
+
 def _alignment(augmenter: Augmenter, grid: tuple[int, ...]) -> tuple[int, ...]:
     """Return by how many points windows may be moved: noise on coarser grids must meet."""
     shapes = getattr(getattr(augmenter.system.process, "generator", None), "noise_shapes", None)
@@ -289,7 +324,8 @@ def asked_by_hand(card: ModelCard, count: int, fixed: Sequence[str], masks: Path
     if masks is None or card.conditions.mask is None:
         return [Asked(own, None, f"sample-{i}") for i, own in enumerate(values)]
     collection = Collection(masks)
-    rows = zip(collection.catalogue["id"].astype(str), collection.catalogue["group"].astype(str), strict=True)
+    table = collection.columns("id", "group")
+    rows = zip(table["id"].astype(str), table["group"].astype(str), strict=True)
     fit = [(collection.volume(id), group) for id, group in rows if collection.volume(id).label_kind is not None]
     fit = [(volume, group) for volume, group in fit if volume.spatial_shape == shape]
     if not fit:

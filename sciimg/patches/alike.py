@@ -5,7 +5,7 @@ import pandas as pd
 from sciimg.errors import Problem
 from sciimg.types import SPATIAL
 
-_SAME = ("channels", "dtype", "spacing", "unit", "label_kind")
+SAME = ("channels", "dtype", "spacing", "unit", "label_kind")
 
 
 def alike_problems(rows: pd.DataFrame, patch_shape: tuple[int, ...]) -> list[Problem]:
@@ -19,7 +19,7 @@ def alike_problems(rows: pd.DataFrame, patch_shape: tuple[int, ...]) -> list[Pro
                 f"image(s) have the axes {axes}. Change patches.shape, or split the series into images."
             )
             problems.append(Problem(str(same["id"].iloc[0]), "dimensions", message))
-    for name, column in [("spatial axes", spatial), *((name, rows[name]) for name in _SAME)]:
+    for name, column in [("spatial axes", spatial), *((name, rows[name]) for name in SAME)]:
         found = column.fillna("none").value_counts().sort_index()
         if len(found) > 1:
             shown = "; ".join(f"{value} ({count})" for value, count in found.head(5).items())

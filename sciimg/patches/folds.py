@@ -110,7 +110,7 @@ def _by_column(collection: Collection, own: Sequence[Region], split: SplitByColu
         raise InputError(Problem(WHERE, "too-few-groups", message))
     strata = None
     if split.stratify is not None:
-        table = collection.catalogue.set_index("id").loc[[region.image for region in own]]
+        table = collection.columns("id", split.stratify).set_index("id").loc[[region.image for region in own]]
         strata = strata_of(pd.Series([region.group for region in own], index=table.index), table[split.stratify].astype(str))
     shares = shares_of_groups(names, count, strata, key=split.column)
     return [[replace(region, part=part_of(shares[region.group], fold, count)) for region in own] for fold in range(count)]
@@ -122,7 +122,8 @@ def _by_blocks(
     if folds is None:
         message = "A split by blocks has no groups that could be left out one at a time. Ask for a number of folds."
         raise InputError(Problem(WHERE, "no-groups", message))
-    axes = dict(zip(collection.catalogue["id"], collection.catalogue["axes"], strict=True))
+    table = collection.columns("id", "axes")
+    axes = dict(zip(table["id"], table["axes"], strict=True))
     by_image: dict[str, list[Region]] = defaultdict(list)
     for region in own:
         by_image[region.image].append(region)

@@ -115,7 +115,7 @@ def _files_crossing(collection: Collection, regions: Sequence[Region]) -> Check:
 
 def _files_in_two(collection: Collection, regions: Sequence[Region]) -> int:
     """Count contents that different images of different parts share, byte for byte in the source or pixel for pixel in the store."""
-    table = collection.catalogue
+    table = collection.columns("id", "sha256", "digest")
     contents = {id: set(digests) for id, *digests in zip(table["id"], table["sha256"], table["digest"], strict=True)}
     parts: dict[str, dict[str, str]] = defaultdict(dict)
     for region in regions:

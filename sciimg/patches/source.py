@@ -14,13 +14,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sciimg.errors import InputError, Problem
-from sciimg.patches.alike import alike_problems
+from sciimg.patches.alike import SAME, alike_problems
 from sciimg.patches.cache import CACHE_BYTES, PixelCache, Pixels
 from sciimg.patches.conditions import columns_of, condition_problems, measure, with_acquisition
 from sciimg.patches.location import PatchLocation
 from sciimg.patches.places import Key, Place, Places
 from sciimg.patches.regions import Region, from_table
-from sciimg.protocol.models import Condition
+from sciimg.protocol.models import ACQUISITION, Condition
 from sciimg.store import Collection
 from sciimg.types import LabelKind, Part, PatchSet, Spacing
 
@@ -70,7 +70,9 @@ class PatchSource:
         self.min_foreground = min_foreground
         self.regions: list[Region] = from_table(regions, part)
         used = sorted({r.image for r in self.regions})
-        rows = collection.catalogue.set_index("id", drop=False).loc[used]
+        read = [name for name in columns_of(self.conditions) if not name.startswith(ACQUISITION)]
+        rows = collection.columns("id", "axes", *SAME, *read)
+        rows = (collection.catalogue if set(read) - set(rows) else rows).set_index("id", drop=False).loc[used]  # a message names them all
         self._rows = with_acquisition(rows, self.conditions, lambda name: collection.volume(name).acquisition)
         if not used:
             raise InputError(Problem(part, "empty-part", f"Every part needs images; {part} has none. Add images or change the fractions."))
@@ -109,7 +111,7 @@ class PatchSource:
     @cached_property
     def classes(self) -> int:
         """Largest class number in the whole collection; 0 where labels are not classes."""
-        return int(self.collection.catalogue["label_max"].max()) if self.label_kind == "classes" else 0
+        return int(self.collection.columns("label_max")["label_max"].max()) if self.label_kind == "classes" else 0
 
     @cached_property
     def attributes(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from sciimg.errors import InputError, Problem
-from sciimg.patches.alike import alike_problems
+from sciimg.patches.alike import SAME, alike_problems
 from sciimg.patches.location import PatchLocation
 from sciimg.patches.regions import Region, to_table
 from sciimg.protocol.models import Split, SplitByBlocks, SplitByColumn
@@ -37,7 +37,7 @@ def make_split(collection: Collection, split: Split, patch_shape: tuple[int, ...
     InputError
         Kinds ``dimensions``, ``mixed-images``, ``unknown-column``, ``no-group``, ``too-few-groups``, ``axes``, ``too-small``.
     """
-    if problems := alike_problems(collection.catalogue, patch_shape):
+    if problems := alike_problems(collection.columns("id", "axes", *SAME), patch_shape):
         raise InputError(problems)
     match split:
         case SplitByColumn():
@@ -55,8 +55,8 @@ def group_of(region: Region, location: PatchLocation) -> str:
 
 
 def _by_column(collection: Collection, split: SplitByColumn) -> list[Region]:
-    table = collection.catalogue
     check_columns(collection, split)
+    table = collection.columns("id", "axes", "shape", split.column, *([split.stratify] if split.stratify else []))
     groups = table[split.column].astype(str)
     parts = _parts_of_groups(groups, table[split.stratify].astype(str) if split.stratify else None, split)
     if missing := [part for part in PARTS if part not in parts.values()]:
@@ -73,13 +73,14 @@ def _by_column(collection: Collection, split: SplitByColumn) -> list[Region]:
 
 def check_columns(collection: Collection, split: SplitByColumn) -> None:
     """Refuse a catalogue that lacks a column which the split reads, or has images without a value there."""
-    table = collection.catalogue
+    table = collection.columns("id", split.column, *([split.stratify] if split.stratify else []))
     problems = []
     for name in (split.column, split.stratify):
         if name is None:
             continue
         if name not in table:
-            message = f"The split needs a column {name!r}; the catalogue has {', '.join(table.columns)}. Give it in the source's table."
+            known = ", ".join(collection.select().columns)
+            message = f"The split needs a column {name!r}; the catalogue has {known}. Give it in the source's table."
             problems.append(Problem("split", "unknown-column", message))
         elif table[name].isna().any():
             empty = ", ".join(table.loc[table[name].isna(), "id"].head(5))
@@ -120,7 +121,7 @@ def _assign(groups: Sequence[str], split: SplitByColumn, stratum: str) -> dict[s
 def _by_blocks(collection: Collection, split: SplitByBlocks, patch_shape: tuple[int, ...]) -> list[Region]:
     regions: list[Region] = []
     problems: list[Problem] = []
-    table = collection.catalogue
+    table = collection.columns("id", "axes", "shape")
     for id, axes, shape in zip(table["id"], table["axes"], table["shape"], strict=True):
         spatial = "".join(a for a in axes if a in SPATIAL)
         if split.axis not in spatial or len(split.cell) != len(spatial):

@@ -179,9 +179,10 @@ def _chunks(source: PatchSource) -> list[tuple[int, ...]]:
 
 def _even(source: PatchSource, sizes: Floats, balance: str | None) -> Floats:
     """Return how much each region gives where every value of a column gives as much, and inside a value by size."""
-    rows = source.collection.catalogue.set_index("id")
+    rows = source.collection.columns("id", str(balance)).set_index("id")
     if balance not in rows:
-        message = f"There is no column {balance!r}; the catalogue has {', '.join(map(str, rows.columns))}. Balance by one, or by labels."
+        known = ", ".join(source.collection.select().columns)
+        message = f"There is no column {balance!r}; the catalogue has {known}. Balance by one, or by labels."
         raise InputError(Problem("balance", "unknown-column", message))
     values = rows[balance].loc[[r.image for r in source.regions]]
     if values.isna().any():

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sciimg.errors import InputError, Problem
 from sciimg.protocol.models import GeneratedMasks, RecipePlan, Study
+from sciimg.workers import HERE, Workers, open_workers
 
 if TYPE_CHECKING:
     from sciimg.augmenters.model_file import ModelCard
@@ -20,7 +21,15 @@ _PAIRS = 64  # at most, in ``paired`` and ``reconstruction``
 
 
 def generate_recipe(
-    study: Study, plan: RecipePlan, model: Path, collection: Path, regions: Path, out: Path, *, key: tuple[str, ...] = ()
+    study: Study,
+    plan: RecipePlan,
+    model: Path,
+    collection: Path,
+    regions: Path,
+    out: Path,
+    *,
+    key: tuple[str, ...] = (),
+    workers: Workers = HERE,
 ) -> None:
     """Make the synthetic collections of one recipe.
 
@@ -41,6 +50,8 @@ def generate_recipe(
         Folder to fill; what an interrupted attempt left is kept.
     key : tuple of str
         What draws depend on beside the study and the recipe: the fold, where it is not the split of the study.
+    workers : Workers
+        Where samples are drawn, a thread each: stages run side by side.
     """
     from sciimg.augmenters.model_file import read_card
     from sciimg.augmenters.recipe import refuse_encoders
@@ -63,7 +74,7 @@ def generate_recipe(
         "sampler": asked.sampler if solver else None,
         "steps": asked.steps if solver else None,
         "guidance": asked.guidance if solver else None,
-        "workers": 1,  # stages run side by side; a core each
+        "workers": workers,
         "progress": log,
     }
     mark = None if study.release.watermark is None else study.release.watermark.alpha
@@ -174,6 +185,7 @@ def generate_command(
     task: str | None = None,
     keep: str | None = None,
     strength: float | None = None,
+    workers: int | None = None,
 ) -> dict[str, Any]:
     """Generate from the command line; return what was made.
 
@@ -188,6 +200,8 @@ def generate_command(
     source, task, keep, strength
         Real images to translate, where the model does that: columns ``source_image`` and ``source_origin`` say which one a sample is
         of. Else real images to begin from, and what is done with them: :func:`sciimg.generation.edited.generate_edited`.
+    workers : int, optional
+        Processes, as in :func:`sciimg.workers.open_workers`. In one process there are as many threads as cores.
     """
     from sciimg.augmenters.model_file import read_card
     from sciimg.generation.generate import generate
@@ -196,29 +210,35 @@ def generate_command(
 
     card = read_card(model)
     study = card.provenance.get("study")
-    workers = os.cpu_count() or 1
+    threads = os.cpu_count() or 1
     made = {"out": str(out), "count": count, "model": str(model), "recipe": card.recipe.name, "seed": seed}
     if source is not None and card.conditions.image is None:
+        if workers not in (None, 1):
+            message = "Real images are edited in one process, on all of its cores. Leave out --workers."
+            raise InputError(Problem("--workers", "one-process", message))
         from sciimg.augmenters.samplers.settings import Task
         from sciimg.generation.edited import generate_edited
 
         if task is not None and task not in get_args(Task):
             raise InputError(Problem("--task", "no-task", f"Tasks are {', '.join(get_args(Task))}; got {task!r}."))
-        how = {"seed": seed, "study": study, "sampler": sampler, "steps": steps, "workers": workers, "progress": log}
+        how = {"seed": seed, "study": study, "sampler": sampler, "steps": steps, "workers": threads, "progress": log}
         known = {"task": task, "keep": keep, "masks": masks, "strength": strength}
         done = generate_edited(model, out, source, count, conditions, **known, **how)  # type: ignore[arg-type]
         return made | {"count": done, "source": str(source)}
     if any(option is not None for option in (task, keep, strength)):
         raise InputError(Problem("--task", "no-source", "What begins from real images needs them: --source COLLECTION."))
+    drawn: dict[str, Any] = {"seed": seed, "study": study, "sampler": sampler, "steps": steps, "threads": threads, "progress": log}
     if shape is not None:
         from sciimg.generation.volume import asked_by_hand, generate_volumes
 
         sizes = _parsed_shape(shape)
         asked = asked_by_hand(card, count, conditions, masks, sizes, seed)
-        generate_volumes(model, out, asked, sizes, seed=seed, study=study, sampler=sampler, steps=steps, workers=workers, progress=log)
+        with open_workers(workers) as places:
+            generate_volumes(model, out, asked, sizes, workers=places, **drawn)
         return made | {"shape": list(sizes)}
     wanted = requested(card, count, conditions, masks, seed, source)
-    generate(model, out, wanted, seed=seed, study=study, sampler=sampler, steps=steps, workers=workers, progress=log)
+    with open_workers(workers) as places:
+        generate(model, out, wanted, workers=places, **drawn)
     return made
 
 

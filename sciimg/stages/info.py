@@ -1,6 +1,7 @@
 """Describe any path that the product reads or makes."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,21 +79,42 @@ def _collection(path: Path) -> dict[str, Any]:
     from sciimg.store import Collection
 
     collection = Collection(path)
-    table = collection.catalogue
-    core = table[["axes", "shape", "dtype", "spacing", "unit", "channels"]].drop_duplicates()
+    core = collection.columns("axes", "shape", "dtype", "spacing", "unit", "channels").drop_duplicates()
     return {
         "kind": "collection",
         "path": str(path),
         "images": len(collection),
-        "groups": int(table["group"].nunique()),
+        "groups": len(collection.select().values("group")),
         "synthetic": collection.synthetic,
         "study": collection.study,
         "digest": collection.digest,
         "shapes": [{k: json.loads(v) if k in _LISTS else v for k, v in row.items()} for row in core.head(20).to_dict("records")],
-        "labels": sorted(table["label_kind"].dropna().unique()),
-        "columns": list(table.columns),
+        "labels": sorted(collection.columns("label_kind")["label_kind"].dropna().unique()),
+        "columns": collection.select().columns,
         "rejected": collection.rejected,
     }
+
+
+def selected(path: Path, where: Sequence[str], sample: int = 0) -> dict[str, Any]:
+    """Return how many images of a collection fulfil conditions, and the names of some, of a collection of any size within seconds.
+
+    Parameters
+    ----------
+    where : sequence of str
+        As in :class:`sciimg.store.select.Selection`.
+    sample : int
+        How many to name, drawn at random, and always the same.
+
+    Raises
+    ------
+    InputError
+        Kinds ``not-a-collection``, ``unknown-column``, ``bad-condition``.
+    """
+    from sciimg.store import Collection
+
+    rows = Collection(path).select(*where)
+    named = [str(id) for id in rows.sample(sample, ("info", *where), ["id"])["id"]] if sample else []
+    return {"where": list(where), "images": len(rows), "groups": len(rows.values("group")), "sample": named}
 
 
 def _volume(path: Path) -> dict[str, Any]:

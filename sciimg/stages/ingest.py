@@ -22,12 +22,14 @@ from sciimg.io.spacing import Wishes, in_known_unit
 from sciimg.objects import uri_of
 from sciimg.protocol import LoadedStudy
 from sciimg.records import Digest, digest_of
+from sciimg.stages.apart import Apart, put, unnamed, written_apart
 from sciimg.stages.items import Item, LeftOut, Rejected, file_item, find, pairs, stored_items
 from sciimg.stages.lookup import Known, read_lookup, write_lookup
 from sciimg.stages.progress import Progress
 from sciimg.stages.sources import study_items
 from sciimg.store import Collection, CollectionWriter, Volume
 from sciimg.types import LabelKind, Spacing
+from sciimg.workers import HERE, Workers, open_workers
 
 COLLECTION = "collection"
 REJECTED = "rejected.json"
@@ -45,6 +47,7 @@ def ingest_files(
     on_error: str = "quarantine",
     keep_names: bool = False,
     only: Set[Path] | None = None,
+    workers: int | None = None,
 ) -> dict[str, Any]:
     """Read files, folders, OME-Zarr images and collections into a new collection.
 
@@ -66,6 +69,8 @@ def ingest_files(
         collection, and a private look-up beside it says which file is which.
     only : set of Path, optional
         Of the images that the sources stand for, as :func:`sciimg.io.expand.expand` names them, those that are meant; default: all.
+    workers : int, optional
+        Processes, as in :func:`sciimg.workers.open_workers`; changes no byte.
 
     Returns
     -------
@@ -100,7 +105,8 @@ def ingest_files(
         kind,
         {uri_of(k) or str(k): uri_of(v) or str(v) for k, v in label_of.items()},
     ]
-    kept = _write(items, rejected, out, settings=digest_of([*how, keep_names]), stop=on_error == "stop")
+    with open_workers(workers) as places:
+        kept = _write(items, rejected, out, settings=digest_of([*how, keep_names]), stop=on_error == "stop", workers=places)
     return _as_typed(summary(out), kept, read_lookup(out))
 
 
@@ -126,7 +132,8 @@ def ingest_study(loaded: LoadedStudy, out: Path) -> dict[str, Any]:
     place = out / COLLECTION
     if not place.exists():
         finds = study_items(loaded)
-        _write(finds.items, finds.rejected, place, study=loaded.study.digest, notes=finds.notes)
+        with open_workers() as workers:
+            _write(finds.items, finds.rejected, place, study=loaded.study.digest, notes=finds.notes, workers=workers)
     value = summary(place)
     write_json(out / REJECTED, {"rejected": value["rejected"], "notes": value["notes"]})
     return value
@@ -187,6 +194,7 @@ def _write(
     settings: Digest | None = None,
     stop: bool = False,
     notes: Sequence[Problem] = (),
+    workers: Workers = HERE,
 ) -> dict[str, LeftOut]:
     """Write what can be read; with nothing to keep, or ``stop`` and a rejection, leave nothing and raise every problem.
 
@@ -200,9 +208,9 @@ def _write(
     with _patient(out, study, settings) as writer, _told_when_full(out):
         progress = Progress([item.weight for item in items])
         known = []
-        for number, item in enumerate(items):
+        for number, (item, apart) in enumerate(written_apart(writer, items, workers)):
             try:
-                id = _add(writer, item, number, progress)
+                id = _add(writer, item, number, progress, apart)
                 known.append((item, id))
             except InputError as error:
                 rejected.append(item.left_out(error.problems))
@@ -285,8 +293,8 @@ def _told_when_full(out: Path) -> Iterator[None]:
         raise StorageError(Problem(str(out), "disk-full", message)) from error
 
 
-def _add(writer: CollectionWriter, item: Item, number: int, progress: Progress) -> str:
-    """Write an image unless it is there; return its id.
+def _add(writer: CollectionWriter, item: Item, number: int, progress: Progress, apart: Apart | None) -> str:
+    """Write an image unless it is there, or a worker has written it; return its id.
 
     Raises
     ------
@@ -300,13 +308,19 @@ def _add(writer: CollectionWriter, item: Item, number: int, progress: Progress) 
         final = item.id or _free(pseudonym(item.kind, item.digest()), writer)
         if writer.has(final, sha256=item.digest):
             return final
+    if apart is not None and apart.id not in writer.ids:
+        if item.like:
+            item.like(apart.channels, apart.dtype)
+        progress.begin(number, apart.nbytes)
+        writer.adopt(apart.id, apart.place)
+        progress.add(apart.nbytes)
+        return apart.id
     # A new image's digest is taken while it is read, and names it when it is whole.
-    place = item.id or pseudonym("unnamed", digest_of(printable(item.shown)))  # a name may be no UTF-8
+    place = item.id or unnamed(item)
     image, labels = item.make()
     progress.begin(number, image.nbytes)
     if place in writer.ids:
         place = f"{place}-{item.digest().removeprefix('sha256:')[:8]}"
-    hidden = item.veil
     final = place
 
     def name() -> str:
@@ -315,27 +329,7 @@ def _add(writer: CollectionWriter, item: Item, number: int, progress: Progress) 
             final = _free(pseudonym(item.kind, item.digest()), writer)
         return final
 
-    def extra(id: str) -> dict[str, Any]:
-        more = dict(item.extra)
-        if image.problems:
-            more["problems"] = [(p if hidden is None else hidden.problem(p, id)).as_dict() for p in image.problems]
-        if removed := item.removed():
-            more["removed"] = dict(removed)
-        if labels is not None:
-            more["labels"] = {k: v for k, v in labels.parameters.items() if hidden is None or k != "file"}
-        return more
-
-    writer.add(
-        place,
-        replace(image, source=item.shown, hash=item.digest),
-        group=item.group if item.group not in (None, item.id) else None,
-        conditions=item.conditions,
-        labels=None if labels is None else labels.pixels,
-        label_kind=None if labels is None else labels.kind,
-        extra=extra,
-        progress=progress.add,
-        named=None if hidden is None else name,
-    )
+    put(writer.add, item, image, labels, place, name, progress.add)
     return final
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from sciimg.errors import InputError, Problem
 from sciimg.io.derive import LabelImage, labels_from_file
@@ -28,6 +28,30 @@ IMAGES = "images"
 LABEL_FOLDERS: Mapping[str, LabelKind] = {"labels": "classes", "masks": "instances"}
 
 Made = tuple[Image, LabelImage | None]
+_T = TypeVar("_T")
+
+
+class Once(Generic[_T]):
+    """What a function returns, computed when it is first asked for. A worker gets the function and computes for itself.
+
+    Parameters
+    ----------
+    function : callable
+        Without arguments; it can be sent to a worker.
+    """
+
+    def __init__(self, function: Callable[[], _T]) -> None:
+        self._function = function
+
+    @cached_property
+    def _value(self) -> _T:
+        return self._function()
+
+    def __call__(self) -> _T:
+        return self._value
+
+    def __reduce__(self) -> tuple[type["Once[_T]"], tuple[Callable[[], _T]]]:
+        return Once, (self._function,)
 
 
 @dataclass(frozen=True)
@@ -84,6 +108,8 @@ class Item:
         What the labels number, where the user says so.
     labelled : bool
         Whether there are labels for it.
+    like : callable, optional
+        Refuses an image of these channel names and this dtype, where it must be like others; ``make`` does so too.
     """
 
     shown: str
@@ -100,6 +126,7 @@ class Item:
     opened: Callable[[], Image] | None = None
     label_kind: LabelKind | None = None
     labelled: bool = False
+    like: Callable[[tuple[str, ...], str], None] | None = None
 
     def left_out(self, problems: tuple[Problem, ...]) -> LeftOut:
         return LeftOut(self.shown, problems, self.veil, digest=self.digest)
@@ -137,24 +164,12 @@ def file_item(path: Path, id: str | None, wishes: Wishes, label: Path | None = N
     """
     opened = partial(open_image, path, spacing=wishes.spacing, override=wishes.override, axes=wishes.axes)
 
-    def make() -> Made:
-        with every_problem(path):
-            image = opened()
-        if label is None:
-            return image, None
-        pixels = labels_from_file(label, image)
-        taken = kind or LABEL_FOLDERS[label.parent.name.lower()]
-        if kind is None:
-            message = f"Labels in a folder {label.parent.name!r} are taken as {taken}. Say what they are with --label-kind, or in a study."
-            image = image.with_problems(Problem(str(label), "label-kind-not-stated", message))
-        return image, LabelImage(pixels, taken, {"kind": "files", "file": label.name})
-
     return Item(
         uri_of(path) or str(path),
         id,
         id,
-        cache(partial(digest_source, path)),
-        make,
+        Once(partial(digest_source, path)),
+        partial(_from_file, path, opened, label, kind),
         weight=weigh(path),
         removed=partial(removed_from, path),
         veil=veil_of(path, label) if id is None else None,
@@ -162,6 +177,19 @@ def file_item(path: Path, id: str | None, wishes: Wishes, label: Path | None = N
         label_kind=kind,
         labelled=label is not None,
     )
+
+
+def _from_file(path: Path, opened: Callable[[], Image], label: Path | None, kind: LabelKind | None) -> Made:
+    with every_problem(path):
+        image = opened()
+    if label is None:
+        return image, None
+    pixels = labels_from_file(label, image)
+    taken = kind or LABEL_FOLDERS[label.parent.name.lower()]
+    if kind is None:
+        message = f"Labels in a folder {label.parent.name!r} are taken as {taken}. Say what they are with --label-kind, or in a study."
+        image = image.with_problems(Problem(str(label), "label-kind-not-stated", message))
+    return image, LabelImage(pixels, taken, {"kind": "files", "file": label.name})
 
 
 def veil_of(path: Path, *others: Path | None) -> Veil:
@@ -197,7 +225,7 @@ def stored_items(path: Path, rejected: Rejected, taken: set[str], *, keep_names:
         if id is not None:
             taken.add(id)
         group = None if about.get("group") in (None, own) else str(about["group"])
-        digest = cache(volume.measured_digest)
+        digest = Once(volume.measured_digest)
         yield Item(str(place), id, group, digest, partial(_stored, volume), about.get("conditions", {}), veil=veil)
 
 

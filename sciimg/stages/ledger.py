@@ -20,8 +20,9 @@ from sciimg.errors import InputError, Problem
 from sciimg.files import hold, sync_directory, write_json, write_text
 from sciimg.protocol import LoadedStudy, load_study
 from sciimg.protocol.models import Study
-from sciimg.records import Digest, digest_file, digest_of
+from sciimg.records import digest_of
 from sciimg.stages.costs import COSTS, measured
+from sciimg.stages.digests import digests_of
 from sciimg.stages.lookup import ENDING
 
 LEDGER = "stage.json"
@@ -155,12 +156,9 @@ def folder_digest(folder: Path) -> dict[str, Any]:
 
     The ledger's own files do not count, nor does the private look-up of names.
     """
-    files: dict[str, Digest] = {}
-    size = 0
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and _counted(p.relative_to(folder))):
-        files[path.relative_to(folder).as_posix()] = digest_file(path)
-        size += path.stat().st_size
-    return {"digest": digest_of(files), "files": len(files), "bytes": size}
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and _counted(p.relative_to(folder)))
+    files = dict(zip((path.relative_to(folder).as_posix() for path in paths), digests_of(paths), strict=True))
+    return {"digest": digest_of(files), "files": len(files), "bytes": sum(path.stat().st_size for path in paths)}
 
 
 def _counted(path: Path) -> bool:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sciimg.errors import InputError, Problem
 from sciimg.records import Metric
 from sciimg.types import LabelKind, PatchSet
+from sciimg.workers import HERE, Workers, open_workers
 
 _ENCODED = 512  # training images that the encoder learns from
 _PLANTED = 256  # training images that are searched for among the others, and planted as copies
@@ -73,6 +74,7 @@ def compare_sets(
     metrics: Sequence[str],
     features: Sequence[str] = ("scattering", "texture"),
     weights: Path | None = None,
+    workers: int | None = None,
 ) -> dict[str, Any]:
     """Compare two sets of images in feature spaces that need no download; with ``train`` also search for copies and infer membership.
 
@@ -81,21 +83,20 @@ def compare_sets(
     features : sequence of str
         Names of feature spaces; ``encoder`` is trained here and now on the training images.
     weights : Path, optional
-        A network of the user's for one more space, ``weights``.
+        A network of the user's for one more space, ``weights``; images go through it in one process.
+    workers : int, optional
+        Processes, as in :func:`sciimg.workers.open_workers`; changes no number.
 
     Raises
     ------
     InputError
         Kinds ``unknown-metric``, ``unknown-features`` and ``needs-train``, and whatever reading the images and the weights raises.
     """
-    from sciimg.validation.distribution import DERIVED, SET_METRICS, set_metrics
+    from sciimg.validation.distribution import DERIVED, SET_METRICS
     from sciimg.validation.features.named import ENCODER, FIXED, WEIGHTS
-    from sciimg.validation.features.space import Embed, Scale, fit_space
     from sciimg.validation.folders import load_patchset
-    from sciimg.validation.membership import membership_metrics
     from sciimg.validation.memorisation import copies
     from sciimg.validation.nearness import Training
-    from sciimg.validation.outcome import UndefinedError
 
     names = [name for metric in _spelt(metrics) for name in _GROUPS.get(metric, (metric,))]
     _known(names, {**SET_METRICS, **DERIVED}, extra=tuple(_GROUPS))
@@ -103,6 +104,30 @@ def compare_sets(
     _known_features(spaces, [*FIXED, ENCODER], train, weights)
     first, second = load_patchset(real), load_patchset(synthetic)
     known = None if train is None else load_patchset(train)
+    with open_workers(workers) as places:
+        found, controls = _in_spaces(first, second, known, names, spaces, weights, places)
+    if known is not None:
+        training = Training(list(known.images), known.images.shape[2:], list(known.table["name"]), list(known.groups))
+        found += copies(training, known.take(_evenly(known, _PLANTED)), first, second, key=("metrics",))[0]
+    return {"metrics": [m.as_json() for m in (*found, *controls)]}
+
+
+def _in_spaces(
+    first: PatchSet,
+    second: PatchSet,
+    known: PatchSet | None,
+    names: Sequence[str],
+    spaces: Sequence[str],
+    weights: Path | None,
+    workers: Workers,
+) -> tuple[list[Metric], list[Metric]]:
+    """Return the metrics in each feature space, and the controls of the spaces."""
+    from sciimg.validation.distribution import set_metrics
+    from sciimg.validation.features.named import ENCODER, FIXED, WEIGHTS
+    from sciimg.validation.features.space import Embed, Scale, fit_space
+    from sciimg.validation.membership import membership_metrics
+    from sciimg.validation.outcome import UndefinedError
+
     reference = first if known is None else known
     found: list[Metric] = []
     controls: list[Metric] = []  # what was asked for comes first
@@ -113,7 +138,7 @@ def compare_sets(
                 embed: Embed = _trained(reference, Scale.of(reference))
             else:
                 embed = FIXED[space] if space in FIXED else _given(weights, reference)
-            fitted = fit_space(space, embed, reference)
+            fitted = fit_space(space, embed, reference, workers=HERE if space == WEIGHTS else workers)
             measured = set_metrics(first, second, [fitted], train=known)
         except UndefinedError as error:  # reference images that do not differ from one another make no space
             found += [Metric.undefined(name, str(error), higher_is_better=None, n_real=len(first)) for name in sorted(wanted)]
@@ -122,10 +147,7 @@ def compare_sets(
         controls += [m for m in measured if m.name.startswith("control_")]
         if known is not None:
             found += membership_metrics(known, first, second, [fitted])
-    if known is not None:
-        training = Training(list(known.images), known.images.shape[2:], list(known.table["name"]), list(known.groups))
-        found += copies(training, known.take(_evenly(known, _PLANTED)), first, second, key=("metrics",))[0]
-    return {"metrics": [m.as_json() for m in (*found, *controls)]}
+    return found, controls
 
 
 def _known_features(names: Sequence[str], known: Sequence[str], train: Path | None, weights: Path | None) -> None:

@@ -181,9 +181,11 @@ def _train(recipe: RecipePlan, cut: Cut, run: Run, out: Path) -> None:
 
 def _generate(recipe: RecipePlan, cut: Cut, run: Run, out: Path) -> None:
     from sciimg.stages.generate import generate_recipe
+    from sciimg.workers import open_workers
 
     model = run.folder(cut.name(f"train-{recipe.name}")) / "model"
-    generate_recipe(run.loaded.study, recipe, model, run.path / COLLECTION, cut.regions(run), out, key=cut.key)
+    with open_workers() as workers:
+        generate_recipe(run.loaded.study, recipe, model, run.path / COLLECTION, cut.regions(run), out, key=cut.key, workers=workers)
 
 
 def _baseline(cut: Cut, run: Run, out: Path) -> None:
@@ -251,7 +253,7 @@ def _release(run: Run, out: Path) -> None:
         environment=environment(),
         rejected=ingested["rejected"],
         notes=ingested.get("notes", ()),
-        removed=removed_in(Collection(run.path / COLLECTION).catalogue.to_dict("records")),
+        removed=removed_in(Collection(run.path / COLLECTION).columns("id", "removed").to_dict("records")),
         render=render,
     )
 

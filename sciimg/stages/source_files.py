@@ -1,20 +1,22 @@
 """The files that a study's sources name, by content."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from sciimg.io.expand import expand, objects_of
 from sciimg.io.open import files_of
 from sciimg.objects import is_uri
 from sciimg.protocol import LoadedStudy
 from sciimg.protocol.models import LabelFiles, Source, TissueMaps
-from sciimg.records import Digest, digest_file, digest_of
+from sciimg.records import Digest, digest_of
+from sciimg.stages.digests import digests_of
 
 
 def source_digests(loaded: LoadedStudy) -> dict[str, Digest]:
     """Return one digest a source, over the names and bytes of its images, labels and table: changed files are other inputs."""
     digests = {}
     for source in loaded.study.sources:
-        files: dict[str, Digest] = {}
+        files: dict[str, Path] = {}
         for uri in _uris(source):
             if is_uri(uri):  # what the store says tells whether they changed, without fetching them
                 files |= {str(place): place.version for place in objects_of(uri)[1]}
@@ -23,8 +25,8 @@ def source_digests(loaded: LoadedStudy) -> dict[str, Digest]:
                 root = place if place.is_dir() else place.parent
                 for path in sorted(place.rglob("*")) if place.is_dir() else files_of(place):
                     if path.is_file():
-                        files[f"{uri}:{path.relative_to(root).as_posix()}"] = digest_file(path)
-        digests[source.name] = digest_of(files)
+                        files[f"{uri}:{path.relative_to(root).as_posix()}"] = path
+        digests[source.name] = digest_of(dict(zip(files, digests_of(list(files.values())), strict=True)))
     return digests
 
 

@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from sciimg.patches.conditions import columns_of
 from sciimg.protocol import LoadedStudy, Study
 from sciimg.protocol.models import LabelFiles, Source, SplitByColumn
 from sciimg.records import Digest
-from sciimg.stages.items import Item, LeftOut, Made, Rejected, every_problem, veil_of, weigh
+from sciimg.stages.items import Item, LeftOut, Made, Once, Rejected, every_problem, veil_of, weigh
 from sciimg.store.catalogue import RESERVED
 from sciimg.types import Channel, Spacing
 
@@ -59,9 +59,13 @@ class Candidate:
     path: Path
     shown: str
     key: str | None
-    image: Image
+    opened: Once[Image]
     veil: Veil | None
     digest: Callable[[], Digest]
+
+    @property
+    def image(self) -> Image:
+        return self.opened()
 
     @property
     def values(self) -> Mapping[str, Value]:
@@ -111,13 +115,14 @@ def study_items(loaded: LoadedStudy) -> Finds:
                 id,
                 group,
                 candidate.digest,
-                partial(_make, candidate, loaded.folder, standard),
+                _recipe(candidate, loaded.folder, standard),
                 conditions,
                 {"dataset": candidate.found.source.name},
                 weigh(candidate.path),
                 partial(removed_from, candidate.path),
                 candidate.veil,
                 candidate.found.source.name,
+                like=partial(_refuse_unlike, candidate.shown, standard),
             )
         )
     return Finds(items, rejected, tuple(note for f in found for note in _notes(f)))
@@ -158,16 +163,16 @@ def _candidates(found: Found, folder: Path, rejected: Rejected) -> Iterator[Cand
         if rows is not None and key in rows.excluded:
             continue
         shown = _shown(path, found.source, folder)
-        veil, digest = found.veil(path, shown, key), cache(partial(digest_source, path))
+        veil, digest = found.veil(path, shown, key), Once(partial(digest_source, path))
         problems = (*_row_problems(rows, key, key in shared, path), *_label_problems(stem(path), stem(path) in twice, path))
         try:
             if problems:
                 raise InputError(problems)
+            accepted = found.source.burned_in == "accepted"
+            opened = Once(partial(open_image, path, spacing=_given(found.source), axes=found.source.axes, burned_in=accepted))
             with every_problem(path):
-                image = open_image(
-                    path, spacing=_given(found.source), axes=found.source.axes, burned_in=found.source.burned_in == "accepted"
-                )
-            yield Candidate(found, path, shown, key, image, veil, digest)
+                opened()
+            yield Candidate(found, path, shown, key, opened, veil, digest)
         except InputError as error:
             problems = _as_shown(error.problems, path, shown)
             rejected.append(LeftOut(shown, problems, veil, digest=digest))
@@ -237,31 +242,37 @@ def _words(scale: Scale) -> str:
     return f"{' x '.join(f'{v:g}' for v in scale[1])} {scale[0]}"
 
 
-def _make(candidate: Candidate, folder: Path, standard: dict[str, Any]) -> Made:
+def _recipe(candidate: Candidate, folder: Path, standard: dict[str, Any]) -> Callable[[], Made]:
+    """Return what makes an image, and knows of no other: it can be sent to a worker."""
+    name = stem(candidate.path)
+    own = {name: files} if (files := candidate.found.index.get(name)) is not None else {}
+    return partial(_make, candidate.opened, candidate.found.source, own, candidate.path, candidate.shown, folder, standard)
+
+
+def _make(opened: Once[Image], source: Source, index: Index, path: Path, shown: str, folder: Path, standard: dict[str, Any]) -> Made:
     """Prepare and label one image; refuse one that is not like the first."""
-    source = candidate.found.source
     try:
-        image = prepare(candidate.image, source.prepare)
+        image = prepare(opened(), source.prepare)
         if source.channels is not None:
             image = replace(image, channels=tuple(Channel(name) for name in source.channels))
-        _refuse_unlike(image, standard)
+        _refuse_unlike(image.source, standard, image.channel_names, image.dtype.name)
         labels = None
         if source.labels is not None:
-            labels = make_labels(image, source.labels, name=stem(candidate.path), folder=folder, index=candidate.found.index)
+            labels = make_labels(image, source.labels, name=stem(path), folder=folder, index=index)
     except InputError as error:
-        raise InputError(_as_shown(error.problems, candidate.path, candidate.shown)) from error
+        raise InputError(_as_shown(error.problems, path, shown)) from error
     return image, labels
 
 
-def _refuse_unlike(image: Image, standard: dict[str, Any]) -> None:
-    own = {"channels": image.channel_names, "pixel type": image.dtype.name}
+def _refuse_unlike(shown: str, standard: dict[str, Any], channels: tuple[str, ...], dtype: str) -> None:
+    own = {"channels": channels, "pixel type": dtype}
     if not standard:
         standard.update(own)
     for what, value in own.items():
         if value != standard[what]:
             hint = "Add a `rescale` step to bring them to one type." if what == "pixel type" else "Give them names with `channels`."
             message = f"All images of a study must have the same {what}; the first has {standard[what]}, this one {value}. {hint}"
-            raise InputError(Problem(image.source, f"other-{what.replace(' ', '-')}", message))
+            raise InputError(Problem(shown, f"other-{what.replace(' ', '-')}", message))
 
 
 def _unit_names(candidates: Sequence[Candidate], study: Study) -> dict[Value, str]:

@@ -27,11 +27,12 @@ from sciimg.stages.baseline import ENCODER, EVIDENCE, SEGMENTER, baseline, basel
 from sciimg.stages.parts import CATALOGUE, Arrays, Parts, file_keys
 from sciimg.types import PatchSet, Spacing
 from sciimg.validation import gallery
-from sciimg.validation.features.named import FIXED
+from sciimg.validation.features.named import FIXED, WEIGHTS
 from sciimg.validation.features.space import Embed, FeatureSpace, Scale, fit_space
 from sciimg.validation.material import RealData, real_data, synthetic_set
 from sciimg.validation.outcome import UndefinedError, faults_of
 from sciimg.validation.physics import obstacle_between
+from sciimg.workers import HERE, Workers, open_workers
 
 Found = tuple[list[Metric], Arrays]
 
@@ -95,8 +96,9 @@ def validate(
     table = None if regions is None else pd.read_parquet(regions)
     kept = baseline_parts(study, real=real, regions=regions, train=train, folder=base)
     opened = real_data(study, real, table, train=train, key=key)
-    judge = _Judge(study, opened, synthetic, paired, reconstruction, unmarked, base, weights, kept, parts)
-    metrics = [metric for name, compute in judge.plan() for metric in parts.metrics(name, compute)]
+    with open_workers() as workers:
+        judge = _Judge(study, opened, synthetic, paired, reconstruction, unmarked, base, weights, kept, parts, workers)
+        metrics = [metric for name, compute in judge.plan() for metric in parts.metrics(name, compute)]
     _no_name_twice(metrics)
     write_json(out / EVIDENCE, {"metrics": [m.as_json() for m in metrics]})
     gallery.write_arrays(out / GALLERY, parts.arrays)
@@ -188,6 +190,7 @@ class _Judge:
     weights: Path | None
     kept: Parts  # of the baseline
     parts: Parts
+    workers: Workers
 
     def plan(self) -> list[tuple[str, Callable[[], Found]]]:
         """Return the parts in the order in which they are made."""
@@ -257,7 +260,8 @@ class _Judge:
             embeddings["weights"] = weights(self.weights, reference.images.shape[1], reference.images.shape[2:])
         try:
             scale = Scale.of(reference)
-            return [fit_space(name, embed, reference, scale) for name, embed in embeddings.items()]
+            places = {name: HERE if name == WEIGHTS else self.workers for name in embeddings}
+            return [fit_space(name, embed, reference, scale, places[name]) for name, embed in embeddings.items()]
         except UndefinedError:  # the reference images do not differ from one another: nothing can be told from them
             return []
 

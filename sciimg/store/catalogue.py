@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,8 +105,8 @@ def write_catalogue(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     write_bytes(path, sink.getvalue().to_pybytes())
 
 
-def read_catalogue(path: Path) -> "pd.DataFrame":
-    """Return the catalogue as a table.
+def read_catalogue(path: Path, columns: Sequence[str] | None = None) -> "pd.DataFrame":
+    """Return the catalogue as a table; with ``columns``, only those, as far as it has them: no more is read.
 
     Raises
     ------
@@ -116,12 +116,23 @@ def read_catalogue(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     try:
+        if columns is not None:
+            there = set(column_names(path))
+            columns = [name for name in dict.fromkeys(columns) if name in there]
         with path.open("rb") as stream:  # of a file or an object
-            table: pd.DataFrame = pd.read_parquet(stream)
+            table: pd.DataFrame = pd.read_parquet(stream, columns=columns)
     except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors and OSErrors
         message = f"The catalogue must be a parquet file; {str(error).splitlines()[0]} Rebuild it from the images."
         raise InputError(Problem(str(path), "corrupt", message)) from error
     return table
+
+
+def column_names(path: Path) -> list[str]:
+    """Return the names of all columns; reads the end of the file."""
+    import pyarrow.parquet as pq
+
+    with path.open("rb") as stream:  # of a file or an object
+        return list(pq.read_schema(stream).names)
 
 
 def _table(rows: list[Mapping[str, Any]]) -> "pa.Table":

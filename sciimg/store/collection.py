@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sciimg.errors import InputError, Problem
 from sciimg.records import Digest, digest_of
 from sciimg.store.catalogue import read_catalogue, read_rows, row_of, write_catalogue
+from sciimg.store.select import Selection
 from sciimg.store.volume import Volume
 from sciimg.store.writer import ABOUT, CATALOGUE, IMAGES, CollectionWriter
 
@@ -53,13 +54,22 @@ class Collection:
         """One row an image, sorted by id; see :data:`sciimg.store.catalogue.COLUMNS`, then conditions and other columns by name."""
         return read_catalogue(self.path / CATALOGUE)
 
+    def columns(self, *names: str) -> "pd.DataFrame":
+        """Return some columns of the catalogue, those of them that it has: of a great many images no more is read."""
+        return read_catalogue(self.path / CATALOGUE, names)
+
+    def select(self, *where: str) -> Selection:
+        """Return the rows of the catalogue that fulfil conditions, e.g. ``"stain=dab"``, ``"depth<=20"``."""
+        return Selection(self.path / CATALOGUE, where)
+
     @cached_property
     def digest(self) -> Digest:
         """Digest of the images' content digests by id."""
-        return digest_of(dict(zip(self.catalogue["id"], self.catalogue["digest"], strict=True)))
+        table = self.columns("id", "digest")
+        return digest_of(dict(zip(table["id"], table["digest"], strict=True)))
 
     def __len__(self) -> int:
-        return len(self.catalogue)
+        return len(self.select())
 
     def volume(self, id: str) -> Volume:
         """Return one image, opened once.

@@ -16,7 +16,8 @@ SLAB_BYTES = 128 * 2**20  # the largest piece of level 0 held at once; 64 planes
 _ONE_CHUNK_BYTES = 2**20  # an array up to this size is one chunk in one file: patches and small samples
 _ONE_SHARD_BYTES = 4 * 2**20  # an array up to this size is one file
 _LARGEST_LEVEL = {2: 256, 3: 128}  # coarser levels are added while a spatial axis is longer than this
-_SHARD_EDGE = {2: 2048, 3: 512}
+_SHARD_EDGE = {2: 2048, 3: 512}  # at least, of the files of a volume; longer where they would be smaller than the next number
+_SHARD_BYTES = 2**25  # 64 x 512 x 512 uint16: wide planes make flat slabs, and flat shards many files
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,8 @@ def layout(axes: str, shape: Shape, itemsize: int, slab_bytes: int | None = None
     """Return the chunks and shards of one array.
 
     Small arrays are one chunk. Otherwise a chunk is a cube of 64 (3D; flatter and wider where z is short) or a square of 256 (2D) of one
-    channel and time, and a shard holds up to 512 or 2048 samples along y and x. A shard is never deeper than a slab of ``slab_bytes``.
+    channel and time, and a shard holds up to 512 or 2048 samples along y and x. A shard is never deeper than a slab of ``slab_bytes``;
+    that of a volume is wider where it is flatter, or a file system would run out of inodes before it runs out of room.
     """
     slab_bytes = SLAB_BYTES if slab_bytes is None else slab_bytes
     size = math.prod(shape) * itemsize
@@ -112,8 +114,11 @@ def layout(axes: str, shape: Shape, itemsize: int, slab_bytes: int | None = None
     if size <= _ONE_SHARD_BYTES:
         return Layout(chunk, tuple(_up(n, c) for n, c in zip(shape, chunk, strict=True)))
     limit = _SHARD_EDGE[len(spatial)]
+    depth = min(limit, rows) if len(spatial) == 2 else chunk[deep]
+    while len(spatial) == 3 and 4 * depth * limit**2 * itemsize <= _SHARD_BYTES:
+        limit *= 2
     longest = [limit if a in "yx" else c for a, c in zip(axes, chunk, strict=True)]
-    longest[deep] = min(limit, rows) if len(spatial) == 2 else chunk[deep]
+    longest[deep] = depth
     shard = tuple(max(c, min(_up(n, c), m // c * c)) for n, c, m in zip(shape, chunk, longest, strict=True))
     return Layout(chunk, shard)
 

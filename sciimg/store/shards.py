@@ -29,6 +29,7 @@ from sciimg.files import read_part
 from sciimg.objects import THREADS, ObjectPath, asking, zarr_place
 from sciimg.records import canonical_json
 from sciimg.store.layout import Layout, Shape, tiles
+from sciimg.workers import on_worker
 
 Box = tuple[slice, ...]
 _T = TypeVar("_T")
@@ -367,8 +368,9 @@ def _each(work: Callable[[_T], _R], items: list[_T], nbytes: int) -> list[_R]:
 def in_order(work: Callable[[_T], _R], items: list[_T], nbytes: int) -> Iterable[_R]:
     """Yield the results in order; in threads where the piece is large (the codecs release the interpreter lock).
 
-    One of these threads does all of its work itself: waiting for the others could be waiting for itself.
+    One of these threads does all of its work itself: waiting for the others could be waiting for itself. So does a worker, which has one
+    core.
     """
-    if len(items) == 1 or nbytes < THREADED_BYTES or getattr(_LOCAL, "inside", False):
+    if len(items) == 1 or nbytes < THREADED_BYTES or getattr(_LOCAL, "inside", False) or on_worker():
         return map(work, items)
     return threads().map(work, items)

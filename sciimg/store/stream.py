@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sciimg.errors import InputError
 from sciimg.store.layout import Level, Shape, layouts, slab_axis, tiles, together
 from sciimg.store.shards import THREADED_BYTES, ArrayReader, ArrayWriter, Box, in_order
+from sciimg.workers import on_worker
 
 _PIECE_BYTES = 4 * 2**20  # two planes of 1024 x 1024 uint16: small enough for the cache, large enough for a task
 _FEW = 2**14  # 16-bit pixels that are sorted in 17 to 40 µs, counted in 25 to 230 µs: the larger the values, the slower
@@ -191,7 +192,8 @@ class _Aside:
     """Work that must be done in order but need not be waited for before the end of the block: digests of a large slab."""
 
     def __init__(self, nbytes: int) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sciimg-digest") if nbytes >= THREADED_BYTES else None
+        alone = nbytes < THREADED_BYTES or on_worker()
+        self._thread = None if alone else ThreadPoolExecutor(1, thread_name_prefix="sciimg-digest")
         self._pending: list[Future[None]] = []
 
     def __enter__(self) -> Self:

@@ -27,6 +27,7 @@ from sciimg.store.metadata import VERSION, multiscales, omero, write_group
 from sciimg.store.shards import THREADED_BYTES, ArrayReader, Box
 from sciimg.store.stream import PixelSummary, Progress, write_levels
 from sciimg.types import SPATIAL, Channel, LabelKind, Spacing
+from sciimg.workers import on_worker
 
 MASK = "mask"  # name of the label image
 _BEGUN = ".begun"  # in a folder that is not finished: a digest of what it is made from
@@ -110,7 +111,8 @@ def write_volume(
 def _begun(partial: Path, image: Image, levels: int | None) -> Iterator[None]:
     """Keep what an earlier attempt left if it was for the same bytes, read in the same way; note for the next one what this is for.
 
-    The digest of the source is computed beside the block, because it takes as long as the rest for an uncompressed file.
+    The digest of the source is computed beside the block, because it takes as long as the rest for an uncompressed file; before it, where
+    there is one core.
     """
     mark = partial / _BEGUN
     how = {"axes": image.axes, "shape": list(image.shape), "dtype": image.dtype.name, "acquisition": dict(image.acquisition)}
@@ -127,6 +129,10 @@ def _begun(partial: Path, image: Image, levels: int | None) -> Iterator[None]:
         shutil.rmtree(partial, ignore_errors=True)
     shutil.rmtree(partial / "labels", ignore_errors=True)  # cheap, and not covered by the digest of the source
     partial.mkdir(parents=True, exist_ok=True)
+    if on_worker():
+        mark.write_bytes(expected())
+        yield
+        return
     with ThreadPoolExecutor(1, thread_name_prefix="sciimg-source") as aside:
         noted = aside.submit(lambda: mark.write_bytes(expected()))
         yield
@@ -237,6 +243,9 @@ class Volume:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._header = read_header(path)
+
+    def __reduce__(self) -> tuple[type["Volume"], tuple[Path]]:
+        return Volume, (self.path,)  # to a worker goes where it lies
 
     @cached_property
     def _levels(self) -> tuple[ArrayReader, ...]:

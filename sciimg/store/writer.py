@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,6 +27,62 @@ ABOUT = "collection.json"
 IMAGES = "images"
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _LONGEST_ID = 200  # file names end at 255 bytes on most systems
+_WORK = ".work"  # in a folder that is written: images that workers make
+
+
+@dataclass(frozen=True)
+class Images:
+    """A folder that images of a collection are written to; small enough to be handed to a worker, and knows of no other image.
+
+    Parameters
+    ----------
+    folder : Path
+    synthetic, study
+        As of :class:`CollectionWriter`.
+    """
+
+    folder: Path
+    synthetic: bool
+    study: Digest | None
+
+    def write(
+        self,
+        id: str,
+        image: Image,
+        *,
+        group: str | None,
+        conditions: Mapping[str, Any] | None = None,
+        labels: NDArray[Any] | Image | None = None,
+        label_kind: LabelKind | None = None,
+        lineage: Lineage | None = None,
+        extra: Mapping[str, Any] | Callable[[str], Mapping[str, Any]] | None = None,
+        progress: Progress | None = None,
+        named: Callable[[], str] | None = None,
+    ) -> Digest:
+        """Write one image, whole, under its id; see :meth:`CollectionWriter.add`."""
+
+        def name() -> str:
+            nonlocal id
+            if named is not None:
+                id = named()
+            return f"{id}.zarr"
+
+        def about() -> dict[str, Any]:
+            more = extra(id) if callable(extra) else extra or {}
+            _refuse(_reserved(id, more))
+            source = image.source if named is None else id
+            own = {"id": id, "group": group or id, "source": source, "sha256": image.sha256, "synthetic": self.synthetic}
+            told = {"study": self.study, "lineage": None if lineage is None else lineage.as_json(), "conditions": dict(conditions or {})}
+            plain: dict[str, Any] = _plain({**more, **own, **told})
+            return plain
+
+        _refuse(_reserved(id, conditions or {}))
+        place = self.folder / f"{id}.zarr"
+        return write_volume(place, image, labels=labels, label_kind=label_kind, attributes=about, progress=progress, named=name)
+
+    def apart(self, name: str) -> "Images":
+        """Return a folder below this one, which nobody else writes to while its lock is held."""
+        return replace(self, folder=self.folder / name)
 
 
 class CollectionWriter:
@@ -114,6 +171,10 @@ class CollectionWriter:
         """Return the id of the image of a collection that is extended which comes from this source; None where there is none."""
         return self._present.get(sha256()) if self._present else None
 
+    def holds(self, id: str) -> bool:
+        """Whether an image of this id is here, whoever wrote it."""
+        return self._place(id).exists()
+
     def volume(self, id: str) -> Volume:
         """Return an image that is in the collection."""
         return Volume(self._place(id))
@@ -174,7 +235,7 @@ class CollectionWriter:
         InputError
             Kinds ``bad-id``, ``duplicate-id``, ``reserved-column``, and whatever reading and writing the image raises.
         """
-        self._check(id, conditions or {})
+        self._check(id, conditions)
 
         def name() -> str:
             nonlocal id
@@ -182,21 +243,41 @@ class CollectionWriter:
                 id = named()
                 self._check(id)
                 self._clear(id)
-            return f"{id}.zarr"
-
-        def about() -> dict[str, Any]:
-            more = extra(id) if callable(extra) else extra or {}
-            self._check(id, more)
-            source = image.source if named is None else id
-            own = {"id": id, "group": group or id, "source": source, "sha256": image.sha256, "synthetic": self.synthetic}
-            told = {"study": self.study, "lineage": None if lineage is None else lineage.as_json(), "conditions": dict(conditions or {})}
-            plain: dict[str, Any] = _plain({**more, **own, **told})
-            return plain
+            return id
 
         self._clear(id)
-        digest = write_volume(self._place(id), image, labels=labels, label_kind=label_kind, attributes=about, progress=progress, named=name)
+        digest = Images(self._partial / IMAGES, self.synthetic, self.study).write(
+            id,
+            image,
+            group=group,
+            conditions=conditions,
+            labels=labels,
+            label_kind=label_kind,
+            lineage=lineage,
+            extra=extra,
+            progress=progress,
+            named=None if named is None else name,
+        )
         self._kept.add(id)
         return digest
+
+    @property
+    def work(self) -> Images:
+        """Where workers write images, which :meth:`adopt` takes from there; what is left of it at the end is removed."""
+        return Images(self._partial / _WORK, self.synthetic, self.study)
+
+    def adopt(self, id: str, place: Path) -> None:
+        """Take over an image that a worker has written, whole, under this id.
+
+        Raises
+        ------
+        InputError
+            As :meth:`add`.
+        """
+        self._check(id)
+        self._clear(id)
+        place.rename(self._place(id))
+        self._kept.add(id)
 
     def _clear(self, id: str) -> None:
         """Remove what an earlier attempt left and nobody asked for."""
@@ -217,13 +298,14 @@ class CollectionWriter:
         if not self._extending:
             shutil.rmtree(self._partial)
             return
+        shutil.rmtree(self._partial / _WORK, ignore_errors=True)
         for id in self._kept - set(self._present.values()):
             shutil.rmtree(self._place(id))
 
     def _place(self, id: str) -> Path:
         return self._partial / IMAGES / f"{id}.zarr"
 
-    def _check(self, id: str, more: Mapping[str, Any] | None = None) -> None:
+    def _check(self, id: str, columns: Mapping[str, Any] | None = None) -> None:
         problems = []
         if not _ID.fullmatch(id) or len(id) > _LONGEST_ID:
             message = f"An id is at most {_LONGEST_ID} of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit; got {id!r}."
@@ -231,11 +313,7 @@ class CollectionWriter:
         if id in self._kept:
             message = "Every image of a collection needs an id of its own; this one is taken. Rename one of the two files."
             problems.append(Problem(id, "duplicate-id", message))
-        if taken := sorted(set(more or {}) & RESERVED):
-            message = f"These columns have a meaning of their own in a catalogue: {', '.join(taken)}. Rename them in the table."
-            problems.append(Problem(id, "reserved-column", message))
-        if problems:
-            raise InputError(problems)
+        _refuse([*problems, *_reserved(id, columns or {})])
 
     def _refuse_taken(self) -> None:
         if self.path.exists():
@@ -267,6 +345,7 @@ class CollectionWriter:
         self._notes = about.get("notes", [])
 
     def _finish(self) -> None:
+        shutil.rmtree(self._partial / _WORK, ignore_errors=True)
         for place in (self._partial / IMAGES).iterdir():
             if place.name.removesuffix(".zarr") not in self._kept:
                 shutil.rmtree(place)
@@ -283,6 +362,18 @@ class CollectionWriter:
             return
         self._partial.rename(self.path)
         sync_directory(self.path.parent)
+
+
+def _reserved(id: str, columns: Mapping[str, Any]) -> list[Problem]:
+    """Return what is wrong with the names of columns that a caller gives."""
+    taken = sorted(set(columns) & RESERVED)
+    message = f"These columns have a meaning of their own in a catalogue: {', '.join(taken)}. Rename them in the table."
+    return [Problem(id, "reserved-column", message)] if taken else []
+
+
+def _refuse(problems: Sequence[Problem]) -> None:
+    if problems:
+        raise InputError(problems)
 
 
 def _same(begun: Path, mark: Mapping[str, Any]) -> bool:

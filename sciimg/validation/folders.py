@@ -94,7 +94,7 @@ def load_patchset(path: Path) -> PatchSet:
 
 def _collection(path: Path) -> tuple[int, Iterator[_Read]]:
     collection = Collection(path)
-    table = collection.catalogue
+    table = collection.columns("id", "group")
     names = zip(table["id"].astype(str), table["group"].astype(str), strict=True)
     return len(table), (_volume(collection.volume(name), name, group) for name, group in names)
 

@@ -95,7 +95,7 @@ class RealData:
 
     def with_column(self, patches: PatchSet, part: Part, column: str) -> PatchSet:
         """Return patches of a part with a column of the catalogue in their table, where the catalogue has it."""
-        rows = self.sources[part].collection.catalogue
+        rows = self.sources[part].collection.columns("id", column)
         if column in patches.table or column not in rows:
             return patches
         known = dict(zip(rows["id"].astype(str), rows[column], strict=True))
@@ -171,7 +171,7 @@ def real_data(
 def whole(collection: Collection, part: Part) -> pd.DataFrame:
     """Return regions that put every image, whole, into one part; its groups are those of the catalogue."""
     regions = []
-    for row in collection.catalogue.itertuples():
+    for row in collection.columns("id", "group", "axes", "shape").itertuples():
         extent = _extent(row.axes, row.shape)
         regions.append(Region(str(row.id), part, str(row.group), (0,) * len(extent), extent))
     return to_table(regions)

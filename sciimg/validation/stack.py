@@ -2,10 +2,15 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sciimg.errors import InputError, Problem
 
 IN_MEMORY = 2**28  # bytes; more lies in a temporary file, from which the system reads what is looked at
 
@@ -33,6 +38,30 @@ class Stack:
         """The images so far; at least one."""
         assert self._room is not None
         return self._room[: self.count]
+
+
+@contextmanager
+def on_disk(images: NDArray[Any]) -> Iterator[Path]:
+    """Yield a file in the folder for temporary files (TMPDIR) from which workers read their rows."""
+    with tempfile.NamedTemporaryFile(prefix="sciimg-images-", suffix=".npy") as file:
+        np.save(file, images)
+        file.flush()
+        yield Path(file.name)
+
+
+def rows_of(file: Path, start: int, stop: int) -> NDArray[Any]:
+    """Return some rows of the images of :func:`on_disk`.
+
+    Raises
+    ------
+    InputError
+        Kind ``not-shared``: the worker is on a machine that has not got the file.
+    """
+    try:
+        return np.array(np.load(file, mmap_mode="r")[start:stop])
+    except FileNotFoundError as error:
+        message = "Workers read images from a folder that all machines share; this one does not see it. Set TMPDIR to such a folder."
+        raise InputError(Problem(str(file), "not-shared", message)) from error
 
 
 def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clusters import Damaging, threads
+from stores import files_of
 from textures import Textures
 
 from sciimg.augmenters.augmenter import Augmenter
 from sciimg.errors import InputError
+from sciimg.generation import generate as module
 from sciimg.generation.conditions import Conditions, draw_conditions
 from sciimg.generation.generate import generate
 from sciimg.generation.request import requested
@@ -90,7 +93,7 @@ def test_a_killed_generation_resumes_to_the_same_collection(model: Path, made: P
         calls.append(1)
         return add(self, *args, **kwargs)
 
-    about = {"seed": 3, "study": "sha256:" + "0" * 64, "workers": 2}
+    about = {"seed": 3, "study": "sha256:" + "0" * 64, "threads": 2}
     monkeypatch.setattr(CollectionWriter, "add", dying)
     with pytest.raises(Killed):
         generate(model, tmp_path / "synthetic", conditions_for(model), **about)
@@ -100,6 +103,15 @@ def test_a_killed_generation_resumes_to_the_same_collection(model: Path, made: P
     assert Collection(tmp_path / "synthetic").digest == Collection(made).digest
     for name in ("catalogue.parquet", "collection.json"):
         assert (tmp_path / "synthetic" / name).read_bytes() == (made / name).read_bytes()
+
+
+def test_workers_change_no_byte_also_where_one_damages_what_it_made(model: Path, made: Path, tmp_path: Path, monkeypatch) -> None:
+    damaging = Damaging()
+    monkeypatch.setattr(module, "checksum", damaging)
+    with threads() as several:
+        generate(model, tmp_path / "synthetic", conditions_for(model), seed=3, study="sha256:" + "0" * 64, workers=several)
+    assert damaging.harmed and files_of(tmp_path / "synthetic") == files_of(made)
+    assert [p.name for p in tmp_path.iterdir()] == ["synthetic"]
 
 
 def test_another_seed_gives_other_samples(model: Path, made: Path, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from clusters import Damaging, threads
+from stores import files_of
 from textures import Textures
 from torch import Tensor
 
@@ -24,6 +26,7 @@ from sciimg.augmenters.spaces.pixel import Pixels
 from sciimg.augmenters.spaces.residual import ResidualNoise
 from sciimg.augmenters.system import Condition, FieldNetwork
 from sciimg.errors import InputError
+from sciimg.generation import volume as volume_module
 from sciimg.generation.fusion import Fields, draw_points
 from sciimg.generation.volume import asked_by_hand, generate_volumes
 from sciimg.generation.windows import Windows, covering
@@ -214,8 +217,18 @@ def test_a_large_image_is_a_whole_sample_with_lineage_and_mask(model: Path, tmp_
     assert np.array_equal(volume.read_labels(), Collection(masks).volume("one").read_labels())
     assert volume.attributes["lineage"]["seed"] == 3 and len(volume.attributes["lineage"]["condition"]["level"]) == 2
     assert not list(tmp_path.glob(".out*"))
-    again = Collection(make(model, tmp_path / "again", masks, workers=3))
+    again = Collection(make(model, tmp_path / "again", masks, threads=3))
     assert again.digest == made.digest
+
+
+@pytest.mark.parametrize("model", ["ldm"], indirect=True)
+def test_workers_draw_the_same_image_also_where_one_damages_a_window(model: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    masks, damaging = masks_at(tmp_path / "masks", SHAPES[2]), Damaging()
+    made = make(model, tmp_path / "one", masks)
+    monkeypatch.setattr(volume_module, "checksum", damaging)
+    with threads() as several:
+        spread = make(model, tmp_path / "several", masks, workers=several)
+    assert damaging.harmed and files_of(made) == files_of(spread)
 
 
 def test_order_of_tasks_and_a_kill_change_no_byte(model: Path, tmp_path: Path, monkeypatch: Any) -> None:
@@ -226,14 +239,14 @@ def test_order_of_tasks_and_a_kill_change_no_byte(model: Path, tmp_path: Path, m
     made = Collection(make(model, tmp_path / "out", masks))
     run_all, count = Fields._all, []
 
-    def backwards(self: Fields, tasks: list[Any], work: Any) -> None:
-        def dying(task: Any) -> None:
-            count.append(task)
+    def backwards(self: Fields, name: str, step: Any, chunks: list[Any], work: Any) -> None:
+        def dying(chunk: Any) -> Any:
+            count.append(chunk)
             if len(count) in (5, 12, 23):
                 raise Killed
-            work(task)
+            return work(chunk)
 
-        run_all(self, tasks[::-1], dying)
+        run_all(self, name, step, chunks[::-1], dying)
 
     monkeypatch.setattr(Fields, "_all", backwards)
     while not (tmp_path / "killed").exists():
@@ -241,7 +254,7 @@ def test_order_of_tasks_and_a_kill_change_no_byte(model: Path, tmp_path: Path, m
             make(model, tmp_path / "killed", masks)
         except Killed:
             assert list(tmp_path.glob(".killed.field")) and not (tmp_path / "killed").exists()
-    assert Collection(tmp_path / "killed").digest == made.digest
+    assert len(count) > 23 and Collection(tmp_path / "killed").digest == made.digest
 
 
 def test_a_process_that_is_killed_is_taken_up(model: Path, tmp_path: Path) -> None:

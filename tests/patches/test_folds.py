@@ -154,6 +154,9 @@ class Stored:
     def __init__(self, images: list[str]) -> None:
         self.catalogue = pd.DataFrame({"id": images, "sha256": [f"s{i}" for i in images], "digest": [f"d{i}" for i in images]})
 
+    def columns(self, *names: str) -> pd.DataFrame:
+        return self.catalogue[list(names)]
+
 
 def planted(tables: Tables, fold: int, row: int, **changes: Any) -> Tables:
     """Return the folds with one region of one fold changed."""

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,12 @@ class Listed:
     def __init__(self, rows: list[dict[str, Any]]) -> None:
         self.catalogue = pd.DataFrame(rows)
         self.path = Path("collection")
+
+    def columns(self, *names):
+        return self.catalogue[[name for name in dict.fromkeys(names) if name in self.catalogue]]
+
+    def select(self):
+        return SimpleNamespace(columns=list(self.catalogue.columns))
 
 
 def listed(groups: list[str], strata: list[str] | None = None, axes: str = "yx") -> Any:

@@ -21,5 +21,6 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(layout, "_ONE_SHARD_BYTES", 128)
     monkeypatch.setattr(layout, "_LARGEST_LEVEL", {2: 4, 3: 4})
     monkeypatch.setattr(layout, "_SHARD_EDGE", {2: 16, 3: 16})
+    monkeypatch.setattr(layout, "_SHARD_BYTES", 0)
     monkeypatch.setattr(layout, "_chunk_edges", lambda axes, shape, dims: {"z": 4, "y": 8, "x": 8})
     return 2048

@@ -76,3 +76,11 @@ def test_tiles_cover_every_sample_once(axes: list[tuple[int, int]]) -> None:
     for box in tiles(count.shape, tuple(s for _, s in axes)):
         count[box] += 1
     assert (count == 1).all()
+
+
+@pytest.mark.parametrize("plane", [1024, 2048, 10240])
+def test_wide_planes_do_not_make_many_small_files(plane: int) -> None:
+    """Before compression a file of a light-sheet volume has 16 MB or more, so that 100 TB are some millions of files."""
+    shape = (512, plane, plane)
+    shards = [layout("zyx", level.shape, 2).shard for level in pyramid("zyx", shape, (1.0, 1.0, 1.0))[:1]]
+    assert all(math.prod(shard) * 2 >= 2**24 for shard in shards)

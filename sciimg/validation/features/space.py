@@ -7,7 +7,10 @@ step one coefficient would decide, without the damping noise would.
 
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,8 @@ from numpy.typing import NDArray
 
 from sciimg.types import PatchSet
 from sciimg.validation.outcome import UndefinedError, faults_of
+from sciimg.validation.stack import on_disk, rows_of
+from sciimg.workers import HERE, Workers
 
 Array = NDArray[np.float64]
 Single = NDArray[np.float32]
@@ -24,7 +29,7 @@ REFERENCE = 256  # images; more would cost time and change little
 AXES_KEPT = 64  # and at most half as many as there are reference images: more would fit the reference itself
 DAMPING = 0.1  # in variances of one standardised statistic
 SCALED_ON = 2048  # images
-_BATCH_VOXELS = 2**23  # that are normalised at once
+_BATCH_VOXELS = 2**20  # that are normalised at once, or by a worker: some seconds of work
 _LIMIT = 8.0  # in standard deviations of the reference: an all-zero image is far away, not infinitely far
 _RADIUS = 3.0  # times the root of the number of axes; a reference image has about 1: one wild image must not decide a cubic kernel
 
@@ -77,6 +82,8 @@ class FeatureSpace:
         Standardise the raw statistics.
     axes : array, shape (D, d)
         Principal axes, divided by their damped spread.
+    workers : Workers
+        Where images are embedded; changes no bit.
     """
 
     name: str
@@ -85,22 +92,38 @@ class FeatureSpace:
     centre: Array
     spread: Array
     axes: Array
+    workers: Workers = HERE
 
     def transform(self, patches: PatchSet) -> Array:
         """Return the feature vectors, shape (N, d); images are read, normalised and embedded in batches."""
         size = max(1, _BATCH_VOXELS // max(1, math.prod(patches.images.shape[1:])))
-        parts = [self._of(patches.images[i : i + size]) for i in range(0, len(patches), size)]
-        return np.concatenate([np.empty((0, self.axes.shape[1])), *parts])
+        starts = range(0, len(patches), size)
+        with ExitStack() as stack:
+            if self.workers.several and len(starts) > 1:
+                file = stack.enter_context(on_disk(patches.images))
+                raw = self.workers.map(partial(_embedded, self.embed, self.scale, file, size), starts)
+            else:
+                raw = (self.embed(self.scale.apply(patches.images[i : i + size])) for i in starts)
+            return np.concatenate([np.empty((0, self.axes.shape[1])), *map(self._of, raw)])
 
-    def _of(self, images: NDArray[Any]) -> Array:
-        raw = self.embed(self.scale.apply(images))
+    def _of(self, raw: Array) -> Array:
         vectors = np.clip((raw - self.centre) / self.spread, -_LIMIT, _LIMIT) @ self.axes
         length = np.linalg.norm(vectors, axis=1, keepdims=True) / np.sqrt(vectors.shape[1])
         return np.asarray(vectors / np.maximum(length / _RADIUS, 1.0))
 
 
-def fit_space(name: str, embed: Embed, reference: PatchSet, scale: Scale | None = None) -> FeatureSpace:
+def _embedded(embed: Embed, scale: Scale, file: Path, size: int, start: int) -> Array:
+    """Embed one batch of the images in a file, on a worker; its processor may round products of matrices otherwise, so these are left."""
+    return embed(scale.apply(rows_of(file, start, start + size)))
+
+
+def fit_space(name: str, embed: Embed, reference: PatchSet, scale: Scale | None = None, workers: Workers = HERE) -> FeatureSpace:
     """Fix a feature space on reference images.
+
+    Parameters
+    ----------
+    workers : Workers
+        Where images will be embedded; ``embed`` must be such that it can be sent there.
 
     Raises
     ------
@@ -119,4 +142,4 @@ def fit_space(name: str, embed: Embed, reference: PatchSet, scale: Scale | None 
     kept = np.argsort(values)[::-1][: min(AXES_KEPT, max(2, len(raw) // 2))]
     values, vectors = np.maximum(values[kept], 0), vectors[:, kept]
     signs = np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(len(kept))])
-    return FeatureSpace(name, scale, embed, centre, spread, vectors * signs / np.sqrt(values + DAMPING))
+    return FeatureSpace(name, scale, embed, centre, spread, vectors * signs / np.sqrt(values + DAMPING), workers)
