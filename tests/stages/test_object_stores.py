@@ -538,6 +538,19 @@ def test_commands_take_places_in_an_object_store(bucket: Bucket, local: Path, tm
     assert not Path("s3:").exists()
 
 
+@pytest.mark.slow
+def test_a_run_publishes_its_release(bucket: Bucket, release: Path, policy: TrustPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run itself is another test's; what it ended with is taken from here to the bucket."""
+    ended = {"decision": "accepted", "reasons": [], "release": str(release), "report": str(release / "report.html")}
+    monkeypatch.setattr("sciimg.stages.launch.launch", lambda *a, **k: dict(ended))
+    for wrong in ("here", f"s3://{bucket.name}", "s3://no-such-bucket/r"):
+        assert run("run", "study.yaml", "--publish", wrong)[0] == 2
+    code, text = run("run", "study.yaml", "--publish", bucket.uri("r"), "--json")
+    assert code == 0
+    assert json.loads(text)["published"] == bucket.uri("r")
+    assert audit(at(bucket, "r"), policy, now=releases.TIME).verified
+
+
 def refused(place: str) -> str:
     """Return what is said of a place that cannot be read, once it was made sure that no secret is in it."""
     code, text = run("info", place)
