@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, tags, task
+from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -61,7 +61,7 @@ def study_flow(study_file: str, workdir: str = "runs", slots: int = 2, engine_na
     shown.name(f"{study.name}-{digest8(study.digest)}", (study.name, digest8(study.digest)))
     with veiled(f"The run of {study_file} in {workdir} could not go on", "`sciimg run` on the same study says more."):
         run = Run.begin(Path(study_file), Path(workdir))
-        with hold(run.path / LOCK), tags(digest8(study.digest), study.name), engine(engine_name, slots) as runner:
+        with hold(run.path / LOCK), engine(engine_name, slots) as runner:
             futures: dict[str, Any] = {}
             stages = plan(study)
             _carry_out_all(run, stages, futures, slots, runner, shown)
@@ -111,7 +111,8 @@ def _carry_out_all(run: Run, stages: Mapping[str, Stage], futures: dict[str, Any
         raise next((e for e in errors if isinstance(e, SciimgError)), errors[0])
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)  # the ledger knows what is done
+# The ledger knows what is done. No tags: a task that has some asks the server for a slot before it begins, and waits where there is none.
+@task(cache_policy=NO_CACHE, persist_result=False)
 def stage_task(folder: str, name: str, free: Slots, runner: Runner) -> str:
     """Run one stage in a supervised process; raise what it reports."""
     run = Run(Path(folder))

@@ -5,6 +5,7 @@
 
 import dataclasses
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -37,7 +38,7 @@ def carry_out(name: str, log_file: Path, **arguments: Any) -> dict[str, Any]:
     Parameters
     ----------
     log_file : Path
-        Receives what the process prints; it may name files.
+        Receives what the process prints; it may name files, so it is made readable by its owner only.
 
     Raises
     ------
@@ -45,7 +46,7 @@ def carry_out(name: str, log_file: Path, **arguments: Any) -> dict[str, Any]:
         What the chore raised, or how its process ended.
     """
     log_file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as place, log_file.open("ab") as stream:
+    with tempfile.TemporaryDirectory() as place, open(log_file, "ab", opener=_private) as stream:
         folder = Path(place)
         write_json(folder / "request.json", arguments)
         code = start([sys.executable, "-m", "sciimg.stages.chores", name, place], output=stream).wait()
@@ -62,6 +63,10 @@ def carry_out(name: str, log_file: Path, **arguments: Any) -> dict[str, Any]:
         raise error
     value: dict[str, Any] = reply["value"]
     return value
+
+
+def _private(name: str, flags: int) -> int:
+    return os.open(name, flags, 0o600)
 
 
 def main(name: str, place: str) -> int:

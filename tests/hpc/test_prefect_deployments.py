@@ -63,7 +63,7 @@ def test_what_a_person_sees_of_a_study(lab: Lab) -> None:
     assert "train-b" in seen["smoke-stages"]["data"] and "file://" in seen["smoke-report"]["data"]
     tasks = lab.call("POST", "/task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
     assert {t["name"] for t in tasks} == {"ingest", "train-a", "train-b", "decide", "release"}
-    assert all(digest8 in t["tags"] for t in tasks)
+    assert not any(t["tags"] for t in tasks)  # with tags, every stage would have to ask the server before it begins
     assert b"subject-smith" not in lab.everything_kept()  # a reason of the decision, which may name an image
 
 

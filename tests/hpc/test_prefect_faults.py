@@ -58,12 +58,12 @@ def test_server_killed_and_database_deleted_in_the_middle(lab: Lab, undisturbed:
     server.wait()
     for path in lab.home.glob("prefect.db*"):
         path.unlink()
-    lab.until(lambda: completed(lab), PATIENCE_S, "the run goes on without a server")
-    assert lab.outputs() == undisturbed
+    lab.until(lambda: {"train-a", "train-b"} <= set(lab.outputs()), PATIENCE_S, "stages that were at work go on to their end")
     lab.server()
     lab.deploy()
+    lab.until(lambda: not lab.flow_processes(), PATIENCE_S, "the flow that the new server does not know has ended, either way")
     again = lab.begin("sciimg-study/small")
-    assert lab.wait(again, seconds=PATIENCE_S) == "Completed"
+    assert lab.wait(again) == "Completed"
     assert lab.outputs() == undisturbed
     assert len(lab.begun()) == 5  # nothing was done twice
 
@@ -145,11 +145,11 @@ def test_embedded_server_killed_and_its_database_deleted(tmp_path: Path, undistu
         os.kill(pid, signal.SIGKILL)
     shutil.rmtree(lab.work / "runs/.prefect", ignore_errors=True)
     said = process.communicate(timeout=2400)[0].decode()
-    assert process.returncode == 0, said
-    assert json.loads((lab.work / "result.json").read_text())["outcome"]["decision"] == "refused"
-    assert lab.outputs() == undisturbed
+    result = json.loads((lab.work / "result.json").read_text())
+    assert {"train-a", "train-b"} <= set(lab.outputs())  # what was at work went on to its end
+    assert process.returncode == 0 or result["problems"][0]["kind"] == "orchestration-failed", said
     again = alone(lab)
-    assert "done before" in again.communicate(timeout=2400)[0].decode() and again.returncode == 0
+    assert "train-a: done before" in again.communicate(timeout=2400)[0].decode() and again.returncode == 0
     assert lab.outputs() == undisturbed
 
 

@@ -182,11 +182,18 @@ class Lab:
     # ------------------------------------------------------------ what a person sees
 
     def call(self, method: str, path: str, value: Any = None) -> Any:
-        """Ask the server's interface."""
+        """Ask the server's interface; a server on SQLite that is short of processor time answers 503, and is asked again."""
         data = None if value is None else json.dumps(value).encode()
         request = urllib.request.Request(self.api + path, data=data, method=method, headers={"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.loads(answer.read() or b"null")
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=60) as answer:
+                    return json.loads(answer.read() or b"null")
+            except urllib.error.HTTPError as error:
+                if error.code != 503 or time.monotonic() > end:
+                    raise
+                time.sleep(2)
 
     def run(self, id: str) -> dict[str, Any]:
         """Return a flow run."""
