@@ -33,7 +33,9 @@ class StageFailedError(SciimgError):
 
 
 @flow(name="sciimg-study", task_runner=ThreadPoolTaskRunner(max_workers=64), validate_parameters=False)  # type: ignore[arg-type]
-def study_flow(study_file: str, workdir: str = "runs", slots: int = 2, engine_name: str = "local") -> dict[str, Any]:
+def study_flow(
+    study_file: str, workdir: str = "runs", slots: int = 2, engine_name: str = "local", cluster: str | None = None
+) -> dict[str, Any]:
     """Carry out a study from its file to its release.
 
     Parameters
@@ -45,7 +47,9 @@ def study_flow(study_file: str, workdir: str = "runs", slots: int = 2, engine_na
     slots : int
         How many heavy stages may run at the same time; results do not depend on it.
     engine_name : str
-        Where stages run: ``"local"`` or ``"dask"``.
+        Where stages run: ``"local"``, ``"dask"`` or ``"slurm"``.
+    cluster : str, optional
+        Path of the file that says what stages ask of a Slurm cluster; default ``cluster.yaml``.
 
     Returns
     -------
@@ -54,7 +58,7 @@ def study_flow(study_file: str, workdir: str = "runs", slots: int = 2, engine_na
     """
     run = Run.begin(Path(study_file), Path(workdir))
     digest8 = run.loaded.study.digest.removeprefix("sha256:")[:8]
-    with tags(digest8, run.loaded.study.name), engine(engine_name, slots) as runner:
+    with tags(digest8, run.loaded.study.name), engine(engine_name, slots, cluster) as runner:
         futures: dict[str, Any] = {}
         stages = plan(run.loaded.study)
         _carry_out_all(run, stages, futures, slots, runner)
@@ -84,7 +88,12 @@ def _carry_out_all(run: Run, stages: Mapping[str, Stage], futures: dict[str, Any
         raise next((e for e in errors if isinstance(e, SciimgError)), errors[0])
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)  # the ledger knows what is done
+def _came_back_corrupt(task: Any, task_run: Any, state: Any) -> bool:
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, SciimgError) and any(p.kind == "corrupt-output" for p in error.problems)
+
+
+@task(cache_policy=NO_CACHE, persist_result=False, retries=1, retry_condition_fn=_came_back_corrupt)  # the ledger knows what is done
 def stage_task(folder: str, name: str, free: Slots, runner: Runner) -> str:
     """Run one stage in a supervised process; raise what it reports."""
     run = Run(Path(folder))

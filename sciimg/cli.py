@@ -100,11 +100,13 @@ def main() -> None:
     app()
 
 
-def _choose(device: str | None) -> None:
-    """Check a device before anything is done on it, and hand it to the stages through the environment."""
+def _choose(device: str | None, *, here: bool = True) -> None:
+    """Hand a device to the stages through the environment; one of this machine is checked before anything is done on it."""
     import os
 
-    if device is not None:
+    if device is not None and not here:
+        os.environ["SCIIMG_DEVICE"] = device
+    elif device is not None:
         from sciimg.augmenters.device import VARIABLE, team_of
 
         os.environ[VARIABLE] = ",".join(map(str, team_of(device)))
@@ -117,7 +119,8 @@ def _choose(device: str | None) -> None:
 def run(
     study: StudyFile,
     workdir: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
-    engine: Annotated[str, typer.Option(help="local or dask.")] = "local",
+    engine: Annotated[str, typer.Option(help="local, dask or slurm.")] = "local",
+    cluster: Annotated[Path | None, typer.Option(help="What jobs ask of a Slurm cluster; default: cluster.yaml here.")] = None,
     slots: Annotated[int, typer.Option(min=0, help="Heavy stages at the same time; does not change results. 0: one a core.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
     device: Device = None,
@@ -128,24 +131,29 @@ def run(
     from sciimg.stages.launch import describe_plan, launch
 
     if dry_run:
-        value = describe_plan(study, workdir, engine)
+        value = describe_plan(study, workdir, engine, cluster)
         lines = [f"{s['stage']:<26} {'done' if s['done'] else 'to do'}" for s in value["stages"]]
         later = "" if value["folds"] is not None else "; the others are known after the split, which says how many folds there are"
         lines.append(f"{len(lines)} stages{later}")
         return value, "\n".join(lines), 0
-    _choose(device)
-    outcome = launch(study, workdir, engine=engine, slots=slots)
+    _choose(device, here=engine != "slurm")
+    outcome = launch(study, workdir, engine=engine, slots=slots, cluster=cluster)
     reasons = "\n".join(f"  - {r}" for r in outcome["reasons"])
     text = f"Decision  {outcome['decision']}\n{reasons}\nRelease   {outcome['release']}\nReport    {outcome['report']}"
     return outcome, text, 1 if outcome["decision"] == "refused" else 0
 
 
 @command(app, "schema")
-def schema(json_: Json = False, debug: Debug = False) -> Reply:
+def schema(
+    cluster: Annotated[bool, typer.Option("--cluster", help="Of a cluster file instead.")] = False,
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
     """Print the JSON Schema of a study, for editors and validators."""
     from sciimg.protocol import json_schema
+    from sciimg.protocol.cluster import cluster_schema
 
-    value = json_schema()
+    value = cluster_schema() if cluster else json_schema()
     return value, json.dumps(value, indent=1, ensure_ascii=False), 0
 
 
