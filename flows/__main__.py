@@ -5,10 +5,11 @@ The result, or the problems, go to the RESULT file; stdout stays free for the co
 
 import dataclasses
 import sys
+import traceback
 from pathlib import Path
 
-from sciimg.errors import SciimgError
-from sciimg.files import write_json
+from sciimg.errors import Problem, SciimgError
+from sciimg.files import write_json, write_text
 from sciimg.stages.supervision import watch_parent
 
 
@@ -24,6 +25,12 @@ def main(study: str, workdir: str, slots: str, engine: str, result: str, cluster
     except SciimgError as error:
         write_json(Path(result), {"exit_code": error.exit_code, "problems": [dataclasses.asdict(p) for p in error.problems]})
         return error.exit_code
+    except Exception as error:  # Prefect's own, e.g. a server that does not answer: runs do not depend on it
+        place = Path(workdir) / "flow-error.log"
+        write_text(place, traceback.format_exc())
+        message = f"The flow ended with {type(error).__name__}: {error} Nothing is lost: run the same command again to continue."
+        write_json(Path(result), {"exit_code": 1, "problems": [Problem(str(place), "flow-failed", message).as_dict()]})
+        return 1
     write_json(Path(result), {"exit_code": 0, "outcome": outcome})
     return 0
 
