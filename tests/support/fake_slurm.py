@@ -17,7 +17,7 @@ for word; do
     script=$word
 done
 echo "$@" >>"$FAKE/submissions"
-[ -e "$FAKE/silent" ] && { echo "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)" >&2; exit 1; }
+[ -e "$FAKE/silent" ] && { echo "sbatch: error: Unable to contact slurm controller (connect failure)" >&2; exit 1; }
 [ "$partition" = cpu ] || { echo "sbatch: error: invalid partition specified: $partition" >&2; exit 1; }
 [ "$test" ] && exit 0
 id=$(($(ls "$FAKE/jobs" | wc -l) + 1))
