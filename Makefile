@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training bench-generation bench-gpu bench-io bench-judges bench-audit bands mutation faults scale clean
+.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training bench-generation bench-gpu bench-io bench-judges bench-audit bands mutation faults scale test-hpc clean
 
 env: $(STAMP)
 
@@ -83,6 +83,10 @@ faults: env
 scale: env
 	$(BIN)/python tests/faults/scale.py many
 	$(BIN)/python tests/faults/scale.py large
+
+# A real Slurm of two virtual nodes, hit by every fault of docs/hpc.md; as root on Debian, or with Slurm installed. HPC="-k drained" runs one.
+test-hpc: env
+	SCIIMG_HPC=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -v tests/hpc $(HPC)
 
 bench-audit: env
 	$(BIN)/python tests/benchmarks/bench_audit.py --out reports/benchmarks/audit.json $(BENCH_AUDIT)

@@ -45,7 +45,7 @@ def engine(run: Run, script: str, **changes: object) -> Slurm:
     (made / "result.txt").write_text("made\n")
     ledger = run.path / "ledger.json"
     write_json(ledger, {"outputs": folder_digest(made)})
-    python = run.path / "python"
+    python = run.path / f"python-{len(list(run.path.glob('python-*')))}"
     python.write_text(f'#!/bin/bash\ncase "$*" in -c*) exit 0 ;; esac\nRUN={run.path}\n{script.replace("{ledger}", str(ledger))}')
     python.chmod(0o755)
     settings = {"cluster": 1, "poll_s": 0.5, "shared_folder_wait_s": 2, "python": str(python)} | changes
