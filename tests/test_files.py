@@ -19,7 +19,13 @@ MOUNTS = """22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
 
 @pytest.mark.parametrize(
     ("path", "word"),
-    [("/home/ada/runs", None), ("/tmp/runs", None), ("/old/runs", "nolock"), ("/scratch/runs", "localflock"), ("/scratch/safe place/runs", None)],
+    [
+        ("/home/ada/runs", None),
+        ("/tmp/runs", None),
+        ("/old/runs", "nolock"),
+        ("/scratch/runs", "localflock"),
+        ("/scratch/safe place/runs", None),
+    ],
 )
 def test_where_locks_do_not_reach_other_machines(path: str, word: str | None) -> None:
     said = unshared_locks(Path(path), MOUNTS)
@@ -33,7 +39,11 @@ def test_the_lock_of_a_holder_that_is_gone_is_free(tmp_path: Path) -> None:
 
 
 def test_who_holds_a_lock_is_said(tmp_path: Path) -> None:
-    with hold(tmp_path / "a.lock"), pytest.raises(BusyError, match=r"process \d+ on .* holds a\.lock"), hold(tmp_path / "a.lock", patience_s=0):
+    with (
+        hold(tmp_path / "a.lock"),
+        pytest.raises(BusyError, match=r"process \d+ on .* holds a\.lock"),
+        hold(tmp_path / "a.lock", patience_s=0),
+    ):
         pass
 
 

@@ -63,7 +63,7 @@ def test_undisturbed(disturbed: Disturbed) -> None:
 
 
 def test_flow_killed(disturbed: Disturbed) -> None:
-    disturbed.without(HIT, "release")
+    disturbed.without(HIT)
     first = disturbed.command()
     disturbed.wait_for_processes(seconds=LONG_S)
     kill(first.pid)
@@ -105,6 +105,7 @@ def test_slurmctld_killed(disturbed: Disturbed) -> None:
     disturbed.wait_for_processes()
     controller = disturbed.cluster.pid("slurmctld")
     assert controller is not None
+    time.sleep(10)  # it writes its state to disk every few seconds, and forgets what came later
     kill(controller)
     time.sleep(5)
     assert not first.done()
@@ -162,7 +163,7 @@ def test_node_drained(disturbed: Disturbed) -> None:
     disturbed.cluster.run("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
     try:
         assert first.result(LONG_S) == 0  # what runs there may end
-        shutil.rmtree(disturbed.run.folder())
+        shutil.rmtree(disturbed.run.folder(HIT))
         assert disturbed.begin().result(LONG_S) == 0  # what comes goes elsewhere
         assert disturbed.jobs()[-1]["node"] != node
     finally:
@@ -381,7 +382,7 @@ def test_lock_of_a_lost_process(disturbed: Disturbed) -> None:
 
 
 def test_prefect_server_killed_and_its_database_deleted(disturbed: Disturbed) -> None:
-    disturbed.without(HIT, "release")
+    disturbed.without(HIT)
     first = disturbed.command(PREFECT_API_URL=None)  # an embedded server, as on a laptop
     disturbed.wait_for_processes(seconds=LONG_S)
     kill(*find(lambda words: any("prefect.server.api.server" in word for word in words), below=first.pid))

@@ -35,18 +35,20 @@ def test_later_patterns_win_and_folds_ask_for_what_their_stage_asks_for(tmp_path
 
 def test_five_mistakes_are_five_problems_of_one_message(tmp_path: Path) -> None:
     text = """cluster: 1
-defaults: {partition: "a b", memry: 4G}
+defaults:
+  partition: "a b"
+  memry: 4G
 stages:
   trian-*: {gpus: 1}
   decide: {cpus: 2}
   validate-*: {time: "90"}
 """
     assert problems(text, tmp_path) == [
-        (":2: defaults.partition", "bad-value"),
-        (":2: defaults.memry", "unknown-key"),
-        (":4: stages.trian-*", "unknown-stage"),
-        (":5: stages.decide", "light-stage"),
-        (":6: stages.validate-*.time", "bad-value"),
+        (":3: defaults.partition", "bad-value"),
+        (":4: defaults.memry", "unknown-key"),
+        (":6: stages.trian-*", "unknown-stage"),
+        (":7: stages.decide", "light-stage"),
+        (":8: stages.validate-*.time", "bad-value"),
     ]
 
 
@@ -69,7 +71,9 @@ def test_rules(line: str, kind: str, tmp_path: Path) -> None:
     assert [k for _, k in problems(f"cluster: 1\n{line}\n", tmp_path)] == [kind]
 
 
-@pytest.mark.parametrize(("text", "kind"), [("", "not-a-cluster-file"), ("- a", "not-a-cluster-file"), ("cluster: 1\n\tx: 1", "yaml-syntax")])
+@pytest.mark.parametrize(
+    ("text", "kind"), [("", "not-a-cluster-file"), ("- a", "not-a-cluster-file"), ("cluster: 1\n\tx: 1", "yaml-syntax")]
+)
 def test_files_that_are_something_else(text: str, kind: str, tmp_path: Path) -> None:
     assert [k for _, k in problems(text, tmp_path)] == [kind]
 
