@@ -11,6 +11,7 @@ from sciimg.errors import ClusterError, InputError, SciimgError
 from sciimg.files import write_json
 from sciimg.protocol.cluster import Cluster, LoadedCluster, Resources
 from sciimg.stages import slurm
+from sciimg.stages.launch import check_engine
 from sciimg.stages.ledger import Run, Stage, folder_digest, perform
 from sciimg.stages.slurm import Slurm, check_stages, job_name, options
 from sciimg.stages.slurm_endings import Ending, JobError
@@ -174,6 +175,19 @@ def test_no_slurm_on_the_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="login node"):
         check_installed()
+
+
+def test_the_engine_is_looked_at_before_anything_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ClusterError, match=r"cluster\.yaml: There is no such file"):
+        check_engine("slurm", STUDY, tmp_path / "runs")
+    Path("cluster.yaml").write_text("cluster: 1\n")
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="needs sbatch on the path"):
+        patch.setenv("PATH", str(tmp_path))
+        check_engine("slurm", STUDY, tmp_path / "runs")
+    with pytest.raises(InputError, match="A cluster file is for --engine slurm"):
+        check_engine("local", STUDY, tmp_path / "runs", Path("cluster.yaml"))
+    assert not (tmp_path / "runs").exists()
 
 
 def test_jobs_inherit_neither_secrets_nor_an_allocation(monkeypatch: pytest.MonkeyPatch) -> None:
