@@ -29,6 +29,14 @@ shared_folder_wait_s: 30
 poll_s: 1
 """
 
+_APART = """
+import sys
+from pathlib import Path
+from sciimg.protocol.cluster import load_cluster
+from sciimg.stages.slurm import Slurm
+Slurm(load_cluster(Path(sys.argv[1])))(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))
+"""
+
 
 class Disturbed:
     """A copy of a run without what is to be made again.
@@ -83,6 +91,13 @@ class Disturbed:
         """Have the engine run one stage, in a thread; the future holds the exit code or the error."""
         engine = Slurm(load_cluster(file or self.cluster_file()))
         return self._threads.submit(engine, stage, self.run.path, self.run.path / "logs" / f"{stage}.log")
+
+    def begin_apart(self, stage: str = HIT) -> "subprocess.Popen[str]":
+        """Have the engine run one stage in a process of its own."""
+        words = [str(self.cluster_file()), stage, str(self.run.path), str(self.run.path / "logs" / f"{stage}.log")]
+        started = subprocess.Popen([sys.executable, "-c", _APART, *words], text=True)
+        self._commands.append(started)
+        return started
 
     def command(self, file: Path | None = None, **environment: str | None) -> "subprocess.Popen[str]":
         """Start `sciimg run` with the engine slurm."""

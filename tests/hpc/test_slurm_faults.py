@@ -62,7 +62,19 @@ def test_undisturbed(disturbed: Disturbed) -> None:
 # ---------------------------------------------------------------- SIGKILL of any process
 
 
-def test_flow_killed(disturbed: Disturbed) -> None:
+def test_engine_killed(disturbed: Disturbed) -> None:
+    """The process that submitted and waits; the next one finds the job."""
+    disturbed.without(HIT)
+    first = disturbed.begin_apart()
+    disturbed.wait_for_processes()
+    kill(first.pid)
+    (job,) = disturbed.jobs()
+    assert job["state"] == "RUNNING"  # the job goes on
+    assert disturbed.begin().result(LONG_S) == 0
+    disturbed.whole()
+
+
+def test_command_killed(disturbed: Disturbed) -> None:
     disturbed.without(HIT)
     first = disturbed.command()
     disturbed.wait_for_processes(seconds=LONG_S)
@@ -292,12 +304,12 @@ def hidden(place: Path, seconds: float) -> None:
     aside.rename(place)
 
 
-def when_there(place: Path, then: Callable[[], None]) -> threading.Thread:
-    """Do something as soon as a path exists."""
+def when_there(place: Path, then: Callable[[], None], name: str = "") -> threading.Thread:
+    """Do something as soon as a path exists, or with ``name`` a file of this pattern in it."""
 
     def watch() -> None:
         deadline = time.monotonic() + LONG_S
-        while not place.exists() and time.monotonic() < deadline:
+        while not (list(place.glob(name)) if name else place.exists()) and time.monotonic() < deadline:
             time.sleep(0.005)
         then()
 
@@ -310,7 +322,7 @@ def test_late_visibility(disturbed: Disturbed) -> None:
     disturbed.without(HIT)
     place, study = disturbed.run.folder(HIT), disturbed.run.path / "study.yaml"
     late = when_there(disturbed.run.path / f"logs/{HIT}.sbatch", lambda: hidden(study, 8))
-    outputs = when_there(place / "stage.json", lambda: hidden(place, 8))
+    outputs = when_there(disturbed.run.path / "logs", lambda: hidden(place, 8), f"{HIT}.*.rc")  # the job itself sees what it wrote
     assert disturbed.begin().result(LONG_S) == 0
     for thread in (late, outputs):
         thread.join(30)
