@@ -74,7 +74,7 @@ def test_engine_killed(disturbed: Disturbed) -> None:
     disturbed.whole()
 
 
-def test_command_killed(disturbed: Disturbed) -> None:
+def test_flow_killed(disturbed: Disturbed) -> None:
     disturbed.without(HIT)
     first = disturbed.command()
     disturbed.wait_for_processes(seconds=LONG_S)
@@ -216,6 +216,33 @@ def test_cancelled(disturbed: Disturbed) -> None:
     with pytest.raises(JobError) as error:
         first.result(120)
     assert problem(error, job["id"]) == "cancelled" and f"node {job['node']}" in str(error.value)
+
+
+# Ranks that stop once, as training does on a signal, and end well in their second slot.
+RANKS = """
+case "$*" in -c*) exit 0 ;; esac
+run=%s
+mkdir -p $run/.train-gan.partial
+echo "${SLURM_RESTART_COUNT:-0} $SLURM_PROCID/$SLURM_NTASKS $SLURMD_NODENAME $MASTER_ADDR:$MASTER_PORT" >>$run/.train-gan.partial/rank-$SLURM_PROCID
+[ "${SLURM_RESTART_COUNT:-0}" = 0 ] && exit 85
+[ $SLURM_PROCID = 0 ] && cp -r %s/train-gan $run/.new && mv $run/.new $run/train-gan
+exit 0
+"""
+
+
+def test_ranks_on_two_nodes_stop_and_go_on(disturbed: Disturbed) -> None:
+    disturbed.without("train-gan")
+    (source,) = disturbed.reference.glob("smoke-*")
+    python = disturbed.interpreter(RANKS % (disturbed.run.path, source))
+    file = disturbed.cluster_file(stages="{train-*: {nodes: 2, tasks: 2}}", python=python)
+    assert disturbed.begin("train-gan", file).result(LONG_S) == 0
+    (job,) = disturbed.jobs("train-gan")
+    meeting = f"127.0.0.1:{20000 + int(job['id']) % 20000}"  # both nodes are this machine
+    for rank, node in enumerate(("n1", "n2")):
+        said = (disturbed.run.path / f".train-gan.partial/rank-{rank}").read_text().splitlines()
+        assert said == [f"{attempt} {rank}/2 {node} {meeting}" for attempt in (0, 1)]
+    disturbed.whole()
+    assert disturbed.row is not None and disturbed.row["restarts"] == 1
 
 
 # Another clock for every process that asks, and another again a moment later.
