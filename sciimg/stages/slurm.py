@@ -112,6 +112,8 @@ class Slurm:
         place = run.folder(ending.stage)
         if code == 0:
             if not until(lambda: delivered(place, told, read_all=self.cluster.check_outputs), patience_s):
+                if not (place / LEDGER).exists():
+                    raise ending.error("outputs-not-visible")
                 _set_aside(place)
                 raise ending.error("corrupt-output")
             return 0

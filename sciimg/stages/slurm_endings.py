@@ -113,6 +113,11 @@ class Ending:
                     f"found its node not ready: {self._last_line()} "
                     "Mend environment: or python: in the cluster file, or leave the node out with options: [--exclude=NODE]."
                 )
+            case "outputs-not-visible":
+                return (
+                    f"says that it is done, and its folder {self.stage} was not to be seen here within shared_folder_wait_s. "
+                    f"Is the run folder shared with this node? Raise the wait. {_AGAIN}"
+                )
             case "corrupt-output":
                 return (
                     "says that it is done, and what lies in the run folder has another digest than the one it left. "

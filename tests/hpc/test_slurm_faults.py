@@ -223,7 +223,8 @@ RANKS = """
 case "$*" in -c*) exit 0 ;; esac
 run=%s
 mkdir -p $run/.train-gan.partial
-echo "${SLURM_RESTART_COUNT:-0} $SLURM_PROCID/$SLURM_NTASKS $SLURMD_NODENAME $MASTER_ADDR:$MASTER_PORT" >>$run/.train-gan.partial/rank-$SLURM_PROCID
+cd $run/.train-gan.partial
+echo "${SLURM_RESTART_COUNT:-0} $SLURM_PROCID/$SLURM_NTASKS $SLURMD_NODENAME $MASTER_ADDR:$MASTER_PORT" >>rank-$SLURM_PROCID
 [ "${SLURM_RESTART_COUNT:-0}" = 0 ] && exit 85
 [ $SLURM_PROCID = 0 ] && cp -r %s/train-gan $run/.new && mv $run/.new $run/train-gan
 exit 0

@@ -118,18 +118,18 @@ def test_a_corrupt_file_is_noticed_set_aside_and_made_again(run: Run, fake: Fake
     assert go(run, engine(run, DONE)) == 0
 
 
-def test_what_is_visible_late_is_waited_for(run: Run, fake: FakeSlurm) -> None:
-    late = (
-        DONE
-        + 'mv "$RUN/train" "$RUN/.unseen"; (sleep 1; mv "$RUN/.unseen" "$RUN/train") >/dev/null 2>&1 & cp "$RUN/ledger.json" "$RUN/logs/x"'
-    )
-    script = engine(run, late, shared_folder_wait_s=20)
-    body = slurm._BODY.read_text().replace('finish 0 "$RUN/$STAGE/stage.json"', 'finish 0 "$RUN/ledger.json"')
-    replaced = run.path / "job.sh"
-    replaced.write_text(body)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(slurm, "_BODY", replaced)
-        assert go(run, script) == 0
+@pytest.mark.parametrize("comes", [True, False])
+def test_what_is_visible_late_is_waited_for(comes: bool, run: Run, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job sees at once what it wrote: here a copy stands for it."""
+    back = '(sleep 1; mv "$RUN/.unseen" "$RUN/train") >/dev/null 2>&1 &' if comes else ""
+    late = engine(run, f'{DONE}mv "$RUN/train" "$RUN/.unseen"\n{back}\n', shared_folder_wait_s=20 if comes else 2)
+    body = run.path / "job.sh"
+    body.write_text(slurm._BODY.read_text().replace('finish 0 "$RUN/$STAGE/stage.json"', 'finish 0 "$RUN/ledger.json"'))
+    monkeypatch.setattr(slurm, "_BODY", body)
+    if comes:
+        assert go(run, late) == 0
+    else:
+        assert refused(run, late) == "outputs-not-visible"
 
 
 def test_inputs_that_never_come(run: Run, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch) -> None:
