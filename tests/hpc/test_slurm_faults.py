@@ -59,6 +59,12 @@ def test_undisturbed(disturbed: Disturbed) -> None:
     assert disturbed.row is not None and disturbed.row["jobs"] == 8
 
 
+def test_training_is_a_job_like_any_other(disturbed: Disturbed) -> None:
+    disturbed.without("train-gan")
+    assert disturbed.begin("train-gan").result(LONG_S) == 0
+    disturbed.whole()
+
+
 # ---------------------------------------------------------------- SIGKILL of any process
 
 
