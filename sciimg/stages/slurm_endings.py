@@ -58,9 +58,9 @@ class Ending:
     def kind(self) -> str:
         """Return the short name of what happened."""
         state = self.last.state if self.last else "UNKNOWN"
-        if state == "OUT_OF_MEMORY" or (self.code in (1, 137, 143) and self._log_says("oom", "memory limit", "out of memory")):
+        if state == "OUT_OF_MEMORY" or (self.code in (1, 137, 143) and self._log_says("oom-kill", "oom_kill", "memory limit")):
             return "out-of-memory"
-        if self.code is None and state in ("CANCELLED", "TIMEOUT", "DEADLINE", "NODE_FAIL", "BOOT_FAIL", "PREEMPTED"):
+        if state in ("CANCELLED", "TIMEOUT", "DEADLINE", "NODE_FAIL", "BOOT_FAIL", "PREEMPTED"):
             return {"CANCELLED": "cancelled", "TIMEOUT": "time-limit", "DEADLINE": "time-limit"}.get(state, "node-failed")
         if self.code is None:
             return "disk-full" if _free(self.log_file.parent) < _FULL else "job-lost"

@@ -207,6 +207,7 @@ def test_options_of_a_training_on_two_nodes() -> None:
     [
         ("OUT_OF_MEMORY", None, "out-of-memory", "memory: 16G"),
         ("CANCELLED", None, "cancelled", "scancel"),
+        ("CANCELLED", 143, "cancelled", "scancel"),
         ("TIMEOUT", None, "time-limit", "4:00:00"),
         ("NODE_FAIL", None, "node-failed", "NODE_FAIL"),
         ("FAILED", None, "job-lost", "srun ls"),
