@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training bench-generation bench-gpu bench-io bench-judges bench-audit bands mutation faults scale bench-scale clean
+.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training bench-generation bench-gpu bench-io bench-judges bench-audit bands mutation faults scale bench-scale test-hpc clean
 
 env: $(STAMP)
 
@@ -87,6 +87,10 @@ scale: env
 # What a second worker adds, what a worker needs, and a catalogue of ten million images: some minutes of two free cores, 2 GB of disk.
 bench-scale: env
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/bench_scale.py --out reports/benchmarks/scale.json $(BENCH_SCALE)
+
+# A real Slurm of two virtual nodes, hit by every fault of reports/guide/hpc.md; as root on Debian, or with Slurm installed. HPC="-k drained" runs one.
+test-hpc: env
+	SCIIMG_HPC=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -v tests/hpc $(HPC)
 
 bench-audit: env
 	$(BIN)/python tests/benchmarks/bench_audit.py --out reports/benchmarks/audit.json $(BENCH_AUDIT)

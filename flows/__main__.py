@@ -1,4 +1,4 @@
-"""``python -m flows STUDY WORKDIR SLOTS ENGINE RESULT``: the flow in a process group of its own, watched by ``sciimg run``.
+"""``python -m flows STUDY WORKDIR SLOTS ENGINE RESULT [CLUSTER]``: the flow in a process group of its own, watched by ``sciimg run``.
 
 The result, or the problems, go to the RESULT file; stdout stays free for the command that started it.
 """
@@ -12,7 +12,7 @@ from sciimg.files import write_json
 from sciimg.stages.supervision import watch_parent
 
 
-def main(study: str, workdir: str, slots: str, engine: str, result: str) -> int:
+def main(study: str, workdir: str, slots: str, engine: str, result: str, cluster: str | None = None) -> int:
     """Run the flow; return the exit code of DESIGN."""
     from flows.settings import embed
 
@@ -20,7 +20,7 @@ def main(study: str, workdir: str, slots: str, engine: str, result: str) -> int:
     from flows.study import finished, study_flow
 
     try:
-        outcome = study_flow(study, workdir, int(slots), engine)
+        outcome = study_flow(study, workdir, int(slots), engine, cluster)
     except SciimgError as error:
         write_json(Path(result), {"exit_code": error.exit_code, "problems": [dataclasses.asdict(p) for p in error.problems]})
         return error.exit_code

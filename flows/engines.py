@@ -1,4 +1,4 @@
-"""Where a stage's process runs: on this machine, or on a worker of a Dask cluster. Both run the same command and return its exit code."""
+"""Where a stage's process runs: here, on a worker of a Dask cluster, or as a Slurm job. All run one command and return its exit code."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -13,17 +13,25 @@ Runner = Callable[[str, Path, Path], int]  # stage name, run folder, log file ->
 
 
 @contextmanager
-def engine(name: str, slots: int) -> Iterator[Runner]:
+def engine(name: str, slots: int, cluster: str | None = None) -> Iterator[Runner]:
     """Yield the function that runs one stage and waits for it.
 
     Parameters
     ----------
-    name : {"local", "dask"}
+    name : {"local", "dask", "slurm"}
     slots : int
         Workers of a local Dask cluster; ignored where ``DASK_SCHEDULER_ADDRESS`` names a cluster that exists.
+    cluster : str, optional
+        For Slurm: the file that says what each stage asks for; default ``cluster.yaml``.
     """
     if name == "local":
         yield run_stage
+        return
+    if name == "slurm":
+        from sciimg.protocol.cluster import DEFAULT_FILE, load_cluster
+        from sciimg.stages.slurm import Slurm
+
+        yield Slurm(load_cluster(Path(cluster or DEFAULT_FILE)))
         return
     from distributed import Client, LocalCluster
 

@@ -9,7 +9,7 @@ from sciimg.errors import InputError, Problem, SciimgError
 from sciimg.protocol import Study, load_study
 
 
-def check_study_parameters(study_file: str, workdir: str, slots: int, engine_name: str) -> Study:
+def check_study_parameters(study_file: str, workdir: str, slots: int, engine_name: str, cluster: str | None = None) -> Study:
     """Return the study that is meant.
 
     Raises
@@ -20,11 +20,12 @@ def check_study_parameters(study_file: str, workdir: str, slots: int, engine_nam
         Faults of the study itself, its recipes, or the key that is to sign: told by place and kind.
     """
     from sciimg.provenance.keys import unlock
-    from sciimg.stages.launch import check_recipes
+    from sciimg.stages.launch import check_engine, check_recipes
 
     refuse([*_study_problems(study_file), *writable_folder("workdir", workdir), *_slots_problems(slots), *_engine_problems(engine_name)])
     with veiled(f"The study {study_file} cannot be run", f"`sciimg run {study_file} --dry-run` says them in full."):
         study = load_study(Path(study_file)).study
+        check_engine(engine_name, Path(study_file), Path(workdir), Path(cluster) if cluster else None)
         check_recipes(Path(study_file))
         unlock()
     return study
@@ -81,9 +82,7 @@ def _slots_problems(slots: int) -> list[Problem]:
 
 
 def _engine_problems(engine_name: str) -> Iterator[Problem]:
-    from sciimg.stages.launch import check_engine
+    from sciimg.stages.launch import ENGINES
 
-    try:
-        check_engine(engine_name)
-    except InputError as error:
-        yield from (Problem("engine_name", p.kind, p.message.replace("--engine", "It")) for p in error.problems)
+    if engine_name not in ENGINES:
+        yield Problem("engine_name", "unknown-engine", f"It is one of {', '.join(ENGINES)}; got {engine_name!r}. Set it in the deployment.")

@@ -30,7 +30,9 @@ from sciimg.stages.plan import plan, plan_of
 
 
 @flow(name="sciimg-study", task_runner=ThreadPoolTaskRunner(max_workers=64), validate_parameters=False)  # type: ignore[arg-type]
-def study_flow(study_file: str, workdir: str = "runs", slots: int = 2, engine_name: str = "local") -> dict[str, Any]:
+def study_flow(
+    study_file: str, workdir: str = "runs", slots: int = 2, engine_name: str = "local", cluster: str | None = None
+) -> dict[str, Any]:
     """Carry out a study from its file to its release.
 
     Parameters
@@ -42,7 +44,9 @@ def study_flow(study_file: str, workdir: str = "runs", slots: int = 2, engine_na
     slots : int
         How many heavy stages may run at the same time; results do not depend on it.
     engine_name : str
-        Where stages run: ``"local"`` or ``"dask"``.
+        Where stages run: ``"local"``, ``"dask"`` or ``"slurm"``.
+    cluster : str, optional
+        Path of the file that says what stages ask of a Slurm cluster; default ``cluster.yaml``.
 
     Returns
     -------
@@ -56,12 +60,12 @@ def study_flow(study_file: str, workdir: str = "runs", slots: int = 2, engine_na
     ToldError
         What a stage reported, with a text that names no file of images: Prefect keeps it.
     """
-    study = check_study_parameters(study_file, workdir, slots, engine_name)
+    study = check_study_parameters(study_file, workdir, slots, engine_name, cluster)
     shown = Shown(study.name)
     shown.name(f"{study.name}-{digest8(study.digest)}", (study.name, digest8(study.digest)))
     with veiled(f"The run of {study_file} in {workdir} could not go on", "`sciimg run` on the same study says more."):
         run = Run.begin(Path(study_file), Path(workdir))
-        with hold(run.path / LOCK), engine(engine_name, slots) as runner:
+        with hold(run.path / LOCK), engine(engine_name, slots, cluster) as runner:
             futures: dict[str, Any] = {}
             stages = plan(study)
             _carry_out_all(run, stages, futures, slots, runner, shown)
@@ -111,8 +115,13 @@ def _carry_out_all(run: Run, stages: Mapping[str, Stage], futures: dict[str, Any
         raise next((e for e in errors if isinstance(e, SciimgError)), errors[0])
 
 
+def _came_back_corrupt(task: Any, task_run: Any, state: Any) -> bool:
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, SciimgError) and any(p.kind == "corrupt-output" for p in error.problems)
+
+
 # The ledger knows what is done. No tags: a task that has some asks the server for a slot before it begins, and waits where there is none.
-@task(cache_policy=NO_CACHE, persist_result=False)
+@task(cache_policy=NO_CACHE, persist_result=False, retries=1, retry_condition_fn=_came_back_corrupt)
 def stage_task(folder: str, name: str, free: Slots, runner: Runner) -> str:
     """Run one stage in a supervised process; raise what it reports."""
     run = Run(Path(folder))

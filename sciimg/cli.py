@@ -113,11 +113,13 @@ def main() -> None:
     app()
 
 
-def _choose(device: str | None) -> None:
-    """Check a device before anything is done on it, and hand it to the stages through the environment."""
+def _choose(device: str | None, *, here: bool = True) -> None:
+    """Hand a device to the stages through the environment; one of this machine is checked before anything is done on it."""
     import os
 
-    if device is not None:
+    if device is not None and not here:
+        os.environ["SCIIMG_DEVICE"] = device
+    elif device is not None:
         from sciimg.augmenters.device import VARIABLE, team_of
 
         os.environ[VARIABLE] = ",".join(map(str, team_of(device)))
@@ -130,7 +132,8 @@ def _choose(device: str | None) -> None:
 def run(
     study: StudyFile,
     workdir: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
-    engine: Annotated[str, typer.Option(help="local or dask.")] = "local",
+    engine: Annotated[str, typer.Option(help="local, dask or slurm.")] = "local",
+    cluster: Annotated[Path | None, typer.Option(help="What jobs ask of a Slurm cluster; default: cluster.yaml here.")] = None,
     slots: Annotated[int, typer.Option(min=0, help="Heavy stages at the same time; does not change results. 0: one a core.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and what it will cost, and stop.")] = False,
     publish: Annotated[Path | None, typer.Option(metavar="URI", help="s3:// or gs:// place to which the release is copied.")] = None,
@@ -143,13 +146,13 @@ def run(
     from sciimg.stages.copy import check_publishing, copy_command
 
     check_publishing(workdir, publish)
-    _choose(device)
+    _choose(device, here=engine != "slurm")
     if dry_run:
         from sciimg.stages.predict import table
 
-        value = launch.dry_run(study, workdir, engine, slots)
+        value = launch.dry_run(study, workdir, engine, slots, cluster)
         return value, table(value), 0
-    outcome = launch.launch(study, workdir, engine=engine, slots=slots)
+    outcome = launch.launch(study, workdir, engine=engine, slots=slots, cluster=cluster)
     if publish is not None:
         outcome["published"] = copy_command(Path(outcome["release"]), publish)["to"]
     reasons = "\n".join(f"  - {r}" for r in outcome["reasons"])
@@ -159,11 +162,16 @@ def run(
 
 
 @command(app, "schema")
-def schema(json_: Json = False, debug: Debug = False) -> Reply:
+def schema(
+    cluster: Annotated[bool, typer.Option("--cluster", help="Of a cluster file instead.")] = False,
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
     """Print the JSON Schema of a study, for editors and validators."""
     from sciimg.protocol import json_schema
+    from sciimg.protocol.cluster import cluster_schema
 
-    value = json_schema()
+    value = cluster_schema() if cluster else json_schema()
     return value, json.dumps(value, indent=1, ensure_ascii=False), 0
 
 

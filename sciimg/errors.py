@@ -58,6 +58,10 @@ class StudyError(InputError):
     """A study that cannot be used; lists every problem with its line and key path."""
 
 
+class ClusterError(InputError):
+    """A cluster file that cannot be used, or a cluster that does not take what it asks for; lists every problem."""
+
+
 class MissingExtraError(InputError):
     """An optional dependency is needed; the message says which extra to install."""
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from sciimg.errors import BusyError, Problem
+from sciimg.errors import BusyError, Problem, StorageError
 from sciimg.objects import ObjectPath
 from sciimg.records import pretty_json
 
@@ -51,12 +51,19 @@ def read_part(path: Path, length: int, offset: int) -> bytes:
 
 
 def sync_directory(path: Path) -> None:
-    """Make a rename inside ``path`` durable."""
+    """Make a rename inside ``path`` (or the bytes of a file) durable."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_files(folder: Path) -> None:
+    """Make every file and folder below ``folder`` durable, so that a machine that loses power after a rename has lost nothing."""
+    for path in [*folder.rglob("*"), folder]:
+        if not path.is_symlink():
+            sync_directory(path)
 
 
 def write_bytes(path: Path, data: bytes, *, mode: int = 0o666) -> None:
@@ -146,6 +153,8 @@ def hold(path: Path, patience_s: float = 5.0, *, remove: bool = False) -> Iterat
     ------
     BusyError
         Naming the process and machine that hold it.
+    StorageError
+        Kind ``no-locks``: the file system keeps none.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + patience_s
@@ -173,8 +182,45 @@ def _locked(path: Path) -> TextIO | None:
             return stream
     except BlockingIOError:
         pass
+    except OSError as error:  # ENOSYS on Lustre, ENOLCK on NFS
+        stream.close()
+        message = f"The file system must keep locks (flock); it says: {error.strerror}. Mount it with them, or choose another place."
+        raise StorageError(Problem(str(path.parent), "no-locks", message)) from error
     stream.close()
     return None
+
+
+_LOCAL_LOCKS = {"nfs": ("nolock", "local_lock=all", "local_lock=flock"), "lustre": ("localflock",)}
+
+
+def unshared_locks(path: Path, mounts: str | None = None) -> str | None:
+    """Return why locks below ``path`` hold on this machine only, as far as its mount tells; None where nothing says so.
+
+    Parameters
+    ----------
+    path : Path
+        Need not exist yet.
+    mounts : str, optional
+        Text in the form of ``/proc/self/mountinfo`` (proc(5)); default: this process's.
+    """
+    source = Path("/proc/self/mountinfo")
+    if mounts is None:
+        mounts = source.read_text() if source.exists() else ""
+    place, best, said = path.absolute(), Path(), None
+    for line in mounts.splitlines():
+        about, _, kind = line.partition(" - ")
+        at = Path(about.split()[4].encode().decode("unicode_escape"))
+        if place.is_relative_to(at) and len(at.parts) >= len(best.parts):
+            system, *_, options = kind.split(" ")
+            told = {*about.split()[5].split(","), *options.split(",")}
+            bad = [word for word in _LOCAL_LOCKS.get(system.removesuffix("4"), ()) if word in told]
+            best, said = (
+                at,
+                f"{at} ({system}) is mounted with {bad[0]}: locks hold on each machine for itself, so start a study from one."
+                if bad
+                else None,
+            )
+    return said
 
 
 def _sign(stream: TextIO) -> None:

@@ -17,6 +17,13 @@ _SAID = {
     "String should": "The text should",
     "Field required": "This key is required",
 }
+_IN_WORDS = {  # patterns of sciimg.protocol.cluster
+    r"^[A-Za-z0-9_][A-Za-z0-9_.,@+:-]*$": "A name has letters, digits and _ . , @ + : -",
+    r"^[^\r\n\x00]+$": "A command is one line of text",
+    r"^([0-9]+-)?[0-9]+:[0-5][0-9]:[0-5][0-9]$": "A time is H:MM:SS or D-HH:MM:SS, such as 4:00:00",
+    r"^[1-9][0-9]*[MGT]$": "Memory is a whole number with M, G or T, such as 16G",
+    r"^--[a-z][a-z-]*(=[^\r\n\x00]+)?$": "An option is --name or --name=value",
+}
 _TEXT_EXPECTED = {"string_type"}
 _NUMBER_EXPECTED = {"int_type", "float_type", "int_from_float"}
 
@@ -116,6 +123,8 @@ def _advice(kind: str, came: Any) -> str:
 
 
 def _pattern_in_words(pattern: str) -> str:
+    if pattern in _IN_WORDS:
+        return _IN_WORDS[pattern]
     if "a-z0-9" in pattern:
         return "A name has 1 to 64 characters of a-z, 0-9, dot, dash and underscore, and begins with a letter or digit"
     if r"\d+\.\d+\.\d+" in pattern:

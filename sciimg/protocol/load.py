@@ -101,14 +101,15 @@ def _validated(tree: Tree) -> Study | None:
         message = f"A study is a mapping of keys to values; came {came}. `sciimg schema` lists the keys; protocols/ has examples."
         tree.report((), "not-a-study", message)
         return None
-    study = _checked(Study, tree.value, (), tree)
+    study = check_part(Study, tree.value, (), tree)
     parts = _whole(study) if study else _sound_parts(tree.value)
     for path, kind, message in (*faults(parts), *blanks(tree.value)):
         tree.report(path, kind, message)
     return study
 
 
-def _checked(model: type[M], value: Any, base: KeyPath, tree: Tree) -> M | None:
+def check_part(model: type[M], value: Any, base: KeyPath, tree: Tree) -> M | None:
+    """Return a part of a file as its model, or report every error of it in the tree."""
     try:
         return cast(M, _strict(model, value))
     except ValidationError as error:
@@ -128,19 +129,20 @@ def _whole(study: Study) -> Parts:
 
 def _sound_parts(value: dict[str, Any]) -> Parts:
     """Return what validates by itself; the faults of the rest are reported already."""
-    parts: dict[str, Any] = {name: _quiet(Study.__annotations__[name], value.get(name)) for name in _SINGLE}
+    parts: dict[str, Any] = {name: sound_part(Study.__annotations__[name], value.get(name)) for name in _SINGLE}
     faulty = set()
     for name in _LISTS:
         items = value.get(name)
         member = get_args(Study.model_fields[name].annotation)[0]
-        sound = [(i, _quiet(member, item)) for i, item in enumerate(items if isinstance(items, list) else [])]
+        sound = [(i, sound_part(member, item)) for i, item in enumerate(items if isinstance(items, list) else [])]
         parts[name] = tuple((i, item) for i, item in sound if item is not None)
         if not isinstance(items, list) or len(parts[name]) < len(items):
             faulty.add(name)
     return Parts(**parts, faulty=frozenset(faulty))
 
 
-def _quiet(annotation: Any, value: Any) -> Any:
+def sound_part(annotation: Any, value: Any) -> Any:
+    """Return a value as what it should be, or None where it is not that."""
     try:
         return _strict(annotation, value)
     except ValidationError:

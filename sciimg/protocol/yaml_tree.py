@@ -42,6 +42,7 @@ class Tree:
     """What a YAML text says, and where it says it."""
 
     file: str
+    what: str = "study"  # what the file is, in messages
     value: Any = None
     lines: dict[KeyPath, int] = field(default_factory=dict)
     noted: list[tuple[int, Problem]] = field(default_factory=list)  # line, problem
@@ -68,17 +69,17 @@ def dotted(path: KeyPath) -> str:
     return text.removeprefix(".")
 
 
-def read_tree(data: bytes, file: str) -> Tree:
+def read_tree(data: bytes, file: str, what: str = "study") -> Tree:
     """Read YAML bytes; faults are collected in the tree's ``problems``, and its ``value`` holds whatever could be read."""
-    tree = Tree(file)
+    tree = Tree(file, what)
     if len(data) > MAX_BYTES:
-        tree.report((), "too-large", f"A study has at most {MAX_BYTES} bytes; this file has {len(data)}. Is it the right file?")
+        tree.report((), "too-large", f"A {what} has at most {MAX_BYTES} bytes; this file has {len(data)}. Is it the right file?")
         return tree
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        message = f"A study is UTF-8 text; byte {error.start} (0x{data[error.start]:02x}) is not. Save the file as UTF-8."
+        message = f"A {what} is UTF-8 text; byte {error.start} (0x{data[error.start]:02x}) is not. Save the file as UTF-8."
         tree.report_at(line, "not-utf-8", message)
         return tree
     try:
@@ -109,11 +110,11 @@ def _refuse_early(text: str, tree: Tree) -> None:
     for event in yaml.parse(text, Loader=_CoreLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            message = f"A study nests at most {MAX_DEPTH} levels; this file nests deeper. Is it the right file?"
+            message = f"A {tree.what} nests at most {MAX_DEPTH} levels; this file nests deeper. Is it the right file?"
             tree.report_at(_line(event), "too-deep", message)
             return
         if name := getattr(event, "anchor", None):
-            message = f"In a study each value stands where it is read; came the anchor or alias {name!r}. Write the value out."
+            message = f"In a {tree.what} each value stands where it is read; came the anchor or alias {name!r}. Write the value out."
             tree.report_at(_line(event), "yaml-alias", message)
 
 
@@ -165,9 +166,9 @@ def _scalar(node: yaml.Node, path: KeyPath, tree: Tree) -> Any:
         case "float":
             number = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
             if not math.isfinite(number):
-                tree.report(path, "not-finite", f"Every number of a study is finite; got {text}. Change {dotted(path)}.")
+                tree.report(path, "not-finite", f"Every number of a {tree.what} is finite; got {text}. Change {dotted(path)}.")
                 return 0.0
             return number
         case _:
-            tree.report(path, "yaml-tag", f"A study has no YAML tags; got {node.tag!r}. Remove it.")
+            tree.report(path, "yaml-tag", f"A {tree.what} has no YAML tags; got {node.tag!r}. Remove it.")
             return text

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from sciimg.errors import InputError, Problem, SciimgError
-from sciimg.files import hold
-from sciimg.stages.ledger import LOCK, Run, run_folder
+from sciimg.files import hold, unshared_locks
+from sciimg.stages.ledger import LOCK, Run, log, run_folder
 from sciimg.stages.plan import folds_of, plan
 from sciimg.stages.supervision import start
 
-ENGINES = ("local", "dask")
+ENGINES = ("local", "dask", "slurm")
+_JOBS = 64  # of one study in the queue at the same time, if nobody says how many
 
 
-def launch(study: Path, workdir: Path, *, engine: str = "local", slots: int = 0) -> dict[str, Any]:
+def launch(study: Path, workdir: Path, *, engine: str = "local", slots: int = 0, cluster: Path | None = None) -> dict[str, Any]:
     """Carry out a study; return the JSON of ``sciimg run``.
 
     The flow, its embedded Prefect server and every stage live in one process group that ends when this process does.
@@ -28,9 +29,12 @@ def launch(study: Path, workdir: Path, *, engine: str = "local", slots: int = 0)
     study, workdir : Path
         The study's YAML, and the folder of the runs.
     engine : str
-        ``"local"`` runs stages as processes of this machine, ``"dask"`` on a Dask cluster (``DASK_SCHEDULER_ADDRESS`` or a local one).
+        ``"local"`` runs stages as processes of this machine, ``"dask"`` on a Dask cluster (``DASK_SCHEDULER_ADDRESS`` or a local one),
+        ``"slurm"`` as jobs.
     slots : int
-        Heavy stages at the same time; 0 means one a core.
+        Heavy stages at the same time; 0 means one a core, and with Slurm as many as there are.
+    cluster : Path, optional
+        For Slurm: the file that says what each stage asks for; default ``cluster.yaml`` here.
 
     Raises
     ------
@@ -39,7 +43,7 @@ def launch(study: Path, workdir: Path, *, engine: str = "local", slots: int = 0)
     """
     from sciimg.provenance.keys import unlock
 
-    check_engine(engine)
+    check_engine(engine, study, workdir, cluster)
     check_recipes(study)
     unlock()
     run = Run.begin(study, workdir)
@@ -47,7 +51,9 @@ def launch(study: Path, workdir: Path, *, engine: str = "local", slots: int = 0)
         pass
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
-        command = [sys.executable, "-m", "flows", str(study), str(workdir), str(slots or os.cpu_count() or 1), engine, str(result)]
+        places = slots or (_JOBS if engine == "slurm" else os.cpu_count() or 1)
+        command = [sys.executable, "-m", "flows", str(study), str(workdir), str(places), engine, str(result)]
+        command += [str(cluster)] if cluster else []
         child = start(command, session=True)
         try:
             code = child.wait()
@@ -68,11 +74,32 @@ def launch(study: Path, workdir: Path, *, engine: str = "local", slots: int = 0)
     return outcome
 
 
-def check_engine(engine: str) -> None:
-    """Refuse an engine that this version does not have."""
+def check_engine(engine: str, study: Path, workdir: Path, cluster: Path | None = None) -> None:
+    """Refuse an engine that this version or this machine does not have, and jobs that the cluster would not take.
+
+    Raises
+    ------
+    InputError
+    """
     if engine not in ENGINES:
         message = f"--engine is one of {', '.join(ENGINES)} in this version; got {engine!r}."
         raise InputError(Problem("--engine", "unknown-engine", message))
+    if engine != "slurm":
+        if cluster is not None:
+            raise InputError(
+                Problem("--cluster", "no-use", f"A cluster file is for --engine slurm; the engine is {engine!r}. Leave it out.")
+            )
+        return
+    from sciimg.protocol import load_study
+    from sciimg.protocol.cluster import DEFAULT_FILE, load_cluster
+    from sciimg.stages.slurm import check_stages
+    from sciimg.stages.slurm_queue import check_installed
+
+    loaded, plan_of_study = load_cluster(cluster or DEFAULT_FILE), load_study(study).study
+    check_installed()
+    check_stages(loaded, plan(plan_of_study, 1))
+    if said := unshared_locks(workdir):
+        log(f"Note: {said}")
 
 
 def check_recipes(study: Path) -> None:
@@ -106,7 +133,7 @@ def check_recipes(study: Path) -> None:
         raise InputError(problems)
 
 
-def describe_plan(study: Path, workdir: Path, engine: str = "local") -> dict[str, Any]:
+def describe_plan(study: Path, workdir: Path, engine: str = "local", cluster: Path | None = None) -> dict[str, Any]:
     """Return what a run would do: its folder, its stages and which of them are done. What a run would refuse at once is refused here.
 
     ``folds`` is None where one group is left out at a time and the split has not yet said how many there are: the stages end with it.
@@ -114,7 +141,7 @@ def describe_plan(study: Path, workdir: Path, engine: str = "local") -> dict[str
     from sciimg.io.expand import expand
     from sciimg.protocol import load_study
 
-    check_engine(engine)
+    check_engine(engine, study, workdir, cluster)
     check_recipes(study)
     loaded = load_study(study)
     problems: list[Problem] = []
@@ -139,18 +166,18 @@ def describe_plan(study: Path, workdir: Path, engine: str = "local") -> dict[str
     return {"study": loaded.study.name, "digest": digest, "run": str(folder), "folds": folds, "stages": stages}
 
 
-def dry_run(study: Path, workdir: Path, engine: str = "local", slots: int = 0) -> dict[str, Any]:
+def dry_run(study: Path, workdir: Path, engine: str = "local", slots: int = 0, cluster: Path | None = None) -> dict[str, Any]:
     """Return :func:`describe_plan` with what the stages that are not done will cost, beside each and in all; nothing is written.
 
     Parameters
     ----------
-    slots : int
+    slots, cluster
         As of :func:`launch`.
     """
     from sciimg.protocol import load_study
     from sciimg.stages.predict import each_fold, predict
 
-    about = describe_plan(study, workdir, engine)
+    about = describe_plan(study, workdir, engine, cluster)
     loaded = load_study(study)
     stages = plan(loaded.study, about["folds"] or 0)  # where the folds are not known yet, the others can be told all the same
     done = dict.fromkeys(stages, False) | {s["stage"]: s["done"] for s in about["stages"]}

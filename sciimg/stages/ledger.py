@@ -6,6 +6,7 @@ was begun with the same inputs. There is no other state.
 """
 
 import json
+import os
 import platform
 import shutil
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sciimg.errors import InputError, Problem
-from sciimg.files import hold, sync_directory, write_json, write_text
+from sciimg.files import hold, sync_directory, sync_files, write_json, write_text
 from sciimg.protocol import LoadedStudy, load_study
 from sciimg.protocol.models import Study
 from sciimg.records import digest_of
@@ -128,7 +129,8 @@ def perform(stage: Stage, run: Run) -> bool:
     BusyError
         If another process is at this stage of this run.
     """
-    with hold(run.path / f".{stage.name}.lock"):
+    patience_s = float(os.environ.get("SCIIMG_LOCK_PATIENCE_S", 5))  # a file server may believe in a lost node for a while
+    with hold(run.path / f".{stage.name}.lock", patience_s):
         if stage.is_done(run):
             return False
         inputs = stage.inputs(run)
@@ -147,6 +149,7 @@ def perform(stage: Stage, run: Run) -> bool:
         shutil.rmtree(partial / COSTS)
         (partial / _BEGUN).unlink()
         write_json(partial / LEDGER, entry)
+        sync_files(partial)
         _replace(partial, run.folder(stage.name))
         return True
 

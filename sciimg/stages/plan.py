@@ -47,7 +47,7 @@ def plan(study: Study, folds: int | None = None) -> dict[str, Stage]:
     folds : int or None
         How many there are where the study leaves one group out, as :func:`folds_of` knows it; without it the plan ends with the split.
     """
-    first = [Stage("ingest", (), _ingest, parameters=_source_files), Stage("split", ("ingest",), _split)]
+    first = [Stage("ingest", (), _ingest, parameters=_source_files, heavy=True), Stage("split", ("ingest",), _split)]
     asked = study.validation.cross_validation
     count = 0 if asked is None else asked.folds or folds
     if count is None:

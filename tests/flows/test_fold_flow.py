@@ -32,7 +32,7 @@ class Carried:
 
 
 @contextmanager
-def no_engine(name: str, slots: int) -> Iterator[None]:
+def no_engine(name: str, slots: int, cluster: str | None) -> Iterator[None]:
     yield None
 
 
