@@ -41,7 +41,14 @@ def watch_flow(
         As of :func:`flows.study.study_flow`.
     """
     refuse([*text("folder", folder), *text("collection", collection)])
-    about = {"settle_s": settle_s, "marker": marker, "spacing": spacing, "unit": unit, "label_kind": label_kind, "keep_names": keep_names}
+    about: dict[str, Any] = {
+        "settle_s": settle_s,
+        "marker": marker,
+        "spacing": spacing,
+        "unit": unit,
+        "label_kind": label_kind,
+        "keep_names": keep_names,
+    }
     check_watch(folder, collection, **about)
     refuse(list(writable_folder("collection", str(Path(collection).parent))))
     study = check_study_parameters(study_file, workdir, slots, engine_name) if study_file else None

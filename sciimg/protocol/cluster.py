@@ -93,9 +93,7 @@ def load_cluster(path: Path) -> LoadedCluster:
     try:
         data = path.read_bytes()
     except (FileNotFoundError, IsADirectoryError):
-        message = (
-            "There is no such file. `--cluster FILE` names one; `sciimg schema --cluster` has its keys, reports/guide/hpc.md an example."
-        )
+        message = "There is no such file. `--cluster FILE` names one; `sciimg schema --cluster` has its keys, reports/guide/hpc.md one."
         raise ClusterError(Problem(str(path), "not-found", message)) from None
     tree = read_tree(data, str(path), what="cluster file")
     cluster: Cluster | None = None

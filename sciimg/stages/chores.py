@@ -74,7 +74,7 @@ def main(name: str, place: str) -> int:
     folder = Path(place)
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
     try:
-        reply = {"value": chore(name)(**request)}
+        reply: dict[str, Any] = {"value": chore(name)(**request)}
     except SciimgError as error:
         print(error, file=sys.stderr)
         reply = {"exit_code": error.exit_code, "problems": [dataclasses.asdict(p) for p in error.problems]}

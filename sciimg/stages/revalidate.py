@@ -117,8 +117,8 @@ def _looked_at(run: Run, trust: str) -> dict[str, Any]:
 
 def _judged_again(run: Run, release: Path, signed: Mapping[str, Any]) -> dict[str, Any]:
     """Return evidence made now, by stage: of the released recipe, or of all candidates, and of the machinery."""
-    from sciimg.stages.baseline import baseline
-    from sciimg.stages.validate import EVIDENCE, validate
+    from sciimg.stages.baseline import EVIDENCE, baseline
+    from sciimg.stages.validate import validate
     from sciimg.stages.verify import verify_machine
 
     study = run.loaded.study
@@ -135,9 +135,11 @@ def _judged_again(run: Run, release: Path, signed: Mapping[str, Any]) -> dict[st
     for recipe, folder in made.items():
         log(f"{recipe}: judged again")
         out = partial / f"{_JUDGED}{recipe}"
-        beside = {name: folder / name if (folder / name).exists() else None for name in ("paired", "reconstruction", "unmarked")}
-        common: dict[str, Any] = {"made_baseline": partial / "baseline", "folder": run.loaded.folder, "out": out}
-        validate(study, real=real, regions=regions, synthetic=images[recipe], **beside, **common)
+        how: dict[str, Any] = {
+            name: folder / name if (folder / name).exists() else None for name in ("paired", "reconstruction", "unmarked")
+        }
+        how |= {"made_baseline": partial / "baseline", "folder": run.loaded.folder, "out": out}
+        validate(study, real=real, regions=regions, synthetic=images[recipe], **how)
         now[f"{_JUDGED}{recipe}"] = json.loads((out / EVIDENCE).read_text(encoding="utf-8"))
     log("the machinery: tested again")
     asked = study.verification

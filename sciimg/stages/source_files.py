@@ -17,16 +17,17 @@ def source_digests(loaded: LoadedStudy) -> dict[str, Digest]:
     digests = {}
     for source in loaded.study.sources:
         files: dict[str, Path] = {}
+        objects: dict[str, str] = {}
         for uri in _uris(source):
             if is_uri(uri):  # what the store says tells whether they changed, without fetching them
-                files |= {str(place): place.version for place in objects_of(uri)[1]}
+                objects |= {str(place): place.version for place in objects_of(uri)[1]}
                 continue
             for place in expand(uri, loaded.folder):
                 root = place if place.is_dir() else place.parent
                 for path in sorted(place.rglob("*")) if place.is_dir() else files_of(place):
                     if path.is_file():
                         files[f"{uri}:{path.relative_to(root).as_posix()}"] = path
-        digests[source.name] = digest_of(dict(zip(files, digests_of(list(files.values())), strict=True)))
+        digests[source.name] = digest_of(objects | dict(zip(files, digests_of(list(files.values())), strict=True)))
     return digests
 
 
