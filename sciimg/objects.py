@@ -216,7 +216,7 @@ class ObjectPath(PosixPath):
         """Return ``length`` bytes from ``offset``, or the last ones where it is negative; fewer where the object ends."""
         if not length:
             return b""
-        wanted = {"suffix": length} if offset < 0 else (offset, offset + length)
+        wanted: Any = {"suffix": length} if offset < 0 else (offset, offset + length)
         with asking(self):
             import obstore
 
@@ -282,7 +282,7 @@ class _Pieces(io.RawIOBase):
         in_order = self._at == self._start + len(self._piece) and self._piece
         self._ahead = min(2 * self._ahead, _LARGEST_PIECE) if in_order else _FIRST_PIECE
         stop = min(self._size, self._at + max(wanted, self._ahead))
-        options: dict[str, Any] = {"range": (self._at, stop)} | ({"if_match": self._e_tag} if self._e_tag else {})
+        options: Any = {"range": (self._at, stop)} | ({"if_match": self._e_tag} if self._e_tag else {})
         with asking(self._path):
             import obstore
 
@@ -406,12 +406,12 @@ def _store(scheme: str, bucket: str) -> Any:
 
     second = datetime.timedelta(seconds=1)
     retry: Any = {"max_retries": 4, "retry_timeout": 60 * second}
-    client: dict[str, Any] = {"connect_timeout": 5 * second, "read_timeout": 60 * second, "timeout": 3600 * second}
+    client: Any = {"connect_timeout": 5 * second, "read_timeout": 60 * second, "timeout": 3600 * second}
     if scheme == "s3":
         endpoint = _endpoint()
-        more = {"endpoint": endpoint} if endpoint else {}
+        more: Any = ({"endpoint": endpoint} if endpoint else {}) | _s3_credentials(bucket)
         client["allow_http"] = (endpoint or "").startswith("http://")
-        return S3Store(bucket, client_options=client, retry_config=retry, **more, **_s3_credentials(bucket))
+        return S3Store(bucket, client_options=client, retry_config=retry, **more)
     if url := _emulator():
         nobody = {"gcs_base_url": url.rstrip("/"), "disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
         client["allow_http"] = url.startswith("http://")

@@ -257,6 +257,7 @@ def test_order_of_tasks_and_a_kill_change_no_byte(model: Path, tmp_path: Path, m
     assert len(count) > 4 and Collection(tmp_path / "killed").digest == made.digest
 
 
+@pytest.mark.parametrize("model", ["ldm"], indirect=True)  # what is taken up is in files, whatever the recipe
 def test_a_process_that_is_killed_is_taken_up(model: Path, tmp_path: Path) -> None:
     masks, shape = masks_at(tmp_path / "masks", (150, 200)), (150, 200)
     paths = ", ".join(f"Path({str(path)!r})" for path in (model, tmp_path / "out", masks))
