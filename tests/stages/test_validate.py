@@ -262,6 +262,7 @@ def test_subgroups_are_judged_apart_and_the_worst_is_reported(tmp_path: Path) ->
 
     from sciimg.stages.parts import Parts
     from sciimg.types import Spacing
+    from sciimg.workers import HERE
 
     rng = np.random.default_rng(0)
 
@@ -289,7 +290,7 @@ def test_subgroups_are_judged_apart_and_the_worst_is_reported(tmp_path: Path) ->
     def judged(kinds: str, column: str = "kind") -> dict[str, Metric]:
         real, made = collection(f"real-{kinds}" if kinds != "ab" else "real", kinds, 0), collection(f"made-{kinds}", "ab", 1.0)
         parts = Parts(tmp_path / "out", "x")
-        judge = validate_stage._Judge(study, real_data(study, real, None), made, None, None, None, tmp_path, None, parts, parts)
+        judge = validate_stage._Judge(study, real_data(study, real, None), made, None, None, None, tmp_path, None, parts, parts, HERE)
         return {m.name: m for m in judge.subgroups(column)[0]}
 
     found = judged("ab")
