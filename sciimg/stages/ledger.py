@@ -29,7 +29,8 @@ from sciimg.stages.lookup import ENDING
 LEDGER = "stage.json"
 LOCK = ".run.lock"  # of a run folder, held while its flow works
 _BEGUN = ".inputs.json"
-_NOT_COUNTED = (".lock", ENDING, "training.json")  # the last: how long a model took (sciimg.augmenters.model_file)
+_TIMES = "training.json"  # how long a model took (sciimg.augmenters.model_file)
+_NOT_COUNTED = (".lock", ENDING)
 
 
 def run_folder(study: Study, workdir: Path) -> Path:
@@ -165,7 +166,7 @@ def folder_digest(folder: Path) -> dict[str, Any]:
 
 
 def _counted(path: Path) -> bool:
-    return path.name not in (LEDGER, _BEGUN) and not path.name.endswith(_NOT_COUNTED) and path.parts[0] != COSTS
+    return path.name not in (LEDGER, _BEGUN, _TIMES) and not path.name.endswith(_NOT_COUNTED) and path.parts[0] != COSTS
 
 
 def environment() -> dict[str, str]:

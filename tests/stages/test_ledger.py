@@ -110,3 +110,13 @@ def test_a_second_process_is_told_who_holds_the_lock(tmp_path: Path) -> None:
         process.join()
     with hold(tmp_path / ".lock"):
         pass  # the kernel gave it back
+
+
+def test_only_the_ledgers_own_files_are_left_out_of_a_digest(tmp_path: Path) -> None:
+    """A file whose name only ends like that of one is an output."""
+    (tmp_path / "model").mkdir()
+    before = folder_digest(tmp_path)
+    (tmp_path / "model" / "training.json").write_text("{}")
+    assert folder_digest(tmp_path) == before
+    (tmp_path / "model" / "my-training.json").write_text("{}")
+    assert folder_digest(tmp_path)["files"] == before["files"] + 1
