@@ -88,9 +88,10 @@ scale: env
 bench-scale: env
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/bench_scale.py --out reports/benchmarks/scale.json $(BENCH_SCALE)
 
-# A real Slurm of two virtual nodes, hit by every fault of reports/guide/hpc.md; as root on Debian, or with Slurm installed. HPC="-k drained" runs one.
+# A real Slurm of two virtual nodes, Prefect and PostgreSQL, hit by every fault of reports/guide; as root on Debian, or with them installed. HPC="-k drained" runs one.
 test-hpc: env
-	SCIIMG_HPC=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -v tests/hpc $(HPC)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e ".[demo,hpc]"
+	SCIIMG_HPC=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -v tests/hpc -m "slow or not slow" $(HPC)
 
 bench-audit: env
 	$(BIN)/python tests/benchmarks/bench_audit.py --out reports/benchmarks/audit.json $(BENCH_AUDIT)

@@ -29,7 +29,7 @@ def engine(name: str, slots: int, cluster: str | None = None) -> Iterator[Runner
         return
     if name == "slurm":
         from sciimg.protocol.cluster import DEFAULT_FILE, load_cluster
-        from sciimg.stages.slurm import Slurm
+        from sciimg.stages.slurm.engine import Slurm
 
         yield Slurm(load_cluster(Path(cluster or DEFAULT_FILE)))
         return

@@ -28,6 +28,7 @@ def watch_flow(
     workdir: str = "runs",
     slots: int = 2,
     engine_name: str = "local",
+    cluster: str | None = None,
 ) -> dict[str, Any]:
     """Take what is new and whole in a folder into a collection; run a study anew when something came and nothing is on its way.
 
@@ -37,7 +38,7 @@ def watch_flow(
         As of :func:`sciimg.stages.watch.take_new`.
     study_file : str
         A study whose sources name the folder; empty: none is run.
-    workdir, slots, engine_name
+    workdir, slots, engine_name, cluster
         As of :func:`flows.study.study_flow`.
     """
     refuse([*text("folder", folder), *text("collection", collection)])
@@ -51,7 +52,7 @@ def watch_flow(
     }
     check_watch(folder, collection, **about)
     refuse(list(writable_folder("collection", str(Path(collection).parent))))
-    study = check_study_parameters(study_file, workdir, slots, engine_name) if study_file else None
+    study = check_study_parameters(study_file, workdir, slots, engine_name, cluster) if study_file else None
     shown = Shown(f"watch-{Path(collection).name}")
     shown.name(f"watch-{Path(collection).name}", ("watch",) if study is None else ("watch", study.name))
     value = watch_task(folder, collection, about)
@@ -60,7 +61,7 @@ def watch_flow(
     rows += [{"what": "images in the collection", "count": value["images"]}]
     shown.table("arrivals", rows, "What came into the watched folder; which file is which stands beside the collection")
     if study is not None and value["due"] and not value["waiting"]:
-        value["run"] = study_flow(study_file, workdir, slots, engine_name)
+        value["run"] = study_flow(study_file, workdir, slots, engine_name, cluster)
         done_with(Path(collection))
     return value
 

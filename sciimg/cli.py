@@ -148,7 +148,7 @@ def run(
     check_publishing(workdir, publish)
     _choose(device, here=engine != "slurm")
     if dry_run:
-        from sciimg.stages.predict import table
+        from sciimg.stages.forecast.shown import table
 
         value = launch.dry_run(study, workdir, engine, slots, cluster)
         return value, table(value), 0

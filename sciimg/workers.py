@@ -135,6 +135,7 @@ def slurm_workers(
     interface: str | None = None,
     directives: Sequence[str] = (),
     prologue: Sequence[str] = (),
+    logs: str | None = None,
 ) -> dict[str, str]:
     """Return the environment that makes stages compute on jobs of Slurm of their own.
 
@@ -152,16 +153,19 @@ def slurm_workers(
         Further ones, e.g. ``"--qos=normal"``.
     prologue : sequence of str
         Lines of shell before the worker starts.
+    logs : str, optional
+        Folder of the jobs' output; default: the working directory.
     """
     told = {"count": count, "cores": cores, "memory": memory, "partition": partition, "account": account, "walltime": walltime}
-    return {SITE: json.dumps(told | {"interface": interface, "directives": list(directives), "prologue": list(prologue)}, sort_keys=True)}
+    told |= {"interface": interface, "directives": list(directives), "prologue": list(prologue), "logs": logs}
+    return {SITE: json.dumps(told, sort_keys=True)}
 
 
 @contextmanager
 def _on_slurm(text: str) -> Iterator["Cluster"]:
     """Submit the jobs; they end with this process, or within a minute after it was killed."""
     try:
-        from dask_jobqueue import SLURMCluster
+        from dask_jobqueue.slurm import SLURMCluster
     except ImportError:
         message = 'Workers on Slurm need dask-jobqueue: pip install "sciimg[hpc]".'
         raise MissingExtraError(Problem(SITE, "missing-extra", message)) from None
@@ -192,6 +196,7 @@ def _jobs(told: Mapping[str, Any]) -> dict[str, Any]:
         "death_timeout": _IDLE_S,
         "job_extra_directives": ["--requeue", *told.get("directives", ())],
         "job_script_prologue": list(told.get("prologue", ())),
+        "log_directory": told.get("logs"),
         "scheduler_options": {"dashboard_address": None},
     }
 

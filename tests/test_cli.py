@@ -199,7 +199,7 @@ def test_unknown_recipe_options_are_refused_before_anything_is_written(tmp_path:
 
 
 def test_dry_run_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sciimg.stages.predict.trial", lambda *arguments: [])  # tests/stages/test_predict.py has one that is real
+    monkeypatch.setattr("sciimg.stages.forecast.trials.trial", lambda *arguments: [])  # tests/stages/test_predict.py has one that is real
     code, value = reply("run", ROOT / "protocols" / "smoke.yaml", "--workdir", tmp_path / "runs", "--dry-run")
     assert code == 0
     assert next(s["stage"] for s in value["stages"]) == "ingest"  # type: ignore[attr-defined]

@@ -27,6 +27,7 @@ _OURS = ("job-name", "output", "error", "open-mode", "requeue", "no-requeue", "s
 _KEYS = {"nodes": "nodes", "ntasks": "tasks", "cpus-per-task": "cpus", "mem": "memory", "time": "time", "gpus-per-node": "gpus"}
 _KEYS |= {name: name for name in ("partition", "account", "qos")}
 _HEAVY = ("ingest", "train-", "baseline", "verify", "generate-", "validate-")
+_DIVIDED = ("ingest", "generate-", "validate-")  # stages whose array work can be done by several processes
 _LIGHT = ("split", "decide", "release", "folds-")
 _FOLD = re.compile(r"^fold-([0-9]+|[*?])-")
 
@@ -43,6 +44,10 @@ class Resources(Model):
     gpus: int = Field(default=0, ge=0, description="GPUs on each node.")
     nodes: int = Field(default=1, ge=1)
     tasks: int = Field(default=1, ge=1, description="Processes that train one model together, over all nodes.")
+    workers: int = Field(
+        default=0, ge=0, description="Further jobs, each asking for the same, between which a stage divides its array work."
+    )
+    interface: Word | None = Field(default=None, description="Network interface by which workers and stage find each other, such as ib0.")
     environment: tuple[Line, ...] = Field(default=(), description="Commands that make a node ready: module load, source, export.")
     options: tuple[Option, ...] = Field(default=(), description="Further options of sbatch, such as --constraint=a100.")
 
@@ -145,6 +150,22 @@ def _faults(value: dict[str, Any]) -> Iterator[tuple[KeyPath, str, str]]:
         if (said := sound_part(Resources, wishes)) is not None:
             merged = Resources(**defaults.model_dump(exclude_unset=True) | said.model_dump(exclude_unset=True))
             yield from _wrong_together(place, said, merged, lead, training=bool(pattern) and "train-" in pattern[0])
+            yield from _wrong_workers(place, said, merged, pattern[0] if pattern else "")
+
+
+def _wrong_workers(place: KeyPath, said: Resources, merged: Resources, pattern: str) -> Iterator[tuple[KeyPath, str, str]]:
+    if not said.workers:
+        return
+    head = re.split(r"[*?\[]", _FOLD.sub("", pattern))[0]
+    if not head or not any(name.startswith(head) or head.startswith(name) for name in _DIVIDED):
+        names = ", ".join(f"{name}*" if name.endswith("-") else name for name in _DIVIDED)
+        yield (*place, "workers"), "not-divided", f"Only these stages divide their work: {names}. Move it there."
+    elif merged.memory is None:
+        yield (
+            (*place, "workers"),
+            "no-memory",
+            "A job of workers has to say how much memory it needs. Add memory: to the stage or defaults.",
+        )
 
 
 def _wrong_pattern(place: KeyPath, pattern: str) -> Iterator[tuple[KeyPath, str, str]]:

@@ -92,8 +92,8 @@ def check_engine(engine: str, study: Path, workdir: Path, cluster: Path | None =
         return
     from sciimg.protocol import load_study
     from sciimg.protocol.cluster import DEFAULT_FILE, load_cluster
-    from sciimg.stages.slurm import check_stages
-    from sciimg.stages.slurm_queue import check_installed
+    from sciimg.stages.slurm.engine import check_stages
+    from sciimg.stages.slurm.queue import check_installed
 
     loaded, plan_of_study = load_cluster(cluster or DEFAULT_FILE), load_study(study).study
     check_installed()
@@ -175,7 +175,7 @@ def dry_run(study: Path, workdir: Path, engine: str = "local", slots: int = 0, c
         As of :func:`launch`.
     """
     from sciimg.protocol import load_study
-    from sciimg.stages.predict import each_fold, predict
+    from sciimg.stages.forecast.predict import each_fold, predict
 
     about = describe_plan(study, workdir, engine, cluster)
     loaded = load_study(study)

@@ -22,7 +22,7 @@ from sciimg.files import hold, sync_directory, sync_files, write_json, write_tex
 from sciimg.protocol import LoadedStudy, load_study
 from sciimg.protocol.models import Study
 from sciimg.records import digest_of
-from sciimg.stages.costs import COSTS, measured
+from sciimg.stages.costs.measured import COSTS, measured
 from sciimg.stages.digests import digests_of
 from sciimg.stages.lookup import ENDING
 

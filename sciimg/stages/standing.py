@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sciimg.report import costs
-from sciimg.stages.costs import attempts, total
+from sciimg.stages.costs.measured import attempts, total
 from sciimg.stages.ledger import Run, partial_folder
 from sciimg.stages.plan import plan_of
 

@@ -4,9 +4,9 @@
     python tests/benchmarks/bench_costs.py compare before.json RUN --out reports/benchmarks/costs.json
     python tests/benchmarks/bench_costs.py again RUN... --out FILE                            runs that are there already: unit costs alone
 
-``again`` compares what the unit costs of :mod:`sciimg.stages.usual` say of a run's stages with what they took, in units of what ``verify``
-took, which is the same work in every run: so it tells how far the *proportions* are off, whatever the machine did that day. Training and
-generation have no unit costs and are left out there; ``compare`` has them.
+``again`` compares what the unit costs of :mod:`sciimg.stages.forecast.usual` say of a run's stages with what they took, in units of what
+``verify`` took, which is the same work in every run: so it tells how far the *proportions* are off, whatever the machine did that day.
+Training and generation have no unit costs and are left out there; ``compare`` has them.
 """
 
 import argparse
@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from sciimg.files import write_json
-from sciimg.stages.costs import machine
+from sciimg.stages.costs.measured import machine
+from sciimg.stages.forecast.earlier import plain
+from sciimg.stages.forecast.material import Material, ingested, labels_of
+from sciimg.stages.forecast.usual import usual
 from sciimg.stages.launch import dry_run
 from sciimg.stages.ledger import Run
-from sciimg.stages.material import Material, ingested, labels_of
-from sciimg.stages.predict import _plain
-from sciimg.stages.usual import usual
 
 
 def predicted(study: Path, slots: int) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def again(run: Run) -> dict[str, Any]:
     rows = {}
     for path in sorted(run.path.glob("*/stage.json")):
         entry = json.loads(path.read_text())
-        typical = usual(_plain(path.parent.name)[0], study, about)
+        typical = usual(plain(path.parent.name)[0], study, about)
         if typical is None or path.parent.name in ("verify", "decide"):
             continue
         spent = entry["timings"]

@@ -1,8 +1,6 @@
 """Real engines, one undisturbed run to compare with, and a table of what came of each fault. `make test-hpc` runs this folder."""
 
-import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -16,12 +14,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import outcomes
 from disturbed import STUDY, Disturbed
 from slurm_cluster import PATH, SlurmCluster
 
 SWITCH = "SCIIMG_HPC"
-RESULTS = Path(__file__).parents[2] / "reports/benchmarks/hpc.json"
-rows: dict[str, dict[str, Any]] = {}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -82,21 +79,13 @@ def disturbed(request: pytest.FixtureRequest, cluster: SlurmCluster, reference: 
     yield case
     case.stop()
     if case.row is not None:
-        name = request.node.name.removeprefix("test_").replace("_", " ")
-        rows[name] = case.row | {"seconds": round(time.monotonic() - started, 1)}
+        outcomes.note(request.node.name, case.row, started)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print the table, and put its rows into the results beside those of earlier runs."""
-    if not rows:
-        return
-    terminalreporter.write_sep("=", "faults of a real Slurm: what was lost, doubled, changed")
-    terminalreporter.write_line(f"{'fault':<58} {'lost':>5} {'doubled':>8} {'bytes equal':>12} {'jobs':>5} {'restarts':>9} {'s':>7}")
-    for name, row in rows.items():
-        cells = f"{row['lost']:>5} {row['doubled']:>8} {row['bytes_equal']!s:>12} {row['jobs']:>5} {row['restarts']:>9} {row['seconds']:>7}"
-        terminalreporter.write_line(f"{name:<58} {cells}")
-    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"faults": {}}
-    known |= {"slurm": subprocess.run(["slurmctld", "-V"], capture_output=True, text=True, env={**os.environ, "PATH": PATH}).stdout.strip()}
-    known |= {"machine": f"{os.cpu_count()} cores, {platform.machine()}", "date": time.strftime("%Y-%m-%d", time.gmtime())}
-    known["faults"] = dict(sorted((known["faults"] | rows).items()))
-    RESULTS.write_text(json.dumps(known, indent=1) + "\n")
+    if lines := outcomes.table():
+        terminalreporter.write_sep("=", "faults of real engines: what was lost, doubled, changed")
+        for line in lines:
+            terminalreporter.write_line(line)
+        outcomes.keep(f"{Path(sys.executable).parent}:{PATH}")

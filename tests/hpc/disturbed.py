@@ -17,7 +17,7 @@ from slurm_cluster import SlurmCluster, wait_for
 from sciimg.protocol.cluster import load_cluster
 from sciimg.stages.ledger import _NOT_COUNTED, LEDGER, Run, Stage
 from sciimg.stages.plan import plan_of
-from sciimg.stages.slurm import Slurm
+from sciimg.stages.slurm.engine import Slurm
 
 STUDY = Path(__file__).parents[2] / "protocols/smoke.yaml"
 HIT = "ingest"  # the stage that most faults hit: it takes a few seconds, writes many files, and goes on where it was killed
@@ -33,7 +33,7 @@ _APART = """
 import sys
 from pathlib import Path
 from sciimg.protocol.cluster import load_cluster
-from sciimg.stages.slurm import Slurm
+from sciimg.stages.slurm.engine import Slurm
 Slurm(load_cluster(Path(sys.argv[1])))(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))
 """
 

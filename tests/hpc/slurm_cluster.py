@@ -15,6 +15,8 @@ import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from debian import install
+
 PACKAGES = {"slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client", "munged": "munge"}
 PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
 NODES = ("n1", "n2")
@@ -71,7 +73,7 @@ class SlurmCluster:
 
     def start(self) -> None:
         """Install what is missing, write key and configuration, start the daemons and wait until both nodes are idle."""
-        install()
+        install(*sorted({package for program, package in PACKAGES.items() if shutil.which(program, path=PATH) is None}))
         host = socket.gethostname().split(".")[0]
         for name in ("state", *NODES):
             (self.folder / name).mkdir(parents=True)
@@ -146,24 +148,6 @@ def wait_for(condition: object, seconds: float, what: str, about: object = str) 
         if time.monotonic() > deadline:
             raise TimeoutError(f"Waited {seconds:g} s for {what}, in vain. {about()}")  # type: ignore[operator]
         time.sleep(0.2)
-
-
-def install() -> None:
-    """Install Debian's packages of what is not there.
-
-    Raises
-    ------
-    RuntimeError
-        Where that takes an administrator.
-    """
-    missing = sorted({package for program, package in PACKAGES.items() if shutil.which(program, path=PATH) is None})
-    if not missing:
-        return
-    if os.getuid() != 0 or shutil.which("apt-get") is None:
-        raise RuntimeError(f"A real Slurm is needed here: as administrator, apt-get install {' '.join(missing)}")
-    quiet = {"env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, "check": True, "stdout": subprocess.DEVNULL}
-    subprocess.run(["apt-get", "update", "-qq"], **quiet)  # type: ignore[call-overload]
-    subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], **quiet)  # type: ignore[call-overload]
 
 
 def free_ports(count: int) -> list[int]:

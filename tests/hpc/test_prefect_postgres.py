@@ -7,10 +7,13 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import outcomes
 import pytest
+from debian import install
 from prefect_lab import Lab
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -78,9 +81,10 @@ def _programs() -> Path | None:
 
 @pytest.fixture
 def database() -> Iterator[Database]:
+    if _programs() is None:
+        install("postgresql")
     programs = _programs()
-    if programs is None:
-        pytest.skip("PostgreSQL is not installed (Debian: apt install postgresql)")
+    assert programs is not None
     made = Database(programs)
     try:
         yield made
@@ -89,6 +93,7 @@ def database() -> Iterator[Database]:
 
 
 def test_a_lab_on_postgresql(database: Database, tmp_path: Path) -> None:
+    since = time.monotonic()
     lab = Lab(tmp_path / "lab", database=database.url, parts=4)
     try:
         server = lab.server()
@@ -113,7 +118,9 @@ def test_a_lab_on_postgresql(database: Database, tmp_path: Path) -> None:
         lab.deploy()
         third = lab.begin("sciimg-study/small")
         assert lab.wait(third) == "Completed"
-        assert lab.outputs() == done and len(lab.begun()) == 5
+        row = {"lost": len(done.keys() - lab.outputs().keys()), "doubled": len(lab.begun()) - 5, "bytes_equal": lab.outputs() == done}
+        outcomes.note("Prefect: PostgreSQL killed and back, then lost with its server", row, since)
+        assert row == {"lost": 0, "doubled": 0, "bytes_equal": True}
         assert int(database.rows("select count(*) from flow_run")) >= 1
     finally:
         lab.close()

@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from debian import install
 from disturbed import HIT, Disturbed, find
+from safetensors.torch import load_file
 from slurm_cluster import wait_for
 
-from sciimg.stages.slurm_endings import JobError
+from sciimg.stages.slurm.endings import JobError
 
 LONG_S = 900
 SLEEPS = """
@@ -252,6 +254,76 @@ def test_ranks_on_two_nodes_stop_and_go_on(disturbed: Disturbed) -> None:
     assert disturbed.row is not None and disturbed.row["restarts"] == 1
 
 
+def test_a_training_meets_its_time_limit(disturbed: Disturbed) -> None:
+    """The signal comes in the middle of training, which saves its state and goes on from there: the weights of a training in one piece."""
+    disturbed.without("train-gan")
+    first = disturbed.begin("train-gan", disturbed.cluster_file(defaults='{time: "0:03:00", memory: 2G}'))
+    slow_until_the_signal(disturbed)
+    assert first.result(LONG_S) == 0
+    disturbed.whole()
+    assert disturbed.row is not None and disturbed.row["restarts"] == 1
+    assert "goes on in a new slot" in disturbed.log("train-gan")
+
+
+def slow_until_the_signal(disturbed: Disturbed) -> None:
+    """Hold a training that has begun until its job was told that the limit is near; the signal waits with it."""
+    disturbed.wait_for_work("train-gan")
+    held = disturbed.processes("train-gan")
+    for process in held:
+        os.kill(process, signal.SIGSTOP)
+    wait_for(lambda: all(pending(process, signal.SIGUSR1) for process in held), 120, "the signal before the time limit")
+    for process in held:
+        os.kill(process, signal.SIGCONT)
+
+
+def pending(process: int, number: int) -> bool:
+    """Whether a signal waits for a process."""
+    lines = dict(line.split(":", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines())
+    return bool((int(lines["ShdPnd"], 16) | int(lines["SigPnd"], 16)) >> (number - 1) & 1)
+
+
+def test_two_ranks_of_a_training_meet_their_time_limit(disturbed: Disturbed) -> None:
+    """On two nodes: stopped and continued, they make what they make in one piece, and nearly what one process makes."""
+    disturbed.without("train-gan")
+    ranks = "{train-*: {nodes: 2, tasks: 2}}"
+    assert disturbed.begin("train-gan", disturbed.cluster_file(stages=ranks)).result(LONG_S) == 0
+    model, (source,) = disturbed.run.path / "train-gan/model/model.safetensors", disturbed.reference.glob("smoke-*")
+    in_one_piece, (one, two) = (
+        model.read_bytes(),
+        (load_file(p / "train-gan/model/model.safetensors") for p in (source, disturbed.run.path)),
+    )
+    differences = {name: (one[name].float() - two[name].float()).abs().max().item() for name in one}
+    assert one.keys() == two.keys() and max(differences.values()) < 1e-3, max(differences.items(), key=lambda item: item[1])
+    shutil.rmtree(disturbed.run.folder("train-gan"))
+    first = disturbed.begin("train-gan", disturbed.cluster_file(stages=ranks, defaults='{time: "0:03:00", memory: 2G}'))
+    slow_until_the_signal(disturbed)
+    assert first.result(LONG_S) == 0
+    assert model.read_bytes() == in_one_piece
+    job = disturbed.jobs("train-gan")[-1]
+    disturbed.row = {"lost": 0, "doubled": 0, "bytes_equal": True, "jobs": 1, "restarts": disturbed.cluster.restarts(job["id"])}
+    disturbed.row |= {
+        "stages": ["train-gan"],
+        "compared_with": "the same two ranks in one piece",
+        "largest_difference": max(differences.values()),
+    }
+    assert disturbed.row["restarts"] == 1
+
+
+def test_work_divided_between_jobs(disturbed: Disturbed) -> None:
+    """Ingest and generation with two more jobs each, that Dask feeds."""
+    disturbed.without(HIT, "generate-gan")
+    divided = disturbed.cluster_file(stages="{ingest: {workers: 2}, generate-*: {workers: 2}}")
+    for stage in disturbed.remade:
+        assert disturbed.begin(stage, divided).result(LONG_S) == 0
+    disturbed.whole()
+    found = disturbed.cluster.jobs("dask-worker")
+    assert len(found) == 4, found
+    wait_for(
+        lambda: all(job["state"] != "RUNNING" for job in disturbed.cluster.jobs("dask-worker")), 120, "workers to end with their stage"
+    )
+    assert len(list((disturbed.run.path / "logs").glob("dask-worker*"))) == 4
+
+
 # Another clock for every process that asks, and another again a moment later.
 JUMPS = """
 case "$*" in -c*) exit 0 ;; esac
@@ -276,13 +348,9 @@ def test_clock_jumps(disturbed: Disturbed) -> None:
 
 def faketime() -> str:
     """Return the library that gives processes another clock; it is installed where it is missing."""
-    places = list(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-    if not places:
-        if os.getuid() != 0:
-            pytest.skip("libfaketime is not installed, and this is not root")
-        subprocess.run(["apt-get", "install", "-y", "-qq", "libfaketime"], check=True, stdout=subprocess.DEVNULL)
-        places = list(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-    return str(places[0])
+    if not list(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")):
+        install("libfaketime")
+    return str(next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")))
 
 
 # ---------------------------------------------------------------- disks and the shared folder

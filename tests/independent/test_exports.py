@@ -18,6 +18,7 @@ import exports
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from releases import trusted
 
@@ -234,7 +235,20 @@ def test_bids(export: Exporter, kind: str) -> None:
         checked(json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())["Synthetic"], id)
 
 
-@pytest.mark.parametrize("kind", ["volumes"])
+@pytest.mark.parametrize("kind", ["planes", "stacks"])
+def test_bids_of_microscopy(export: Exporter, kind: str) -> None:
+    folder, made = export(kind, "bids"), exports.KINDS[kind]
+    for number, (pixels, labels) in enumerate(exports.images_of(kind)):
+        subject = sorted(p.name for p in folder.glob("sub-*"))[number]
+        for part, expected in {"FLUO": pixels if len(pixels) > 1 else pixels[0], "mask": labels}.items():
+            path = folder / f"{subject}/micr/{subject}_sample-synthetic_{part}.ome.tif"
+            np.testing.assert_array_equal(tifffile.imread(path), expected)
+            told = json.loads(path.with_name(path.name.replace(".ome.tif", ".json")).read_text())
+            assert told["PixelSize"] == list(made.spacing.values[::-1]) and told["PixelSizeUnits"] in ("um", "nm")
+            checked(told["Synthetic"], told["Synthetic"]["image"])
+
+
+@pytest.mark.parametrize("kind", ["volumes", "planes", "stacks"])
 def test_the_bids_validator_finds_no_error(export: Exporter, kind: str) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     tool = shutil.which("bids-validator-deno", path=path)

@@ -23,7 +23,7 @@ HELD = {
     "tiff": set(exports.KINDS),
     "nifti": set(exports.KINDS),
     "dicom": {"planes", "colours", "volumes", "stacks"},
-    "bids": {"volumes"},
+    "bids": {"volumes", "planes", "stacks"},
     "huggingface": {"planes", "colours", "volumes", "stacks", "floats"},
 }
 

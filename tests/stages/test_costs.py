@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from sciimg.stages import costs
-from sciimg.stages.costs import COSTS, attempts, gpus, machine, measured, total
-from sciimg.stages.energy import Rapl, energy_meter
+from sciimg.stages.costs import measured as costs
+from sciimg.stages.costs.energy import Rapl, energy_meter
+from sciimg.stages.costs.measured import COSTS, attempts, gpus, machine, measured, total
 from sciimg.stages.ledger import Run, Stage, folder_digest, perform
 
 STUDY = Path(__file__).parents[2] / "protocols" / "tissue-demo.yaml"
@@ -132,7 +132,7 @@ def test_attempts_add_up(run: Run) -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
-from sciimg.stages.costs import measured
+from sciimg.stages.costs.measured import measured
 with measured(Path(sys.argv[1])) as meter:
     while time.process_time() < 0.6: sum(range(1000))
     meter.write()

@@ -26,10 +26,13 @@ from typer.testing import CliRunner
 pytest.importorskip("obstore", reason="obstore (the extra 'cloud') is not installed here")
 moto = pytest.importorskip("moto.server", reason="moto[server], whose S3 server these tests ask, is not installed here")
 
-from sciimg import objects  # noqa: E402
 from sciimg.cli import app  # noqa: E402
 from sciimg.errors import InputError, RemoteError, SciimgError, StorageError  # noqa: E402
-from sciimg.objects import ObjectPath, as_place  # noqa: E402
+from sciimg.objects import (  # noqa: E402
+    ObjectPath,
+    access,
+    as_place,
+)
 from sciimg.patches.source import PatchSource  # noqa: E402
 from sciimg.protocol import parse_study  # noqa: E402
 from sciimg.provenance.attest import attest  # noqa: E402
@@ -80,13 +83,13 @@ def bucket(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
     made.client.create_bucket(Bucket=made.name)
     ask(server, monkeypatch)
     yield made
-    objects._store.cache_clear()
+    access.bucket_of.cache_clear()
 
 
 def ask(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let everything that follows go to this endpoint."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    objects._store.cache_clear()
+    access.bucket_of.cache_clear()
 
 
 def at(bucket: Bucket, key: str) -> ObjectPath:
@@ -600,7 +603,7 @@ def test_without_credentials_nothing_is_asked(bucket: Bucket, monkeypatch: pytes
     text = refused(bucket.uri("c"))
     assert "[no-credentials]" in text
     assert "AWS_ACCESS_KEY_ID" in text
-    for name in objects._GS_VARIABLES:
+    for name in access._GS_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert "GOOGLE_APPLICATION_CREDENTIALS" in refused("gs://bucket/c")
@@ -618,7 +621,7 @@ def test_credentials_come_from_the_shared_file_too(bucket: Bucket, local: Path, 
 def test_without_the_extra_the_message_names_it(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [n for n in sys.modules if n.partition(".")[0] == "obstore"]:
         monkeypatch.setitem(sys.modules, name, None)
-    objects._store.cache_clear()
+    access.bucket_of.cache_clear()
     assert "pip install 'sciimg[cloud]'" in refused(bucket.uri("c"))
 
 
@@ -673,7 +676,7 @@ def test_a_release_in_google_cloud_storage_is_audited_where_it_lies(
     server = subprocess.Popen([program, *options, "-log-level", "error"])
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", host)
     try:
-        objects._store.cache_clear()
+        access.bucket_of.cache_clear()
         _wait_for(host)
         _ask_google(f"http://{host}", "storage/v1/b?project=p", json.dumps({"name": "bucket-g"}).encode(), "application/json")
         for name, data in files_of(release).items():
@@ -690,7 +693,7 @@ def test_a_release_in_google_cloud_storage_is_audited_where_it_lies(
     finally:
         server.terminate()
         server.wait()
-        objects._store.cache_clear()
+        access.bucket_of.cache_clear()
 
 
 def _wait_for(host: str) -> None:

@@ -15,13 +15,16 @@ from stores import collection_of, texture
 
 from sciimg.files import write_json
 from sciimg.protocol import LoadedStudy, load_study
-from sciimg.stages import predict as module
+from sciimg.stages.forecast import predict as module
+from sciimg.stages.forecast import trials
+from sciimg.stages.forecast.material import Material, material
+from sciimg.stages.forecast.predict import predict, schedule
+from sciimg.stages.forecast.ranges import Range
+from sciimg.stages.forecast.shown import table
+from sciimg.stages.forecast.usual import samples, usual
 from sciimg.stages.launch import dry_run
 from sciimg.stages.ledger import Run, Stage
-from sciimg.stages.material import Material, material
 from sciimg.stages.plan import plan
-from sciimg.stages.predict import Range, predict, schedule, table
-from sciimg.stages.usual import samples, usual
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "protocols" / "smoke.yaml"
@@ -41,7 +44,7 @@ SAID = [
 
 @pytest.fixture(autouse=True)
 def nothing_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "trial", lambda *a, **k: list(SAID))
+    monkeypatch.setattr(trials, "trial", lambda *a, **k: list(SAID))
     monkeypatch.setattr(module, "speed_s", lambda: module.SPEED_S)
 
 
@@ -207,14 +210,14 @@ def test_runs_that_disagree_widen_the_range(earlier: Path, tmp_path: Path) -> No
 
 
 def test_a_trial_that_was_stopped_says_what_it_saw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "trial", lambda *a, **k: SAID[:2])
+    monkeypatch.setattr(trials, "trial", lambda *a, **k: SAID[:2])
     found = stages_of(SMOKE, tmp_path)
     assert found["train-ldm"]["cpu_s"]["value"] == pytest.approx(24 * 1.0) and "stopped" in found["train-ldm"]["known_from"]
     assert found["train-ldm"]["cpu_s"]["high"] / found["train-ldm"]["cpu_s"]["value"] == pytest.approx(4)
 
 
 def test_a_trial_that_failed_leaves_its_stages_unknown_and_totals_a_lower_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "trial", lambda *a, **k: [{"failed": "the trial was unlucky"}])
+    monkeypatch.setattr(trials, "trial", lambda *a, **k: [{"failed": "the trial was unlucky"}])
     about = dry_run(SMOKE, tmp_path)
     assert about["predicted"]["totals"]["at_least"]
     assert next(s for s in about["stages"] if s["stage"] == "train-gan")["predicted"] == {"unknown": "the trial was unlucky"}
@@ -283,7 +286,7 @@ def test_the_bundled_image_is_two_stains(tmp_path: Path) -> None:
 def test_a_real_trial_sees_every_phase_and_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     loaded: LoadedStudy = load_study(SMOKE)
-    said = module.trial(loaded, loaded.study.recipes[0], material(loaded), limit_s=250)
+    said = trials.trial(loaded, loaded.study.recipes[0], material(loaded), limit_s=250)
     keys = [next(iter(line)) for line in said]
     assert keys.count("step") == 6 and keys[-1] == "peak_mb" and keys.count("draw") == 2, said
     phases = next(line["phases"] for line in said if "phases" in line)

@@ -1,5 +1,6 @@
 """A stage as a Slurm job, with commands that stand for Slurm's: the job's script itself runs. A real Slurm is in tests/hpc."""
 
+import json
 import threading
 import time
 from pathlib import Path
@@ -10,12 +11,12 @@ from fake_slurm import FakeSlurm
 from sciimg.errors import ClusterError, InputError, SciimgError
 from sciimg.files import write_json
 from sciimg.protocol.cluster import Cluster, LoadedCluster, Resources
-from sciimg.stages import slurm
 from sciimg.stages.launch import check_engine
 from sciimg.stages.ledger import Run, Stage, folder_digest, perform
-from sciimg.stages.slurm import Slurm, check_stages, job_name, options
-from sciimg.stages.slurm_endings import Ending, JobError
-from sciimg.stages.slurm_queue import Job, check_installed, environment
+from sciimg.stages.slurm import engine as slurm
+from sciimg.stages.slurm.endings import Ending, JobError
+from sciimg.stages.slurm.engine import Slurm, check_stages, job_name, options
+from sciimg.stages.slurm.queue import Job, check_installed, environment
 
 STUDY = Path(__file__).parents[2] / "protocols" / "smoke.yaml"
 DONE = """
@@ -101,6 +102,24 @@ def test_a_stage_that_only_asks_for_more_time_is_ended(run: Run, fake: FakeSlurm
 def test_restarts_have_an_end(run: Run, fake: FakeSlurm) -> None:
     moving = 'mkdir -p "$RUN/.train.partial"; echo x >>"$RUN/.train.partial/steps"; exit 85'
     assert refused(run, engine(run, moving, restarts=2)) == "too-many-restarts"
+
+
+def test_a_stage_is_told_of_the_jobs_that_share_its_work(run: Run, fake: FakeSlurm) -> None:
+    stages = {"train": {"workers": 3, "cpus": 2, "memory": "2G", "qos": "low", "environment": ["true 'x y'"], "interface": "ib0"}}
+    assert go(run, engine(run, f'echo "$SCIIMG_WORKERS" >"$RUN/told.json"\n{DONE}', stages=stages)) == 0
+    told = json.loads((run.path / "told.json").read_text())
+    assert told == {
+        "count": 3,
+        "cores": 2,
+        "memory": "2GiB",
+        "partition": None,
+        "account": None,
+        "walltime": "4:00:00",
+        "interface": "ib0",
+        "directives": ["--qos=low"],
+        "prologue": ["true 'x y'"],
+        "logs": str(run.path / "logs"),
+    }
 
 
 def test_what_the_stage_said_is_left_to_the_flow(run: Run, fake: FakeSlurm) -> None:

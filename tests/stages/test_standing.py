@@ -8,7 +8,7 @@ import pytest
 
 from sciimg.files import write_json
 from sciimg.report.costs import cells, duration, processor_hours, reasons, size, totals
-from sciimg.stages.costs import measured
+from sciimg.stages.costs.measured import measured
 from sciimg.stages.info import describe, table
 from sciimg.stages.ledger import Run, Stage, partial_folder, perform
 from sciimg.stages.standing import standing

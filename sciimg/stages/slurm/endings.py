@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sciimg.errors import Problem, SciimgError
 from sciimg.protocol.cluster import Resources
-from sciimg.stages.slurm_queue import Job
+from sciimg.stages.slurm.queue import Job
 
 _AGAIN = "Run the same command again: the stage goes on from where it stopped."
 _TAIL = 4000  # bytes of a log in which an ending is looked for

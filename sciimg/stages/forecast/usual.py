@@ -1,7 +1,7 @@
 """What stages usually cost, by the size of their work: unit costs that were measured on bundled studies, in processor seconds.
 
 They hold for a machine on which :data:`SPEED_S` is what :func:`speed_s` measures, and are multiplied by what it measures here. Training and
-generation are not among them: their unit costs depend on the recipe, and are timed (:mod:`sciimg.stages.trial`).
+generation are not among them: their unit costs depend on the recipe, and are timed (:mod:`sciimg.stages.forecast.trial`).
 
 The numbers come from tissue-demo, nuclei, hippocampus and brain-demo, part by part; ``reports/benchmarks/costs.json`` says how far they are
 off.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sciimg.protocol.models import ClassCondition, DownstreamPlan, MaskCondition, SplitByBlocks, Study
 from sciimg.protocol.vocabulary import USUAL_SPACES
-from sciimg.stages.material import Material
+from sciimg.stages.forecast.material import Material
 
 SPEED_S = 0.030  # of the machine on which the costs below were measured
 PAIRS = 64  # samples beside those that are released: see sciimg.stages.generate

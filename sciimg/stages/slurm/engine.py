@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sciimg.errors import ClusterError
 from sciimg.files import write_text
@@ -24,9 +24,10 @@ from sciimg.protocol.cluster import Cluster, LoadedCluster, Resources
 from sciimg.records import digest_of
 from sciimg.stages.ledger import LEDGER, Run, Stage, folder_digest, log
 from sciimg.stages.plan import plan_of
-from sciimg.stages.slurm_endings import Ending
-from sciimg.stages.slurm_queue import Job, Queue, SilentError, ask, check
+from sciimg.stages.slurm.endings import Ending
+from sciimg.stages.slurm.queue import Job, Queue, SilentError, ask, check
 from sciimg.stages.supervision import run_stage
+from sciimg.workers import slurm_workers
 
 T = TypeVar("T")
 
@@ -219,12 +220,30 @@ def _script(stage: Stage, run: Run, log_file: Path, wishes: Resources, cluster: 
         "RESTARTS": cluster.restarts,
         "NEEDS": "\n".join(f"{_sha256(path)}  {path}" for path in seen),
     }
+    divided = slurm_workers(**_workers(wishes, log_file.parent)) if wishes.workers else {}
     ready = [
         f'{{ {line}\n}} || {{ echo {shlex.quote(f"sciimg: environment[{i}] failed on node ")}"$here: "{shlex.quote(line)}; finish 126; }}'
         for i, line in enumerate(wishes.environment)
     ]
     head = ["#!/bin/bash", f"# {shlex.join(command)}", *(f"{key}={shlex.quote(str(value))}" for key, value in settings.items())]
+    head += [f"export {key}={shlex.quote(value)}" for key, value in divided.items()]
     return "\n".join([*head, "make_ready() {", *(ready or [":"]), "}", _BODY.read_text()])
+
+
+def _workers(wishes: Resources, logs: Path) -> dict[str, Any]:
+    """Return what the jobs of a stage's workers ask for: the same as the stage's own job."""
+    return {
+        "count": wishes.workers,
+        "cores": wishes.cpus,
+        "memory": f"{wishes.memory}iB",  # Slurm's G is a GiB
+        "partition": wishes.partition,
+        "account": wishes.account,
+        "walltime": wishes.time,
+        "interface": wishes.interface,
+        "directives": [*([f"--qos={wishes.qos}"] if wishes.qos else []), *wishes.options],
+        "prologue": wishes.environment,
+        "logs": str(logs),
+    }
 
 
 def _read(note: Path) -> tuple[int, str, str] | None:

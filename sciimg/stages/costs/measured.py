@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sciimg.records import pretty_json
-from sciimg.stages.energy import Energy, energy_meter
+from sciimg.stages.costs.energy import Energy, energy_meter
 
 COSTS = ".costs"
 WRITTEN_EVERY_S = 5.0  # how much of a killed attempt may stay unknown

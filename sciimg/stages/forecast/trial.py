@@ -1,4 +1,4 @@
-"""``python -m sciimg.stages.trial STUDY RECIPE MATERIAL``: a few steps of one recipe at the real sizes, on images of noise, timed.
+"""``python -m sciimg.stages.forecast.trial STUDY RECIPE MATERIAL``: a few steps of one recipe at the real sizes, on images of noise, timed.
 
 Prints one JSON value a line on stdout as soon as it is known, so that a trial that is stopped has said what it saw:
 
@@ -27,7 +27,7 @@ import pandas as pd
 from sciimg.patches.conditions import told_columns
 from sciimg.protocol.models import ScalarCondition, Study
 from sciimg.randomness import generator
-from sciimg.stages.material import Material
+from sciimg.stages.forecast.material import Material
 from sciimg.types import PatchSet, Spacing
 
 STEPS = 3  # of each phase; the first warms up
@@ -97,7 +97,7 @@ def main(study_file: str, name: str, about: str) -> int:
     from sciimg.augmenters.recipes import get_recipe
     from sciimg.augmenters.training import fit
     from sciimg.protocol import load_study
-    from sciimg.stages.costs import peak_mb
+    from sciimg.stages.costs.measured import peak_mb
 
     study = load_study(Path(study_file)).study
     plan = next(r for r in study.recipes if r.name == name)
