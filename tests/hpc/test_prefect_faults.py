@@ -80,7 +80,7 @@ def test_server_killed_and_database_deleted_in_the_middle(lab: Lab, whole: Calla
     lab.deploy()
     lab.until(lambda: not lab.flow_processes(), PATIENCE_S, "the flow that the new server does not know has ended, either way")
     again = lab.begin("sciimg-study/small")
-    assert lab.wait(again) == "Completed"
+    lab.well(again)
     whole(lab)
     assert len(lab.begun()) == 5  # nothing was done twice
 
@@ -91,7 +91,7 @@ def test_server_away_for_ninety_seconds(lab: Lab, whole: Callable[[Lab], None]) 
     server.wait()
     time.sleep(90)
     lab.server()
-    assert lab.wait(run, seconds=PATIENCE_S) == "Completed"
+    lab.well(run)
     assert lab.artifacts(run)["smoke-progress"]["data"] == 100
     whole(lab)
 
@@ -103,14 +103,14 @@ def test_flow_killed(lab: Lab, whole: Callable[[Lab], None]) -> None:
     assert lab.wait(run) == "Crashed"  # the worker saw it
     lab.until(lambda: not lab.children("small_study"), 30, "no stage outlives its flow")
     again = lab.begin("sciimg-study/small")
-    assert lab.wait(again) == "Completed"
+    lab.well(again)
     whole(lab)
 
 
 def test_worker_killed_the_flow_goes_on(lab: Lab, whole: Callable[[Lab], None]) -> None:
     run, _, worker = begun(lab)
     lab.kill(worker)
-    assert lab.wait(run) == "Completed"
+    lab.well(run)
     whole(lab)
 
 
@@ -127,7 +127,7 @@ def test_worker_and_flow_killed_the_automation_ends_the_run(lab: Lab, whole: Cal
     assert "heartbeat" in lab.run(run)["state"]["message"]
     lab.worker()
     again = lab.begin("sciimg-study/small")
-    assert lab.wait(again, seconds=PATIENCE_S) == "Completed"
+    lab.well(again)
     whole(lab)
 
 

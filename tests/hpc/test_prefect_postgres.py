@@ -100,7 +100,7 @@ def test_a_lab_on_postgresql(database: Database, tmp_path: Path) -> None:
         lab.deploy()
         lab.worker()
         first = lab.begin("sciimg-study/small")
-        assert lab.wait(first) == "Completed"
+        lab.well(first)
         done = lab.outputs()
         assert int(database.rows("select count(*) from flow_run where state_type = 'COMPLETED'")) == 1
         assert not (lab.home / "prefect.db").exists()
@@ -108,7 +108,7 @@ def test_a_lab_on_postgresql(database: Database, tmp_path: Path) -> None:
         database.kill()  # the database of a lab crashes and comes back: everything is still there
         database.start()
         second = lab.begin("sciimg-study/small")
-        assert lab.wait(second) == "Completed"
+        lab.well(second)
         assert {lab.state(first), lab.state(second)} == {"Completed"}
 
         os.killpg(server.pid, signal.SIGKILL)  # and is lost: only the view of the runs is gone
@@ -117,7 +117,7 @@ def test_a_lab_on_postgresql(database: Database, tmp_path: Path) -> None:
         lab.server()
         lab.deploy()
         third = lab.begin("sciimg-study/small")
-        assert lab.wait(third) == "Completed"
+        lab.well(third)
         row = {"lost": len(done.keys() - lab.outputs().keys()), "doubled": len(lab.begun()) - 5, "bytes_equal": lab.outputs() == done}
         outcomes.note("Prefect: PostgreSQL killed and back, then lost with its server", row, since)
         assert row == {"lost": 0, "doubled": 0, "bytes_equal": True}

@@ -212,6 +212,10 @@ class Lab:
         self.until(lambda: self.state(id) in wanted, seconds, f"a run is one of {sorted(wanted)}", lambda: self.state(id))
         return self.state(id)
 
+    def well(self, id: str) -> None:
+        """Demand that a run ends well."""
+        assert self.wait(id) == "Completed", self.run(id)["state"]["message"]
+
     def artifacts(self, id: str) -> dict[str, Any]:
         """Return the artifacts of a run by key."""
         asked = {"artifacts": {"operator": "and_", "flow_run_id": {"any_": [id]}}}
