@@ -11,6 +11,7 @@ from prefect.states import Completed, Failed
 from flows.parameters import refuse
 from flows.shown import Shown
 from flows.told import veiled
+from flows.unheard import outlive_reader
 from sciimg.errors import Problem
 from sciimg.stages.chores import carry_out
 from sciimg.stages.overview import digest8
@@ -33,6 +34,7 @@ def revalidation_flow(workdir: str = "runs", study: str = "", trust: str = "") -
         Completed where everything is as signed, or only numbers moved (then it is called Moved); failed where the audit found a fault, or
         the decision would be another one today.
     """
+    outlive_reader()
     refuse(_problems(workdir, study, trust))
     value = revalidation_task(workdir, study, trust)
     shown = Shown(f"{value['study']}-revalidation")

@@ -21,6 +21,7 @@ from flows.parameters import check_study_parameters
 from flows.shown import Shown
 from flows.slots import Slots
 from flows.told import ToldError, veiled
+from flows.unheard import outlive_reader
 from sciimg.errors import CheckpointedError, Problem, SciimgError
 from sciimg.files import hold
 from sciimg.protocol import load_study
@@ -60,6 +61,7 @@ def study_flow(
     ToldError
         What a stage reported, with a text that names no file of images: Prefect keeps it.
     """
+    outlive_reader()
     study = check_study_parameters(study_file, workdir, slots, engine_name, cluster)
     shown = Shown(study.name)
     shown.name(f"{study.name}-{digest8(study.digest)}", (study.name, digest8(study.digest)))

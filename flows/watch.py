@@ -10,6 +10,7 @@ from flows.parameters import check_study_parameters, refuse, text, writable_fold
 from flows.shown import Shown
 from flows.study import study_flow
 from flows.told import veiled
+from flows.unheard import outlive_reader
 from sciimg.stages.chores import carry_out
 from sciimg.stages.watch import check_watch, done_with
 
@@ -41,6 +42,7 @@ def watch_flow(
     workdir, slots, engine_name, cluster
         As of :func:`flows.study.study_flow`.
     """
+    outlive_reader()
     refuse([*text("folder", folder), *text("collection", collection)])
     about: dict[str, Any] = {
         "settle_s": settle_s,

@@ -160,12 +160,13 @@ def folder_digest(folder: Path) -> dict[str, Any]:
 
     The ledger's own files do not count, nor does the private look-up of names.
     """
-    paths = sorted(p for p in folder.rglob("*") if p.is_file() and _counted(p.relative_to(folder)))
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and counted(p.relative_to(folder)))
     files = dict(zip((path.relative_to(folder).as_posix() for path in paths), digests_of(paths), strict=True))
     return {"digest": digest_of(files), "files": len(files), "bytes": sum(path.stat().st_size for path in paths)}
 
 
-def _counted(path: Path) -> bool:
+def counted(path: Path) -> bool:
+    """Whether a file of a stage, by its path inside the stage's folder, is a part of what the stage made."""
     return path.name not in (LEDGER, _BEGUN, _TIMES) and not path.name.endswith(_NOT_COUNTED) and path.parts[0] != COSTS
 
 

@@ -7,15 +7,16 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from slurm_cluster import SlurmCluster, wait_for
 
 from sciimg.protocol.cluster import load_cluster
-from sciimg.stages.ledger import _NOT_COUNTED, LEDGER, Run, Stage
+from sciimg.stages.ledger import Run, Stage, counted
 from sciimg.stages.plan import plan_of
 from sciimg.stages.slurm.engine import Slurm
 
@@ -118,7 +119,7 @@ class Disturbed:
         words = script.read_text().split() if script.exists() else []
         return [job for word in words if word.startswith("--job-name=") for job in self.cluster.jobs(word.split("=")[1])]
 
-    def wait_for_processes(self, stage: str = HIT, seconds: float = 120) -> list[int]:
+    def wait_for_processes(self, stage: str = HIT, seconds: float = 900) -> list[int]:
         """Wait until the processes of a stage run, and return them."""
         wait_for(lambda: self.processes(stage), seconds, f"processes of {stage}", lambda: self.log(stage))
         return self.processes(stage)
@@ -131,6 +132,19 @@ class Disturbed:
         """Wait until a stage has begun to write."""
         partial = self.run.path / f".{stage}.partial"
         wait_for(partial.exists, 600, "a stage at work", lambda: self.log(stage))
+
+    @contextmanager
+    def held(self, stage: str = HIT) -> Iterator[list[int]]:
+        """Let a stage that has begun stand still meanwhile, so that a fault finds it at work on a machine of any speed."""
+        processes = self.wait_for_processes(stage)
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield processes
+        finally:
+            for process in processes:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGCONT)
 
     def log(self, stage: str = HIT) -> str:
         """Return the log of a stage."""
@@ -180,9 +194,9 @@ def fits(run: Run, stage: Stage) -> bool:
 
 def content(run: Path, stages: tuple[str, ...]) -> dict[str, str]:
     """Return SHA-256 by relative path: of these stages, and of what a release signs."""
-    places = [run / stage for stage in stages if stage != "release"] + [run / "release/release/dataset"]
-    files = [p for place in places for p in place.rglob("*") if p.is_file() and p.name != LEDGER and not p.name.endswith(_NOT_COUNTED)]
-    files += [run / "release/release/dataset.sigstore.json"]
+    made = [run / stage for stage in stages if stage != "release"]
+    files = [p for place in made for p in place.rglob("*") if p.is_file() and counted(p.relative_to(place))]
+    files += [p for p in (run / "release/release/dataset").rglob("*") if p.is_file()] + [run / "release/release/dataset.sigstore.json"]
     return {p.relative_to(run).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files if p.exists()}
 
 

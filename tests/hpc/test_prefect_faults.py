@@ -116,6 +116,7 @@ def test_worker_killed_the_flow_goes_on(lab: Lab, whole: Callable[[Lab], None]) 
 
 def test_worker_and_flow_killed_the_automation_ends_the_run(lab: Lab, whole: Callable[[Lab], None]) -> None:
     shutil.copy(ROOT / "flows/automations.yaml", lab.work)
+    lab.environment["SMALL_PART_S"] = "8"  # stages that are still at work after two heartbeats
     run, _, worker = begun(lab)
     lab.prefect("automation", "create", "--from-file", "automations.yaml")
     time.sleep(65)  # two heartbeats
@@ -125,6 +126,7 @@ def test_worker_and_flow_killed_the_automation_ends_the_run(lab: Lab, whole: Cal
     assert lab.state(run) == "Running"
     assert lab.wait(run, seconds=400) == "Crashed"
     assert "heartbeat" in lab.run(run)["state"]["message"]
+    del lab.environment["SMALL_PART_S"]
     lab.worker()
     again = lab.begin("sciimg-study/small")
     lab.well(again)
@@ -133,7 +135,8 @@ def test_worker_and_flow_killed_the_automation_ends_the_run(lab: Lab, whole: Cal
 
 def alone(lab: Lab) -> "subprocess.Popen[bytes]":
     """Start the flow as ``sciimg run`` does, with an embedded server and no other."""
-    script = "import small_study, sys; from flows.__main__ import main; sys.exit(main(*sys.argv[1:]))"
+    script = """import sys; from pathlib import Path; from flows.settings import embed; embed(Path("runs"))
+import small_study; from flows.__main__ import main; sys.exit(main(*sys.argv[1:]))"""  # settings before the first import of Prefect
     environment = {k: v for k, v in lab.environment.items() if k not in ("PREFECT_API_URL", "PREFECT_HOME")} | {"LAB": str(lab.home)}
     command = [sys.executable, "-c", script, STUDY, "runs", "2", "local", "result.json"]
     return subprocess.Popen(command, cwd=lab.work, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

@@ -74,10 +74,10 @@ def test_engine_killed(disturbed: Disturbed) -> None:
     """The process that submitted and waits; the next one finds the job."""
     disturbed.without(HIT)
     first = disturbed.begin_apart()
-    disturbed.wait_for_processes()
-    kill(first.pid)
-    (job,) = disturbed.jobs()
-    assert job["state"] == "RUNNING"  # the job goes on
+    with disturbed.held():
+        kill(first.pid)
+        (job,) = disturbed.jobs()
+        assert job["state"] == "RUNNING"  # the job goes on
     assert disturbed.begin().result(LONG_S) == 0
     disturbed.whole()
 
@@ -85,10 +85,10 @@ def test_engine_killed(disturbed: Disturbed) -> None:
 def test_flow_killed(disturbed: Disturbed) -> None:
     disturbed.without(HIT)
     first = disturbed.command()
-    disturbed.wait_for_processes(seconds=LONG_S)
-    kill(first.pid)
-    wait_for(lambda: not find(lambda words: "flows" in words and str(disturbed.workdir) in words), 30, "the flow to follow")
-    assert disturbed.jobs()[0]["state"] == "RUNNING"  # the job goes on
+    with disturbed.held():
+        kill(first.pid)
+        wait_for(lambda: not find(lambda words: "flows" in words and str(disturbed.workdir) in words), 30, "the flow to follow")
+        assert disturbed.jobs()[0]["state"] == "RUNNING"  # the job goes on
     again = disturbed.command()
     said, _ = again.communicate(timeout=LONG_S)
     assert again.returncode == 1 and "Traceback" not in said, said
@@ -99,7 +99,8 @@ def test_stage_killed(disturbed: Disturbed) -> None:
     disturbed.without(HIT)
     first = disturbed.begin()
     disturbed.wait_for_work()
-    kill(*disturbed.processes())
+    with disturbed.held() as processes:
+        kill(*processes)
     with pytest.raises(JobError) as error:
         first.result(60)
     assert problem(error) == "stage-failed" and "signal 9" in str(error.value)
@@ -110,8 +111,8 @@ def test_stage_killed(disturbed: Disturbed) -> None:
 def test_srun_killed(disturbed: Disturbed) -> None:
     disturbed.without(HIT)
     first = disturbed.begin()
-    disturbed.wait_for_processes()
-    kill(*find(lambda words: words[0].endswith("srun") and words[-2:] == [HIT, str(disturbed.run.path)]))
+    with disturbed.held():
+        kill(*find(lambda words: words[0].endswith("srun") and words[-2:] == [HIT, str(disturbed.run.path)]))
     with pytest.raises(JobError) as error:
         first.result(60)
     assert problem(error) == "stage-failed"
@@ -122,14 +123,14 @@ def test_srun_killed(disturbed: Disturbed) -> None:
 def test_slurmctld_killed(disturbed: Disturbed) -> None:
     disturbed.without(HIT)
     first = disturbed.begin()
-    disturbed.wait_for_processes()
-    controller = disturbed.cluster.pid("slurmctld")
-    assert controller is not None
-    time.sleep(10)  # it writes its state to disk every few seconds, and forgets what came later
-    kill(controller)
-    time.sleep(5)
-    assert not first.done()
-    disturbed.cluster.run("slurmctld")
+    with disturbed.held():
+        controller = disturbed.cluster.pid("slurmctld")
+        assert controller is not None
+        time.sleep(10)  # it writes its state to disk every few seconds, and forgets what came later
+        kill(controller)
+        time.sleep(5)
+        disturbed.cluster.run("slurmctld")
+        assert not first.done()
     assert first.result(LONG_S) == 0
     disturbed.whole()
 
@@ -137,13 +138,13 @@ def test_slurmctld_killed(disturbed: Disturbed) -> None:
 def test_slurmd_killed_and_back(disturbed: Disturbed) -> None:
     disturbed.without(HIT)
     first = disturbed.begin()
-    disturbed.wait_for_processes()
-    node = disturbed.jobs()[0]["node"]
-    daemon = disturbed.cluster.pid(f"slurmd.{node}")
-    assert daemon is not None
-    kill(daemon)
-    time.sleep(3)
-    disturbed.cluster.start_node(node)
+    with disturbed.held():
+        node = disturbed.jobs()[0]["node"]
+        daemon = disturbed.cluster.pid(f"slurmd.{node}")
+        assert daemon is not None
+        kill(daemon)
+        time.sleep(3)
+        disturbed.cluster.start_node(node)
     assert first.result(LONG_S) == 0
     disturbed.whole()
 
@@ -155,17 +156,14 @@ def test_node_lost(disturbed: Disturbed) -> None:
     disturbed.without(HIT)
     first = disturbed.begin()
     disturbed.wait_for_work()
-    node = disturbed.jobs()[0]["node"]
-    daemon = disturbed.cluster.pid(f"slurmd.{node}")
-    assert daemon is not None
-    job = disturbed.jobs()[0]["id"]
-    steps = find(lambda words: words[0].startswith("slurmstepd") and f"[{job}." in words[0])
-    kill(
-        daemon,
-        *disturbed.processes(),
-        *steps,
-        *find(lambda words: "slurm_script" in " ".join(words) and f"job{int(job):05d}" in " ".join(words)),
-    )
+    with disturbed.held() as processes:
+        node = disturbed.jobs()[0]["node"]
+        daemon = disturbed.cluster.pid(f"slurmd.{node}")
+        assert daemon is not None
+        job = disturbed.jobs()[0]["id"]
+        steps = find(lambda words: words[0].startswith("slurmstepd") and f"[{job}." in words[0])
+        scripts = find(lambda words: "slurm_script" in " ".join(words) and f"job{int(job):05d}" in " ".join(words))
+        kill(daemon, *processes, *steps, *scripts)
     try:
         assert first.result(LONG_S) == 0
         assert disturbed.jobs()[0]["node"] != node
@@ -178,9 +176,9 @@ def test_node_lost(disturbed: Disturbed) -> None:
 def test_node_drained(disturbed: Disturbed) -> None:
     disturbed.without(HIT)
     first = disturbed.begin()
-    disturbed.wait_for_processes()
-    node = disturbed.jobs()[0]["node"]
-    disturbed.cluster.run("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
+    with disturbed.held():
+        node = disturbed.jobs()[0]["node"]
+        disturbed.cluster.run("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
     try:
         assert first.result(LONG_S) == 0  # what runs there may end
         shutil.rmtree(disturbed.run.folder(HIT))
@@ -338,9 +336,10 @@ def test_clock_jumps(disturbed: Disturbed) -> None:
     clock = disturbed.folder / "clock"
     clock.write_text("-400d\n")
     first = disturbed.begin(file=disturbed.cluster_file(python=disturbed.interpreter(JUMPS % (library, clock))))
-    disturbed.wait_for_processes()
-    for jump in ("+30d", "-3650d", "+0d", "-1d"):
-        time.sleep(4)
+    with disturbed.held():
+        clock.write_text("+30d\n")
+    for jump in ("-3650d", "+0d", "-1d"):
+        time.sleep(1)
         clock.write_text(f"{jump}\n")
     assert first.result(LONG_S) == 0
     disturbed.whole()
@@ -370,9 +369,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_disk_full(disturbed: Disturbed, small_disk: Path) -> None:
     disturbed.without(HIT, at=small_disk / "runs")
     first = disturbed.begin(file=disturbed.cluster_file(shared_folder_wait_s="5"))
-    disturbed.wait_for_processes()
     filler = small_disk / "filler"
-    with pytest.raises(OSError), filler.open("wb", buffering=0) as stream:
+    with disturbed.held(), pytest.raises(OSError), filler.open("wb", buffering=0) as stream:
         while True:
             stream.write(bytes(1 << 16))
     with pytest.raises(JobError) as error:
@@ -497,9 +495,9 @@ def test_lock_of_a_lost_process(disturbed: Disturbed) -> None:
 def test_prefect_server_killed_and_its_database_deleted(disturbed: Disturbed) -> None:
     disturbed.without(HIT)
     first = disturbed.command(PREFECT_API_URL=None)  # an embedded server, as on a laptop
-    disturbed.wait_for_processes(seconds=LONG_S)
-    kill(*find(lambda words: any("prefect.server.api.server" in word for word in words), below=first.pid))
-    shutil.rmtree(disturbed.workdir / ".prefect")
+    with disturbed.held():
+        kill(*find(lambda words: any("prefect.server.api.server" in word for word in words), below=first.pid))
+        shutil.rmtree(disturbed.workdir / ".prefect")
     try:
         said, _ = first.communicate(timeout=60)
         assert "Traceback" not in said

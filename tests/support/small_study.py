@@ -1,6 +1,7 @@
 """The study flow over stages that only wait and write, for tests of what happens around stages: nothing is trained.
 
-The flow, its engine's processes, the ledger and the locks are the real ones. ``SMALL_PARTS`` says how many half seconds a stage takes.
+The flow, its engine's processes, the ledger and the locks are the real ones. ``SMALL_PARTS`` says how many files a stage writes,
+``SMALL_PART_S`` how long each takes.
 ``python -m small_study STAGE RUN`` is one stage, as ``python -m sciimg.stages`` is.
 """
 
@@ -38,7 +39,7 @@ def _wait(run: Run, out: Path) -> None:
     for part in range(int(os.environ.get("SMALL_PARTS", "4"))):
         place = out / f"part-{part}"
         if not place.exists():
-            time.sleep(0.5)
+            time.sleep(float(os.environ.get("SMALL_PART_S", "0.5")))
             write_bytes(place, hashlib.sha256(f"{out.name} {part}".encode()).digest() * 1000)
 
 

@@ -1,0 +1,36 @@
+"""A flow goes on when the process that reads what it prints is gone."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from rich.console import Console
+from flows.unheard import outlive_reader
+if sys.argv[2] == "outlives":
+    outlive_reader()
+print("begins", flush=True)
+while not Path(sys.argv[1], "gone").exists():
+    time.sleep(0.01)
+time.sleep(0.2)
+Console(stderr=True).print("nobody hears this")
+print("nor this", flush=True)
+Path(sys.argv[1], "done").touch()
+"""
+
+
+@pytest.mark.parametrize("how", ["outlives", "does not"])
+def test_what_is_printed_for_nobody_ends_nothing(tmp_path: Path, how: str) -> None:
+    read, write = os.pipe()
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path), how], stdout=write, stderr=write)
+    os.close(write)
+    assert os.read(read, 1) == b"b"
+    os.close(read)
+    (tmp_path / "gone").touch()
+    ended_well = process.wait(60) == 0
+    assert ended_well == (tmp_path / "done").exists() == (how == "outlives")
