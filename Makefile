@@ -91,7 +91,7 @@ bench-scale: env
 # A real Slurm of two virtual nodes, Prefect and PostgreSQL, hit by every fault of reports/guide; as root on Debian, or with them installed. HPC="-k drained" runs one.
 test-hpc: env
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e ".[demo,hpc]"
-	SCIIMG_HPC=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -v tests/hpc -m "slow or not slow" $(HPC)
+	SCIIMG_HPC=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -v -n 2 --dist loadfile tests/hpc -m "slow or not slow" $(HPC)
 
 bench-audit: env
 	$(BIN)/python tests/benchmarks/bench_audit.py --out reports/benchmarks/audit.json $(BENCH_AUDIT)

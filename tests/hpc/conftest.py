@@ -82,6 +82,17 @@ def disturbed(request: pytest.FixtureRequest, cluster: SlurmCluster, reference: 
         outcomes.note(request.node.name, case.row, started)
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand the rows of a process of pytest-xdist to the one that prints."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["rows"] = outcomes.rows
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    outcomes.rows.update(getattr(node, "workeroutput", {}).get("rows", {}))
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print the table, and put its rows into the results beside those of earlier runs."""
     if lines := outcomes.table():

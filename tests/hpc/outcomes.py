@@ -10,20 +10,20 @@ from typing import Any
 
 RESULTS = Path(__file__).parents[2] / "reports/benchmarks/hpc.json"
 _COLUMNS = {"lost": 5, "doubled": 8, "bytes_equal": 12, "jobs": 5, "restarts": 9, "seconds": 8}
-_rows: dict[str, dict[str, Any]] = {}
+rows: dict[str, dict[str, Any]] = {}
 
 
 def note(test: str, row: dict[str, Any], since: float) -> None:
     """Add a row: what came of a test that began at ``since`` on the monotonic clock."""
-    _rows[test.removeprefix("test_").replace("_", " ")] = row | {"seconds": round(time.monotonic() - since, 1)}
+    rows[test.removeprefix("test_").replace("_", " ")] = row | {"seconds": round(time.monotonic() - since, 1)}
 
 
 def table() -> list[str]:
     """Return the rows so far as lines of text."""
-    if not _rows:
+    if not rows:
         return []
     head = f"{'fault':<64}" + "".join(f" {name.replace('_', ' '):>{width}}" for name, width in _COLUMNS.items())
-    return [head, *(f"{name:<64}" + "".join(f" {row.get(k, '-')!s:>{w}}" for k, w in _COLUMNS.items()) for name, row in _rows.items())]
+    return [head, *(f"{name:<64}" + "".join(f" {row.get(k, '-')!s:>{w}}" for k, w in _COLUMNS.items()) for name, row in rows.items())]
 
 
 def keep(path: str) -> None:
@@ -35,5 +35,5 @@ def keep(path: str) -> None:
         except FileNotFoundError:
             continue
     known |= {"machine": f"{os.cpu_count()} cores, {platform.machine()}", "date": time.strftime("%Y-%m-%d", time.gmtime())}
-    known["faults"] = dict(sorted((known["faults"] | _rows).items()))
+    known["faults"] = dict(sorted((known["faults"] | rows).items()))
     RESULTS.write_text(json.dumps(known, indent=1) + "\n")
