@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import subprocess
 import sys
 import tempfile
 import threading
@@ -23,6 +24,8 @@ from sciimg.errors import InputError, MissingExtraError, Problem, WorkerError
 
 ADDRESS = "DASK_SCHEDULER_ADDRESS"  # a Dask cluster that exists
 SITE = "SCIIMG_WORKERS"  # JSON: jobs of Slurm that each stage submits for itself, as :func:`slurm_workers` writes it
+
+WHICH_SLURM = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS")  # of what Slurm has in the environment, what says which one it is
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -177,9 +180,31 @@ def _on_slurm(text: str) -> Iterator["Cluster"]:
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(Problem(SITE, "bad-value", f"It describes jobs of Slurm as JSON; {type(error).__name__}: {error}.")) from error
     with _outside_of_a_job(), SLURMCluster(**about) as cluster, Client(cluster, set_as_default=False) as client:
+        _ask_slurm(cluster.job_script())
         cluster.scale(jobs=count)
         _first(client, "the queue of Slurm", None)
         yield Cluster(client)
+
+
+def _ask_slurm(script: str) -> None:
+    """Have Slurm say whether it would take a job: dask-jobqueue would wait for ever for one that it cannot submit.
+
+    Raises
+    ------
+    InputError
+        Kind ``no-workers``, with Slurm's own word.
+    """
+    command = ["sbatch", "--test-only"]
+    try:
+        done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=60, check=False)
+        said = "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["nothing"])[-1]
+    except (OSError, subprocess.TimeoutExpired) as error:
+        said = str(error)
+    if said:
+        message = (
+            f"This machine must be able to submit jobs of workers; {' '.join(command)} says: {said} Correct `workers` of the stage in the "
+        )
+        raise InputError(Problem(SITE, "no-workers", f"{message}cluster file, or leave it out where nodes may not submit jobs."))
 
 
 def _jobs(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,7 +229,7 @@ def _jobs(told: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def _outside_of_a_job() -> Iterator[None]:
     """Hide that this process is a job itself: what Slurm says of it would be taken as wishes for the jobs that it submits."""
-    own = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(("SLURM_", "SBATCH_"))}
+    own = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(("SLURM_", "SBATCH_")) and name not in WHICH_SLURM}
     try:
         yield
     finally:

@@ -203,8 +203,27 @@ def test_the_environment_of_slurm_workers_says_what_jobs_are_submitted(monkeypat
     assert "#SBATCH -p cpu" in script and "#SBATCH --qos=low" in script and "module load x" in script and sys.executable in script
 
 
+@pytest.mark.parametrize(
+    ("answer", "words"), [("exit 0", None), ("echo 'sbatch: error: invalid partition' >&2; exit 1", "invalid partition")]
+)
+def test_slurm_is_asked_whether_it_takes_workers(answer: str, words: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "sbatch").write_text(f'#!/bin/sh\n[ "$1" = --test-only ] || exit 3\ncat >{tmp_path}/script\n{answer}\n')
+    (tmp_path / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    if words is None:
+        workers._ask_slurm("#!/bin/sh\n")
+    else:
+        with pytest.raises(InputError, match=words):
+            workers._ask_slurm("#!/bin/sh\n")
+    assert (tmp_path / "script").read_text() == "#!/bin/sh\n"
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    with pytest.raises(InputError, match="cluster file"):
+        workers._ask_slurm("")
+
+
 def test_a_job_of_slurm_does_not_hand_its_own_size_to_the_jobs_that_it_submits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_NTASKS", "3")
+    monkeypatch.setenv("SLURM_CONF", "/etc/site.conf")
     with workers._outside_of_a_job():
-        assert "SLURM_NTASKS" not in os.environ
+        assert "SLURM_NTASKS" not in os.environ and os.environ["SLURM_CONF"] == "/etc/site.conf"  # which Slurm it is
     assert os.environ["SLURM_NTASKS"] == "3"

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sciimg.errors import ClusterError, InputError, Problem
+from sciimg.workers import WHICH_SLURM
 
 ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"}
 _SILENT = ("unable to contact slurm controller", "socket timed out", "connection refused", "connect failure", "zero bytes", "configless")
 _NOT_NOW = ("busy", "down, drained or reserved")
 _OWN = ("SLURM_", "SBATCH_", "SRUN_", "PMI", "PREFECT_")
-_KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS")
 _SECRET = "SCIIMG_KEY_PASSPHRASE"  # jobs never sign; Slurm keeps the environment of a job on disk
 
 
@@ -128,7 +128,7 @@ def no_slurm(command: str) -> InputError:
 
 def environment() -> dict[str, str]:
     """Return what jobs inherit: the environment of this process, without that of an allocation that it runs in, and without secrets."""
-    return {k: v for k, v in os.environ.items() if k in _KEPT or not (k.startswith(_OWN) or k == _SECRET)}
+    return {k: v for k, v in os.environ.items() if k in WHICH_SLURM or not (k.startswith(_OWN) or k == _SECRET)}
 
 
 def _silence(command: str, said: str) -> Problem:
