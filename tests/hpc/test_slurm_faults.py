@@ -319,7 +319,7 @@ def test_work_divided_between_jobs(disturbed: Disturbed) -> None:
     wait_for(
         lambda: all(job["state"] != "RUNNING" for job in disturbed.cluster.jobs("dask-worker")), 120, "workers to end with their stage"
     )
-    assert len(list((disturbed.run.path / "logs").glob("dask-worker*"))) == 4
+    assert len(list((disturbed.run.path / "logs").glob("dask-worker*.out"))) == 4
 
 
 # Another clock for every process that asks, and another again a moment later.
