@@ -525,7 +525,7 @@ def sign(
     release: Path,
     role: Annotated[str, typer.Option(help="decision or review.")] = "review",
     meaning: Annotated[str, typer.Option(help="What the signature means, in one sentence.")] = "",
-    key: Annotated[Path | None, typer.Option(help="Key file; default: the user's own.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Key file, or the folder of `keygen --out`; default: the user's own.")] = None,
     pdf: Annotated[
         bool, typer.Option("--pdf", help="Sign inside report.pdf too (PAdES) and attest the decision; before others do.")
     ] = False,

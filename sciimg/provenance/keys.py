@@ -180,13 +180,14 @@ def new_passphrase() -> str:
 
 
 def load_key(path: Path) -> Key:
-    """Read a private key and the name beside it (``signing-key.json`` beside ``signing-key.pem``).
+    """Read a private key, or the one in a folder that `sciimg keygen` made, and the name beside it (``signing-key.json``).
 
     Raises
     ------
     InputError
         If there is none, it is not P-256, the passphrase is missing or wrong, or others may read an unencrypted file.
     """
+    path = path / KEY_FILE if path.is_dir() else path
     try:
         pem = path.read_bytes()
     except OSError as error:

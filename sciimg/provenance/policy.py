@@ -69,7 +69,9 @@ class TrustedKey(Record):
         if self.revoked:
             return "key-revoked", f"the key of {self.person} is revoked: {self.revoked}"
         if role not in self.roles:
-            return "role-not-allowed", f"{self.person} may sign {', '.join(self.roles)}; this signs as {role}"
+            wider = ",".join(r for r in ROLES if r in (*self.roles, role))
+            allowed = f"Whoever keeps the policy may allow it: `sciimg trust add POLICY KEY --roles {wider}`"
+            return "role-not-allowed", f"{self.person} may sign {', '.join(self.roles)}; this signs as {role}. {allowed}"
         latest = (proved, "at the time proved") if proved else (now, "now")
         for moment, name in (latest, (claimed, "at the time claimed")):
             if moment is not None and self.not_before and moment < self.not_before:
