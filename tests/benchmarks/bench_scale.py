@@ -2,10 +2,11 @@
 
     python tests/benchmarks/bench_scale.py [--quick] [--sections ingest,catalogue] [--out reports/benchmarks/scale.json]
 
-Each array work is done by one worker process, by two, and by one on ten times as much (four with ``--quick``). Processor time is that of
-all processes, without the start of the workers; *balance* is the processor time of the mean worker over that of the busiest. On a machine
-with free cores the efficiency of two workers is ``processor(1) / processor(2) x balance``, less what the process that hands out the tasks
-does alone (``alone``, which runs beside them); wall time says the same only when nothing else runs, so the load average stands beside it.
+Each array work is done by one worker process on one core, by two on two, and by one on four times as much. The process that hands out the
+tasks (``alone`` is its processor time) has no core of its own: it shares those of the workers, so that ``efficiency_of_wall``, the time of
+one core over twice that of two, is what a second core brings. Wall time holds only where nothing else runs, so the load average stands
+beside it. Processor time is that of all processes, without the start of the workers; *balance* is the processor time of the mean worker
+over that of the busiest, and ``efficiency_of_processors`` is ``processor(1) / processor(2) x balance``.
 """
 
 import argparse
@@ -17,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -39,9 +41,10 @@ def usage(_: Any = None) -> tuple[float, float]:
 
 
 def done(count: int, work: Work, times: int) -> dict[str, Any]:
-    """Do the work on so many workers and return what it took."""
-    with local(count) as workers:
+    """Do the work on so many workers, which share as many cores with this process, and return what it took."""
+    with on_cores(count) as cores, local(count) as workers:
         client = workers._client
+        client.run(_pin, cores)
         work(workers, 0)  # imports, and the model
         before, own, clock = client.run(usage), time.process_time(), time.monotonic()
         units = work(workers, times)
@@ -58,6 +61,23 @@ def done(count: int, work: Work, times: int) -> dict[str, Any]:
         "worker_peak_mb": round(max(peak for _, peak in after.values())),
         "load": round(os.getloadavg()[0], 1),
     }
+
+
+@contextmanager
+def on_cores(count: int) -> Iterator[set[int]]:
+    """Keep this process to so many cores meanwhile."""
+    before = os.sched_getaffinity(0)
+    cores = set(sorted(before)[:count])
+    _pin(cores)
+    try:
+        yield cores
+    finally:
+        _pin(before)
+
+
+def _pin(cores: set[int]) -> None:
+    for thread in Path("/proc/self/task").iterdir():
+        os.sched_setaffinity(int(thread.name), cores)
 
 
 def scaled(work: Work, times: int, more: int) -> dict[str, Any]:
@@ -364,7 +384,7 @@ def main() -> int:
                 case "catalogue":
                     value = catalogue(rows, folder, whole=not options.quick)
                 case _:
-                    value = scaled(makers[section](folder), times, 4 if options.quick else 10)
+                    value = scaled(makers[section](folder), times, 4)
             about = {"date": datetime.now(UTC).date().isoformat(), "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
             found[section] = value | about | {"versions": {package: version(package) for package in VERSIONS}}
             print(json.dumps({section: value}, indent=1), flush=True)
