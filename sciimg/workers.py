@@ -107,7 +107,7 @@ def local(count: int) -> Iterator["Cluster"]:
     about: dict[str, Any] = {"threads_per_worker": 1, "processes": True, "memory_limit": 0, **page, **plain}
     with (
         tempfile.TemporaryDirectory(prefix="sciimg-workers-", ignore_cleanup_errors=True) as folder,
-        LocalCluster(count, local_directory=folder, silence_logs=logging.CRITICAL, **about) as cluster,
+        LocalCluster(n_workers=count, local_directory=folder, silence_logs=logging.CRITICAL, **about) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         yield Cluster(client)

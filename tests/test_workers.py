@@ -160,6 +160,12 @@ def test_a_killed_coordinator_leaves_no_worker_behind(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- where
 
 
+def test_there_are_as_many_processes_as_asked_for() -> None:
+    with local(3) as places:
+        places._client.wait_for_workers(3, timeout=120)
+        assert sorted(places._client.nthreads().values()) == [1, 1, 1]
+
+
 def test_without_a_wish_there_is_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(ADDRESS, raising=False)
     monkeypatch.delenv(SITE, raising=False)

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -44,6 +44,7 @@ def done(count: int, work: Work, times: int) -> dict[str, Any]:
     """Do the work on so many workers, which share as many cores with this process, and return what it took."""
     with on_cores(count) as cores, local(count) as workers:
         client = workers._client
+        client.wait_for_workers(count)
         client.run(_pin, cores)
         work(workers, 0)  # imports, and the model
         before, own, clock = client.run(usage), time.process_time(), time.monotonic()
@@ -77,7 +78,8 @@ def on_cores(count: int) -> Iterator[set[int]]:
 
 def _pin(cores: set[int]) -> None:
     for thread in Path("/proc/self/task").iterdir():
-        os.sched_setaffinity(int(thread.name), cores)
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            os.sched_setaffinity(int(thread.name), cores)
 
 
 def scaled(work: Work, times: int, more: int) -> dict[str, Any]:
