@@ -114,3 +114,9 @@ def test_a_relative_xdg_folder_is_ignored(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("HOME", "/nowhere")
     assert config_folder() == Path("/nowhere/.config/sciimg")
     assert os.environ["HOME"] == "/nowhere"
+
+
+def test_a_key_is_named_by_its_folder_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PASSPHRASE, "a passphrase")
+    made = make_key("Ada", tmp_path / "mine")
+    assert load_key(tmp_path / "mine").id == load_key(made.path).id == made.id
