@@ -1,5 +1,7 @@
 """Measures of adversarial systems: distance with variety, conditions read back by probes, truncation, styles, captions."""
 
+import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ from scipy.spatial.distance import cdist
 from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.backbones.style import StyleGenerator
 from sciimg.augmenters.conditioning.encoder import encode_condition
+from sciimg.augmenters.conditioning.symmetry import symmetry_group
+from sciimg.augmenters.feed import Feed
 from sciimg.augmenters.processes.adversarial import AdversarialProcess
 from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.system import Noise, autocast
@@ -19,10 +23,11 @@ from sciimg.validation.distance import squared_mmd
 
 from .common import features, mask_obedience, scalar_obedience
 from .siblings import sibling
-from .subject import Answerer, Measure, Subject, asked
+from .subject import Answerer, Measure, Subject, Trained, asked
 
 _MANY = 128  # patches; a distance of distributions from fewer is noise
 _NEIGHBOURS = 3
+_SETTLING = 200  # steps
 _CHANGED = 0.05  # of the spread of intensities
 
 
@@ -62,21 +67,25 @@ def condition_accuracy(answerer: Answerer, subject: Subject) -> float | None:
 def critic_tracks_distance(answerer: Answerer, subject: Subject) -> float | None:
     """Correlation of the critic's loss with the distance of samples from real images (Arjovsky et al. 2017, arXiv:1701.07875, figure 3).
 
-    The loss is the gap between what the trained critic says of unseen real patches and of samples: its own, and those of the same recipe
-    trained for a sixteenth, an eighth, a quarter and a half of the steps. One critic for all, because one that is still learning tells
-    better samples apart better. The distance is logarithmic, like the steps.
+    The loss is the gap between what a critic says of unseen real patches and of samples, for this recipe trained for a sixteenth, an
+    eighth, a quarter, a half and all of its steps. Each generator is asked of by its own critic, which first learns on while the generator
+    stands still: the gap estimates a distance only where the critic is near its best (ibid., section 3). The distance is logarithmic,
+    like the steps. Only asked of a generator whose samples are nearer to real ones than half of the blurred mean's distance: what was
+    not trained would be one more point on the line of its siblings.
     """
     told, model = _many(subject), answerer.model
-    if model is None:
+    made = asked(answerer, subject, told)
+    if made is None or model is None or _distance(subject, told, made[0]) > 0.5:
         return None
     steps = subject.recipe.training.steps
-    shorter = [sibling(subject, _shortened(subject.recipe, steps // share)) for share in (16, 8, 4, 2)]
-    made = [asked(own, subject, told) for own in (*shorter, answerer)]
-    if any(own is None for own in made):
-        return None
-    samples = [own[0] for own in made if own is not None]
-    gaps = np.array([_said(model, told, subject.made_of(told)) - _said(model, told, images) for images in samples])
-    distances = [max(_distance(subject, told, images), 1e-6) for images in samples]
+    shorter = [sibling(subject, _shortened(subject.recipe, steps // share)).model for share in (16, 8, 4, 2)]
+    gaps, distances = [], []
+    for own in (*shorter, model):
+        samples = asked(Trained(own), subject, told)
+        assert samples is not None
+        settled = _settled(own, subject)
+        gaps.append(_said(settled, told, subject.made_of(told)) - _said(settled, told, samples[0]))
+        distances.append(max(_distance(subject, told, samples[0]), 1e-6))
     return float(np.corrcoef(gaps, np.log(distances))[0, 1]) if np.ptp(gaps) else None
 
 
@@ -157,6 +166,31 @@ def _paired(made: tuple[NDArray[Any], PatchSet]) -> tuple[NDArray[Any], Any]:
 
 def _shortened(recipe: Recipe, steps: int) -> Recipe:
     return recipe.model_copy(update={"training": recipe.training.model_copy(update={"steps": steps}), "name": f"{recipe.name} {steps}"})
+
+
+def _settled(model: Augmenter, subject: Subject) -> Augmenter:
+    """Return a copy whose critic has learned on for some steps, at a tenth of its rate, while the generator stood still."""
+    model = copy.deepcopy(model)
+    phase = model.system.process.phases()[-1]
+    critic, told = next(p for p in phase.players() if p.name == "discriminator"), model.card
+    for p in model.system.parameters():
+        p.requires_grad_(False)
+    for p in critic.parameters():
+        p.requires_grad_(True)
+    rate = critic.schedule.learning_rate / 10
+    training, spacing = told.recipe.training, told.spacing[-subject.dims :]
+    elements = symmetry_group(training.symmetries, told.shape[1:], spacing)
+    key = ("conformance", "settled")
+    feed = Feed(subject.data.train, model.conditions, told.intensity, model.system, elements, training.tell_symmetry, key)
+    optimiser = torch.optim.Adam(critic.parameters(), rate, critic.schedule.betas)
+    for step in range(_SETTLING):
+        batch = feed.batch(phase.name, step, _SETTLING, critic.schedule.batch)
+        with autocast(critic.schedule.precision, "cpu"):
+            loss = phase.loss(critic.name, replace(batch, step=_SETTLING))["loss"]
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    return model
 
 
 @torch.no_grad()
