@@ -20,6 +20,8 @@ from sciimg.records import Metric
 from sciimg.stages import baseline as baseline_stage
 from sciimg.stages import validate as validate_stage
 from sciimg.stages.baseline import baseline
+from sciimg.stages.judging.case import Case
+from sciimg.stages.judging.subgroups import subgroups
 from sciimg.stages.ledger import folder_digest
 from sciimg.stages.validate import _checked_weights, validate
 from sciimg.store import Collection, CollectionWriter
@@ -136,17 +138,17 @@ def test_the_gallery_holds_what_its_description_says(judged: tuple[dict[str, Met
 def test_a_killed_validation_goes_on_and_ends_in_the_same_bytes(
     made: Path, judged: tuple[dict[str, Metric], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(self: object) -> None:
+    def killed(case: object) -> None:
         raise KeyboardInterrupt
 
     more = {"paired": made / "paired", "reconstruction": made / "paired"}
     with monkeypatch.context() as patched:
-        patched.setattr(validate_stage._Judge, "conditions", killed)
+        patched.setattr(validate_stage, "conditions", killed)
         with pytest.raises(KeyboardInterrupt):
             judge(made, tmp_path, **more)
     assert not (tmp_path / "evidence.json").exists()
     with monkeypatch.context() as patched:
-        patched.setattr(validate_stage._Judge, "likeness", killed)  # done before the kill: not asked for again
+        patched.setattr(validate_stage, "likeness", killed)  # done before the kill: not asked for again
         judge(made, tmp_path, **more)
     assert folder_digest(tmp_path) == folder_digest(judged[1])
 
@@ -290,8 +292,8 @@ def test_subgroups_are_judged_apart_and_the_worst_is_reported(tmp_path: Path) ->
     def judged(kinds: str, column: str = "kind") -> dict[str, Metric]:
         real, made = collection(f"real-{kinds}" if kinds != "ab" else "real", kinds, 0), collection(f"made-{kinds}", "ab", 1.0)
         parts = Parts(tmp_path / "out", "x")
-        judge = validate_stage._Judge(study, real_data(study, real, None), made, None, None, None, tmp_path, None, parts, parts, HERE)
-        return {m.name: m for m in judge.subgroups(column)[0]}
+        case = Case(study, real_data(study, real, None), made, None, None, None, tmp_path, None, parts, parts, HERE)
+        return {m.name: m for m in subgroups(case, column)[0]}
 
     found = judged("ab")
     worst = found["kid_effect_texture_worst-kind"]
