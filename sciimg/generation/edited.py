@@ -14,7 +14,8 @@ from sciimg.augmenters.augmenter import CHUNK, Augmenter
 from sciimg.augmenters.model_file import ModelCard
 from sciimg.augmenters.samplers.settings import Task
 from sciimg.errors import InputError, Problem
-from sciimg.generation.editing import Editor, known_part
+from sciimg.generation.completion import known_part
+from sciimg.generation.editing import Editor
 from sciimg.generation.fusion import check_fields
 from sciimg.generation.generate import as_image
 from sciimg.generation.request import parsed
@@ -57,7 +58,7 @@ def generate_edited(
     task : Task, optional
         Default: the recipe's.
     keep : str, optional
-        A box (:func:`sciimg.generation.editing.known_part`), or a collection whose labels, cut like the source, are above 0 where it is
+        A box (:func:`sciimg.generation.completion.known_part`), or a collection whose labels, cut like the source, are above 0 where it is
         known.
     masks : Path, optional
         Collection whose labels, cut like the source, are the masks; default: the source.

@@ -16,7 +16,8 @@ from sciimg.augmenters.samplers.solvers import heun
 from sciimg.augmenters.samplers.times import time_grid
 from sciimg.augmenters.system import Noise
 from sciimg.errors import InputError
-from sciimg.generation.editing import Editor, _carried_on, known_part
+from sciimg.generation.completion import carried_on, known_part
+from sciimg.generation.editing import Editor
 from tests.augmenters.test_training import small, train
 
 HOW: dict[str, Any] = {"key": ("edit",), "indices": range(5)}
@@ -69,7 +70,7 @@ def test_a_draw_goes_on_from_known_pixels() -> None:
     truth, free = texture("truth"), texture("draw")
     keep = torch.zeros(64, 1, 32, 32, dtype=torch.bool)
     keep[..., :16] = True
-    made = free + _carried_on(truth - free, keep)
+    made = free + carried_on(truth - free, keep)
     assert float((made - truth)[..., :16].square().mean()) < 0.02  # of variance 1: nearly the known pixels
     step, usual = (float((x[..., 16] - truth[..., 15]).square().mean()) for x in (made, truth))
     assert 0.7 < step / usual < 1.4 and float((free[..., 16] - truth[..., 15]).square().mean()) > 5 * usual

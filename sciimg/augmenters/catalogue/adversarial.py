@@ -103,7 +103,7 @@ RECIPES = (
         training=_CLASSIC_TRAINING.model_copy(update={"learning_rate": 5e-4}),
         in_3d=_UNTOLD_IN_3D,
         cites=("Arjovsky et al. 2017, arXiv:1701.07875", "Gulrajani et al. 2017, arXiv:1704.00028"),
-        reach=Reach(measure="critic-tracks-distance", at_least=0.6, options=_SHORT | {"training.steps": 400}, options_3d=_UNTOLD_SHORT_3D),
+        reach=Reach(measure="critic-tracks-distance", at_least=0.6, options=_SHORT | {"training.steps": 1500}, options_3d=_UNTOLD_SHORT_3D),
     ),
     Recipe(
         name="r3gan",

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from scipy import ndimage, stats
 
 from sciimg.augmenters.augmenter import Augmenter
-from sciimg.generation.editing import Editor, known_part
+from sciimg.generation.completion import known_part
+from sciimg.generation.editing import Editor
 from sciimg.types import PatchSet
 
 from .common import _mmd, _read_back, features
