@@ -31,7 +31,7 @@ def trust_add(
     json_: Json = False,
     debug: Debug = False,
 ) -> Reply:
-    """Believe a person's key; the policy is made where there is none."""
+    """Believe a person's key; the policy is made where there is none. Of a key that stands there, what is given is changed."""
     from sciimg.stages import trust
 
     value = trust.add(policy, key, person=person, orcid=orcid, roles=roles, not_before=not_before, not_after=not_after)

@@ -30,6 +30,8 @@ def add(
 ) -> dict[str, Any]:
     """Add a key, or all keys of another policy, to a policy; it is made where there is none. Return the policy.
 
+    Of a key that stands there already, what is given is changed.
+
     Parameters
     ----------
     path : Path
@@ -42,7 +44,8 @@ def add(
     Raises
     ------
     InputError
-        If a key stands there already, or anything given is wrong; the file is untouched then.
+        If a key stands there already and nothing about it is given, or it is revoked, or anything given is wrong; the file is untouched
+        then.
     """
     said = {"person": person, "orcid": orcid, "roles": _roles(roles), "not_before": _date(not_before), "not_after": _date(not_after, 1)}
     given = {k: v for k, v in said.items() if v is not None}
@@ -60,15 +63,18 @@ def add(
             message = "A policy says whose a key is: nothing beside this one does. Say it with --person, as the name is printed."
             raise InputError(Problem(str(source), "no-person", message))
         new = (_changed(read_key(source), str(source), **given),)
-    known = {k.key_id: k.person for k in policy.keys}
-    if twice := [k for k in new if k.key_id in known]:
-        raise InputError(
-            Problem(
-                k.key_id, "key-stands-already", f"This key stands in the policy as that of {known[k.key_id]}. Edit {path} to change it."
-            )
-            for k in twice
-        )
+    known = {k.key_id: k for k in policy.keys}
+    if (twice := [known[k.key_id] for k in new if k.key_id in known]) and given and not twice[0].revoked:
+        changed = _changed(twice[0], str(source), **given)
+        return _write(path, policy, keys=tuple(changed if k is twice[0] else k for k in policy.keys))
+    if twice:
+        raise InputError(Problem(k.key_id, "key-stands-already", _stands(k)) for k in twice)
     return _write(path, policy, keys=(*policy.keys, *new))
+
+
+def _stands(key: TrustedKey) -> str:
+    does = f"revoked: {key.revoked}. It stays so." if key.revoked else "as it is. Say what to change about it, e.g. --roles."
+    return f"The key of {key.person} stands in the policy, {does}"
 
 
 def revoke(path: Path, key_id: str, why: str) -> dict[str, Any]:

@@ -256,3 +256,20 @@ def test_many_faults_are_counted_for_people_and_listed_for_scripts(made: Path, t
     code, out, _ = call("audit", release, "--trust", policy)
     assert code == 1 and "... and 20 more faults; --json lists all." in out
     assert len(json.loads(call("audit", release, "--trust", policy, "--json")[1])["problems"]) == 60
+
+
+def test_what_a_refused_role_is_told_to_do_lets_it_in(tmp_path: Path, made: Path, ada: Key) -> None:
+    policy, release = tmp_path / "policy.json", shutil.copytree(made, tmp_path / "release")
+    assert call("trust", "add", policy, ada.path.with_suffix(".pub"), "--roles", "dataset")[0] == 0
+    code, out, _ = call("audit", release, "--trust", policy, "--json")
+    told = [p["message"] for p in json.loads(out)["problems"] if p["kind"] == "role-not-allowed"]
+    assert code == 1 and told
+    (command,) = {message.split("`")[1] for message in told}
+    words = command.replace("POLICY", str(policy)).replace("KEY", str(ada.path.with_suffix(".pub"))).split()
+    assert words[0] == "sciimg" and call(*words[1:])[0] == 0
+    assert call("audit", release, "--trust", policy)[0] == 0
+    key_id = load_policy(policy).keys[0].key_id
+    assert call("trust", "revoke", policy, key_id, "--why", "2026-05-01, laptop stolen")[0] == 0
+    before = policy.read_bytes()
+    assert kinds("trust", "add", policy, ada.path.with_suffix(".pub"), "--roles", "dataset") == {"key-stands-already"}
+    assert policy.read_bytes() == before
