@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import re
 import shutil
 import socket
 import stat
@@ -79,6 +80,19 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     finally:
         partial.unlink(missing_ok=True)
     sync_directory(path.parent)
+
+
+_LEFT = re.compile(r"\..+\.\d+\.partial|.+\.(?:[0-9a-f]{8}|[0-9a-f]{32})\.partial")  # of this module; of fusion's tiles, and of zarr
+
+
+def sweep(folder: Path, *, deep: bool = True) -> None:
+    """Remove the siblings that killed processes left in a folder (``deep``: and below it), where nobody else is writing.
+
+    Whoever takes over a half-made folder has to: its listing is what is digested, signed and released.
+    """
+    for path in (folder.rglob if deep else folder.glob)("*.partial"):
+        if _LEFT.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -25,7 +25,7 @@ from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.system import System, count_parameters
 from sciimg.augmenters.team import Team
 from sciimg.errors import InputError, Problem
-from sciimg.files import sync_directory, write_json
+from sciimg.files import sweep, sync_directory, write_json
 from sciimg.protocol.models import Condition
 from sciimg.randomness import seed_of
 from sciimg.records import digest_of
@@ -159,6 +159,8 @@ def _resumed(partial: Path, identity: str, team: Team) -> tuple[State, dict[str,
     if found is None and team.first:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
+    elif team.first:
+        sweep(partial)
     if not team.alone:
         data = team.told(None if found is None else checkpoint.packed(*found))
         found = None if data is None else checkpoint.unpacked(data)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sciimg.errors import InputError, Problem
-from sciimg.files import hold, sync_directory, sync_files, write_json, write_text
+from sciimg.files import hold, sweep, sync_directory, sync_files, write_json, write_text
 from sciimg.protocol import LoadedStudy, load_study
 from sciimg.protocol.models import Study
 from sciimg.records import digest_of
@@ -138,6 +138,7 @@ def perform(stage: Stage, run: Run) -> bool:
         partial = _begun_folder(run, stage, inputs)
         with measured(partial) as costs:
             stage.work(run, partial)
+            sweep(partial)  # of workers that were killed
             outputs = folder_digest(partial)
         entry = {
             "stage": stage.name,
@@ -192,6 +193,8 @@ def _begun_folder(run: Run, stage: Stage, inputs: Mapping[str, Any]) -> Path:
     if not partial.exists():
         partial.mkdir()
         write_json(begun, inputs)
+    else:
+        sweep(partial)
     return partial
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciimg.errors import InputError, Problem
+from sciimg.files import sweep
 from sciimg.io.image import Image
 from sciimg.records import Digest, digest_of
 from sciimg.store.downsample import mean_into, nearest_into
@@ -129,6 +130,7 @@ def _begun(partial: Path, image: Image, levels: int | None) -> Iterator[None]:
         shutil.rmtree(partial, ignore_errors=True)
     shutil.rmtree(partial / "labels", ignore_errors=True)  # cheap, and not covered by the digest of the source
     partial.mkdir(parents=True, exist_ok=True)
+    sweep(partial)
     if on_worker():
         mark.write_bytes(expected())
         yield

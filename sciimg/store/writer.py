@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciimg.errors import InputError, Problem
-from sciimg.files import hold, sync_directory, write_json
+from sciimg.files import hold, sweep, sync_directory, write_json
 from sciimg.io.image import Image
 from sciimg.records import Digest, Lineage
 from sciimg.store.catalogue import RESERVED, read_rows, write_catalogue
@@ -346,6 +346,7 @@ class CollectionWriter:
 
     def _finish(self) -> None:
         shutil.rmtree(self._partial / _WORK, ignore_errors=True)
+        sweep(self._partial, deep=False)
         for place in (self._partial / IMAGES).iterdir():
             if place.name.removesuffix(".zarr") not in self._kept:
                 shutil.rmtree(place)

@@ -80,6 +80,7 @@ def test_a_killed_training_resumes_to_the_same_bytes(undisturbed: Path, tmp_path
     with pytest.raises(Killed):
         train(tmp_path / "model", progress=kill)
     assert not (tmp_path / "model").exists()
+    (tmp_path / ".model.partial" / ".checkpoint.safetensors.123.partial").write_bytes(b"half")  # the kill met a checkpoint
     seen: list[tuple[str, int]] = []
     train(tmp_path / "model", progress=lambda phase, step, steps, values: seen.append((phase, step)))
     assert contents(tmp_path / "model") == contents(undisturbed)

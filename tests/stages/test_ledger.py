@@ -2,14 +2,15 @@
 
 import json
 import multiprocessing
+import os
 import time
 from pathlib import Path
 
 import pytest
 
 from sciimg.errors import BusyError
-from sciimg.files import hold
-from sciimg.stages.ledger import Run, Stage, folder_digest, perform
+from sciimg.files import hold, write_bytes
+from sciimg.stages.ledger import Run, Stage, folder_digest, partial_folder, perform
 
 STUDY = Path(__file__).parents[2] / "protocols" / "tissue-demo.yaml"
 
@@ -62,6 +63,33 @@ def test_an_interrupted_stage_continues_from_what_it_left(run: Run) -> None:
     assert not run.folder("first").exists()
     assert perform(Stage("first", (), continues), run)
     assert {p.name for p in run.folder("first").iterdir()} == {"part-1", "part-2", "stage.json"}
+
+
+def _killed_while_it_writes(study: Path, workdir: Path) -> None:
+    def work(run: Run, out: Path) -> None:
+        write_bytes(out / "inner" / "part-1", b"kept")
+        os.fsync = lambda handle: os._exit(9)
+        write_bytes(out / "inner" / "part-2", b"half")
+
+    perform(Stage("first", (), work), Run.begin(study, workdir))
+
+
+def test_nothing_of_a_killed_write_is_in_what_a_stage_made(run: Run, tmp_path: Path) -> None:
+    process = multiprocessing.get_context("fork").Process(target=_killed_while_it_writes, args=(STUDY, tmp_path))
+    process.start()
+    process.join()
+    assert process.exitcode == 9
+    assert [p.name for p in partial_folder(run, "first").rglob(".part-2.*.partial")]
+
+    def goes_on(run: Run, out: Path) -> None:
+        assert [p.name for p in (out / "inner").iterdir()] == ["part-1"]  # before anything is listed, and signed, inside of the stage
+        (out / "inner" / f".part-3.{process.pid}.partial").write_bytes(b"of a worker that was killed")
+
+    assert perform(Stage("first", (), goes_on), run)
+    assert {p.relative_to(run.folder("first")).as_posix() for p in run.folder("first").rglob("*") if p.is_file()} == {
+        "inner/part-1",
+        "stage.json",
+    }
 
 
 def test_remains_of_other_inputs_are_not_used(run: Run) -> None:

@@ -191,6 +191,21 @@ def test_images_that_nobody_asks_for_again_are_removed(tmp_path: Path) -> None:
     assert list(Collection(tmp_path / "c").catalogue["id"]) == ["image-0"]
 
 
+@pytest.mark.parametrize("extend", [False, True])
+def test_nothing_of_a_killed_write_becomes_part_of_the_collection(tmp_path: Path, extend: bool) -> None:
+    if extend:
+        with CollectionWriter(tmp_path / "c", synthetic=False) as writer:
+            fill(writer, 1)
+    half = tmp_path / ("c" if extend else ".c.partial") / ".catalogue.parquet.123.partial"
+    with pytest.raises(RuntimeError), CollectionWriter(tmp_path / "c", synthetic=False, extend=extend) as writer:
+        half.write_bytes(b"half")
+        raise RuntimeError
+    with CollectionWriter(tmp_path / "c", synthetic=False, extend=extend):
+        assert half.exists()
+    assert not list((tmp_path / "c").glob("*.partial"))
+    assert not Collection(tmp_path / "c").verify()
+
+
 KILLED = """
 import sys
 from pathlib import Path

@@ -110,6 +110,13 @@ def test_a_shard_damaged_by_a_power_cut_is_written_again(tmp_path: Path) -> None
     assert files_of(tmp_path / "a.zarr") == undisturbed(tmp_path)
 
 
+def test_nothing_of_a_killed_write_becomes_part_of_the_image(tmp_path: Path) -> None:
+    interrupted(tmp_path)
+    (tmp_path / ".a.zarr.partial" / ".zarr.json.123.partial").write_bytes(b"{")
+    write_volume(tmp_path / "a.zarr", Breaking(PIXELS).image(), attributes={})
+    assert files_of(tmp_path / "a.zarr") == undisturbed(tmp_path)
+
+
 def test_nothing_is_left_of_an_image_that_turns_out_to_be_bad(tmp_path: Path) -> None:
     class Bad(InputError):
         def __init__(self) -> None:
