@@ -83,16 +83,38 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o666) -> None:
 
 
 _LEFT = re.compile(r"\..+\.\d+\.partial|.+\.(?:[0-9a-f]{8}|[0-9a-f]{32})\.partial")  # of this module; of fusion's tiles, and of zarr
+_WORKED_IN = re.compile(r"\..+\.(?:partial|field)")
 
 
-def sweep(folder: Path, *, deep: bool = True) -> None:
+def sweep(folder: Path, *, deep: bool = True, finished: bool = False) -> None:
     """Remove the siblings that killed processes left in a folder (``deep``: and below it), where nobody else is writing.
 
-    Whoever takes over a half-made folder has to: its listing is what is digested, signed and released.
+    Whoever takes over a half-made folder has to: its listing is what is digested, signed and released. Where all is ``finished``, folders
+    that were worked in go too: a worker that was given up may have made them again.
     """
-    for path in (folder.rglob if deep else folder.glob)("*.partial"):
+    for path in [*(folder.rglob if deep else folder.glob)(".*" if finished else "*.partial")]:
         if _LEFT.fullmatch(path.name) and path.is_file():
             path.unlink(missing_ok=True)
+        elif finished and _WORKED_IN.fullmatch(path.name) and path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def still_wanted(folder: Path, patience_s: float = 30.0) -> Path:
+    """Return a folder that others have made and will remove, for a process that writes there on their behalf.
+
+    It is waited for: a network file system may show it late.
+
+    Raises
+    ------
+    FileNotFoundError
+        It is not there: what would be written is wanted no more.
+    """
+    deadline = time.monotonic() + patience_s
+    while not folder.is_dir():
+        if time.monotonic() > deadline:
+            raise FileNotFoundError(errno.ENOENT, "nobody waits for what would be written there", str(folder))
+        time.sleep(0.2)
+    return folder
 
 
 def write_text(path: Path, text: str) -> None:

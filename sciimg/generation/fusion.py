@@ -32,6 +32,7 @@ from sciimg.augmenters.samplers.settings import SamplerSettings
 from sciimg.augmenters.samplers.solvers import Solver, solver_of
 from sciimg.augmenters.system import Condition, Process, autocast
 from sciimg.errors import InputError, Problem
+from sciimg.files import still_wanted
 from sciimg.generation.windows import Box, Index, Windows
 from sciimg.store.apart import Made, intact
 from sciimg.workers import Workers
@@ -182,7 +183,7 @@ class OneTask(Fields):
     """Fields of which one task is done, and nothing else."""
 
     def __init__(self, folder: Path, name: str, step: Step, chunk: list[Index]) -> None:
-        super().__init__(folder)
+        super().__init__(still_wanted(folder))
         self._only, self.places = (name, step, chunk), list[Path]()
 
     def make(self, name: str, windows: Windows, on_windows: OnWindows | None, on_cell: OnCell, replaces: str | None = None) -> None:

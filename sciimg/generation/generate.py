@@ -1,8 +1,7 @@
 """Samples of a trained model into a collection; resumed where it stopped."""
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -89,16 +88,17 @@ def generate(
                 drawer.draw(asked.take(rows), rows, writer.add, threads)
                 _tell(progress, rows, count)
             return count
-        with _arrays_beside(out, asked) as folder:
-            tasks = ((rows, replace(asked, labels=None, source=None).take(rows)) for rows in wanted)
-            made = workers.map(partial(_drawn_apart, drawer, writer.work, folder), tasks)
-            for rows, places in workers.map(intact, made):
-                for row, (place, whole) in zip(rows, places, strict=True):
-                    if whole:
-                        writer.adopt(drawer.id(row), place)
-                if damaged := [row for row, (_, whole) in zip(rows, places, strict=True) if not whole]:
-                    drawer.draw(asked.take(damaged), damaged, writer.add, threads)
-                _tell(progress, rows, count)
+        work = writer.work
+        folder = _arrays_beside(work, asked)
+        tasks = ((rows, replace(asked, labels=None, source=None).take(rows)) for rows in wanted)
+        made = workers.map(partial(_drawn_apart, drawer, work, folder), tasks)
+        for rows, places in workers.map(intact, made):
+            for row, (place, whole) in zip(rows, places, strict=True):
+                if whole:
+                    writer.adopt(drawer.id(row), place)
+            if damaged := [row for row, (_, whole) in zip(rows, places, strict=True) if not whole]:
+                drawer.draw(asked.take(damaged), damaged, writer.add, threads)
+            _tell(progress, rows, count)
     return count
 
 
@@ -198,19 +198,15 @@ def _drawn_apart(drawer: Drawer, work: Images, folder: Path, task: tuple[list[in
         return rows, [(place, checksum(place)) for place in places]
 
 
-@contextmanager
-def _arrays_beside(out: Path, asked: Conditions) -> Iterator[Path]:
-    """Yield a folder from which workers read the rows of the arrays that they need."""
-    folder = out.with_name(f".{out.name}.asked")
+def _arrays_beside(work: Images, asked: Conditions) -> Path:
+    """Return a folder from which workers read the rows of the arrays that they need; it goes with what they write."""
+    folder = work.folder / "asked"
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir()
     for name in _ARRAYS:
         if (array := getattr(asked, name)) is not None:
             np.save(folder / f"{name}.npy", array)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    return folder
 
 
 def _tell(progress: Callable[[str], None] | None, rows: Sequence[int], count: int) -> None:

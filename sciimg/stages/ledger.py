@@ -138,7 +138,7 @@ def perform(stage: Stage, run: Run) -> bool:
         partial = _begun_folder(run, stage, inputs)
         with measured(partial) as costs:
             stage.work(run, partial)
-            sweep(partial)  # of workers that were killed
+            sweep(partial, finished=True)  # of workers that were killed, and of those that were given up
             outputs = folder_digest(partial)
         entry = {
             "stage": stage.name,

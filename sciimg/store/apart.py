@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from sciimg.files import checksum, hold
+from sciimg.files import checksum, hold, still_wanted
 
 _Name = TypeVar("_Name")
 Made = tuple[_Name, list[tuple[Path, str]]]  # what a task was for; the places that it wrote, with their checksums
@@ -22,13 +22,18 @@ _PATIENCE_S = 60.0  # for a worker that was given up and is still at work
 def held(folder: Path) -> Iterator[None]:
     """Hold a folder, which is made where it is missing, for the length of the block.
 
+    The folder above it is made and removed by whoever waits for the work.
+
     Raises
     ------
     BusyError
         Somebody else does not let it go.
+    FileNotFoundError
+        Nobody waits for the work any more.
     """
+    still_wanted(folder.parent)
     with hold(folder.with_name(f"{folder.name}.lock"), _PATIENCE_S, remove=True):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         yield
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciimg.errors import InputError, Problem
-from sciimg.files import hold, sweep, sync_directory, write_json
+from sciimg.files import hold, still_wanted, sweep, sync_directory, write_json
 from sciimg.io.image import Image
 from sciimg.records import Digest, Lineage
 from sciimg.store.catalogue import RESERVED, read_rows, write_catalogue
@@ -77,7 +77,7 @@ class Images:
             return plain
 
         _refuse(_reserved(id, conditions or {}))
-        place = self.folder / f"{id}.zarr"
+        place = still_wanted(self.folder, 0) / f"{id}.zarr"
         return write_volume(place, image, labels=labels, label_kind=label_kind, attributes=about, progress=progress, named=name)
 
     def apart(self, name: str) -> "Images":
@@ -264,6 +264,7 @@ class CollectionWriter:
     @property
     def work(self) -> Images:
         """Where workers write images, which :meth:`adopt` takes from there; what is left of it at the end is removed."""
+        (self._partial / _WORK).mkdir(exist_ok=True)
         return Images(self._partial / _WORK, self.synthetic, self.study)
 
     def adopt(self, id: str, place: Path) -> None:
@@ -362,6 +363,7 @@ class CollectionWriter:
         if self._extending:
             return
         self._partial.rename(self.path)
+        shutil.rmtree(self.path / _WORK, ignore_errors=True)  # a worker that was given up may have gone on until the place was another
         sync_directory(self.path.parent)
 
 

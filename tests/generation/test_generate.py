@@ -114,6 +114,20 @@ def test_workers_change_no_byte_also_where_one_damages_what_it_made(model: Path,
     assert [p.name for p in tmp_path.iterdir()] == ["synthetic"]
 
 
+def test_nothing_is_left_of_workers_where_one_process_goes_on_alone(model: Path, made: Path, tmp_path: Path, monkeypatch) -> None:
+    def dying(*_: object) -> None:
+        raise Killed
+
+    about = {"seed": 3, "study": "sha256:" + "0" * 64}
+    with monkeypatch.context() as patched, threads() as several:
+        patched.setattr(CollectionWriter, "adopt", dying)
+        with pytest.raises(Killed):
+            generate(model, tmp_path / "synthetic", conditions_for(model), workers=several, **about)
+    generate(model, tmp_path / "synthetic", conditions_for(model), **about)
+    assert files_of(tmp_path / "synthetic") == files_of(made)
+    assert [p.name for p in tmp_path.iterdir()] == ["synthetic"]
+
+
 def test_another_seed_gives_other_samples(model: Path, made: Path, tmp_path: Path) -> None:
     generate(model, tmp_path / "other", conditions_for(model), seed=4, study="sha256:" + "0" * 64)
     first, second = Collection(made), Collection(tmp_path / "other")

@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -320,6 +321,69 @@ def test_work_divided_between_jobs(disturbed: Disturbed) -> None:
         lambda: all(job["state"] != "RUNNING" for job in disturbed.cluster.jobs("dask-worker")), 120, "workers to end with their stage"
     )
     assert len(list((disturbed.run.path / "logs").glob("dask-worker*.out"))) == 4
+
+
+SLOWLY = """
+import time
+from sciimg import workers
+at_once = workers._sealed
+def slowly(function, item):
+    time.sleep(3)
+    return at_once(function, item)
+workers._sealed = slowly
+"""
+DIVIDED = "generate-gan"
+
+
+def at_work(disturbed: Disturbed) -> tuple[Future[int], str]:
+    """Begin a stage that two jobs share; return it and one of the two, which stands still with work in hand."""
+    (disturbed.folder / "sitecustomize.py").write_text(SLOWLY)
+    slow = f"export PYTHONPATH={disturbed.folder}:$PYTHONPATH"
+    before = {job["id"] for job in disturbed.cluster.jobs("dask-worker")}
+    first = disturbed.begin(DIVIDED, disturbed.cluster_file(stages=f'{{{DIVIDED}: {{workers: 2, environment: ["{slow}"]}}}}'))
+    logs = disturbed.run.path / "logs"
+
+    def joined() -> bool:
+        return sum("Registered to" in path.read_text() for path in logs.glob("dask-worker*.err")) == 2
+
+    wait_for(joined, 180, "two jobs at work", lambda: disturbed.log(DIVIDED))
+    time.sleep(2)
+    job = next(job["id"] for job in disturbed.cluster.jobs("dask-worker") if job["id"] not in before)
+    for process in members(job):
+        os.kill(process, signal.SIGSTOP)
+    time.sleep(40)  # twice as long as one of them takes for all
+    assert not first.done(), disturbed.log(DIVIDED)  # what was handed to the other is waited for
+    return first, job
+
+
+def members(job: str) -> list[int]:
+    """Return the processes of a job, without Slurm's own."""
+    steps = find(lambda words: words[0].startswith("slurmstepd") and f"[{job}." in words[0])
+    return [process for step in steps for process in find(lambda words: not words[0].startswith("slurmstepd"), below=step)]
+
+
+def test_worker_of_divided_work_lost(disturbed: Disturbed) -> None:
+    disturbed.without(DIVIDED)
+    first, job = at_work(disturbed)
+    kill(*members(job))
+    assert first.result(LONG_S) == 0
+    disturbed.whole()
+
+
+def test_parent_of_divided_work_killed(disturbed: Disturbed) -> None:
+    disturbed.without(DIVIDED)
+    first, job = at_work(disturbed)
+    kill(*disturbed.processes(DIVIDED))
+    with pytest.raises(JobError) as error:
+        first.result(60)
+    assert problem(error) == "stage-failed"
+    again = disturbed.begin(DIVIDED)  # alone, while the workers of the first have not noticed
+    for process in members(job):
+        os.kill(process, signal.SIGCONT)
+    assert again.result(LONG_S) == 0
+    disturbed.whole(jobs=2)
+    wait_for(lambda: all(job["state"] != "RUNNING" for job in disturbed.cluster.jobs("dask-worker")), 180, "workers without a task to end")
+    assert disturbed.compare(jobs=2)["bytes_equal"]  # and what they did last has changed nothing
 
 
 # Another clock for every process that asks, and another again a moment later.

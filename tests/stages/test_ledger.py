@@ -84,6 +84,9 @@ def test_nothing_of_a_killed_write_is_in_what_a_stage_made(run: Run, tmp_path: P
     def goes_on(run: Run, out: Path) -> None:
         assert [p.name for p in (out / "inner").iterdir()] == ["part-1"]  # before anything is listed, and signed, inside of the stage
         (out / "inner" / f".part-3.{process.pid}.partial").write_bytes(b"of a worker that was killed")
+        for name in (".synthetic.partial", ".synthetic.field"):
+            (out / name / ".work").mkdir(parents=True)
+            (out / name / ".work/late").write_bytes(b"of a worker that was given up")
 
     assert perform(Stage("first", (), goes_on), run)
     assert {p.relative_to(run.folder("first")).as_posix() for p in run.folder("first").rglob("*") if p.is_file()} == {

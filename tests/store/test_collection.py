@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import pytest
 from stores import files_of, image_of
 
 from sciimg.errors import BusyError, InputError, Problem
+from sciimg.files import still_wanted
 from sciimg.io.image import Image
 from sciimg.records import Lineage
-from sciimg.store import Collection, CollectionWriter
+from sciimg.store import Collection, CollectionWriter, apart
 
 STUDY = "sha256:" + "1" * 64
 LINEAGE = Lineage(
@@ -204,6 +206,21 @@ def test_nothing_of_a_killed_write_becomes_part_of_the_collection(tmp_path: Path
         assert half.exists()
     assert not list((tmp_path / "c").glob("*.partial"))
     assert not Collection(tmp_path / "c").verify()
+
+
+def test_a_worker_that_was_given_up_writes_nothing_beside_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "still_wanted", partial(still_wanted, patience_s=0))
+    with CollectionWriter(tmp_path / "c", synthetic=False) as writer:
+        fill(writer, 1)
+        begun, queued = writer.work.apart("begun"), writer.work.apart("queued")
+        with apart.held(begun.folder):
+            pass
+    before = files_of(tmp_path)
+    with pytest.raises(FileNotFoundError, match="nobody waits"):
+        begun.write("late", image_of(pixels_of(1), "cyx"), group=None)
+    with pytest.raises(FileNotFoundError, match="nobody waits"), apart.held(queued.folder):
+        raise AssertionError("it has no folder")
+    assert files_of(tmp_path) == before and not list(tmp_path.rglob(".*"))
 
 
 KILLED = """
