@@ -82,20 +82,17 @@ def test_a_sample_can_be_made_again_from_its_lineage(model: Path, made: Path) ->
 
 
 def test_a_killed_generation_resumes_to_the_same_collection(model: Path, made: Path, tmp_path: Path, monkeypatch) -> None:
-    class Killed(BaseException):
-        pass
-
     add, calls = CollectionWriter.add, []
 
     def dying(self, *args, **kwargs):
         if len(calls) == 5:
-            raise Killed
+            raise KeyboardInterrupt
         calls.append(1)
         return add(self, *args, **kwargs)
 
     about = {"seed": 3, "study": "sha256:" + "0" * 64, "threads": 2}
     monkeypatch.setattr(CollectionWriter, "add", dying)
-    with pytest.raises(Killed):
+    with pytest.raises(KeyboardInterrupt):
         generate(model, tmp_path / "synthetic", conditions_for(model), **about)
     assert not (tmp_path / "synthetic").exists()
     monkeypatch.setattr(CollectionWriter, "add", add)
@@ -116,12 +113,12 @@ def test_workers_change_no_byte_also_where_one_damages_what_it_made(model: Path,
 
 def test_nothing_is_left_of_workers_where_one_process_goes_on_alone(model: Path, made: Path, tmp_path: Path, monkeypatch) -> None:
     def dying(*_: object) -> None:
-        raise Killed
+        raise KeyboardInterrupt
 
     about = {"seed": 3, "study": "sha256:" + "0" * 64}
     with monkeypatch.context() as patched, threads() as several:
         patched.setattr(CollectionWriter, "adopt", dying)
-        with pytest.raises(Killed):
+        with pytest.raises(KeyboardInterrupt):
             generate(model, tmp_path / "synthetic", conditions_for(model), workers=several, **about)
     generate(model, tmp_path / "synthetic", conditions_for(model), **about)
     assert files_of(tmp_path / "synthetic") == files_of(made)
