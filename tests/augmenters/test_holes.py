@@ -51,7 +51,24 @@ def test_what_is_known_is_told_and_nothing_else() -> None:
     points, keep = torch.randn(2, 3, 5, 4, generator=seeded()), torch.rand(2, 1, 5, 4, generator=seeded(1)) < 0.5
     told = known(points, keep)
     assert told.shape == (2, 4, 5, 4)
-    assert torch.equal(told[:, :3], torch.where(keep, points, 0.0)) and torch.equal(told[:, 3:] > 0, keep)
+    assert torch.equal(told[:, :3] * keep, torch.where(keep, points, 0.0)) and torch.equal(told[:, 3:] > 0, keep)
+    other = torch.where(keep, points, torch.randn(2, 3, 5, 4, generator=seeded(2)))
+    assert torch.equal(known(other, keep), told)
+    assert torch.equal(known(points[1:], keep[1:]), told[1:])  # whatever the others of a batch are
+
+
+@pytest.mark.parametrize("shape", [(31, 47), (16, 16), (20, 25, 28), (1, 1)])
+def test_what_is_around_a_hole_goes_on_in_it(shape: tuple[int, ...]) -> None:
+    ramp = torch.stack(torch.meshgrid(*(torch.linspace(-1, 1, n) for n in shape), indexing="ij")).sum(0)[None, None]
+    keep = torch.ones(1, 1, *shape, dtype=torch.bool)
+    keep[(0, 0, *(slice(n // 4, n - n // 4) for n in shape))] = False
+    flat = known(torch.full_like(ramp, 3.5), keep)[:, :1]
+    assert not keep.any() or float((flat - 3.5).abs().max()) < 1e-5
+    if keep.any():
+        error = (known(ramp, keep)[:, :1] - ramp).abs()[~keep]
+        assert float(error.mean()) < 0.6 * float(ramp[~keep].abs().mean())  # zero, which says nothing, would be all of it
+    assert not known(ramp, torch.zeros_like(keep)).any()
+    assert torch.equal(known(ramp, torch.ones_like(keep))[:, :1], ramp)
 
 
 @pytest.mark.parametrize("dims", [2, 3])

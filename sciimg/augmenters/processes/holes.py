@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from sciimg.augmenters.draws import uniform
 
@@ -9,9 +10,27 @@ _FREE = 1 / 3  # share of samples of which nothing is known: the network also dr
 
 
 def known(points: Tensor, keep: Tensor) -> Tensor:
-    """Return what is known of points (N, C, [Z,] Y, X) where ``keep`` (N, 1, [Z,] Y, X) is true, and where: (N, C + 1, [Z,] Y, X)."""
+    """Return what is known of points (N, C, [Z,] Y, X) where ``keep`` (N, 1, [Z,] Y, X) is true, and where: (N, C + 1, [Z,] Y, X).
+
+    Elsewhere stands what the known points nearby are like on the whole, so that a network has only to add what differs from it; zero where
+    nothing of a field is known.
+    """
     where = keep.to(points.dtype)
-    return torch.cat([points * where, where], dim=1)
+    return torch.cat([_continued(points * where, where), where], dim=1)
+
+
+def _continued(points: Tensor, where: Tensor) -> Tensor:
+    """Fill in from means over ever larger blocks (pull-push; Gortler et al. 1996, doi:10.1145/237170.237200, section 3.4)."""
+    shape = points.shape[2:]
+    if bool(where.all()) or max(shape) == 1:
+        return points
+    pool = functional.avg_pool3d if len(shape) == 3 else functional.avg_pool2d
+    block = tuple(min(2, size) for size in shape)
+    share = pool(where, block, ceil_mode=True, count_include_pad=False)
+    means = pool(points, block, ceil_mode=True, count_include_pad=False) / torch.where(share > 0, share, 1.0)
+    coarse = _continued(means, (share > 0).to(points.dtype))
+    fine = functional.interpolate(coarse, size=shape, mode="trilinear" if len(shape) == 3 else "bilinear")
+    return torch.where(where > 0, points, fine)
 
 
 def random_parts(points: Tensor, generator: torch.Generator) -> Tensor:

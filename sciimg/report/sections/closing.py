@@ -73,16 +73,28 @@ def _of_pieces(evidence: Evidence, held: str) -> tuple[Notice, str, str]:
 
 def limits(evidence: Evidence) -> Section:
     """Return the limits of the study and everything that is missing from its evidence."""
-    undefined = [
-        f"{r.plan.name}, {caption(m.name).title}: {m.reason}" for r in evidence.recipes for m in r.metrics if m.status == "undefined"
-    ]
+    undefined = _unmade(evidence)
+    number = sum(m.status == "undefined" for r in evidence.recipes for m in r.metrics)
     absent = [f"{a.what}: {a.why}" for a in (*evidence.absent, *(a for r in evidence.recipes for a in r.absent))]
     blocks: list[Block] = [Bullets(items=tuple(map(sentence, evidence.study.limits)))]
     if undefined:
-        blocks += [Prose(text=f"{count(len(undefined), 'measurement')} could not be made:"), Bullets(items=tuple(undefined))]
+        blocks += [Prose(text=f"{count(number, 'measurement')} could not be made:"), Bullets(items=undefined)]
     if absent:
         blocks += [Prose(text="Evidence that is not in the run:"), Bullets(items=tuple(map(sentence, absent)))]
     return Section(name="limits", title="Limits", blocks=tuple(blocks))
+
+
+def _unmade(evidence: Evidence) -> tuple[str, ...]:
+    """Say once for each reason which measurements of which recipes there are not."""
+    of: dict[tuple[str, str], list[str]] = {}  # (reason, measurement) → recipes
+    for recipe in evidence.recipes:
+        for metric in recipe.metrics:
+            if metric.status == "undefined":
+                of.setdefault((str(metric.reason), caption(metric.name).title), []).append(recipe.plan.name)
+    together: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (reason, title), recipes in of.items():
+        together.setdefault((reason, tuple(recipes)), []).append(title)
+    return tuple(f"{listed(titles)} ({listed(recipes)}): {reason}" for (reason, recipes), titles in together.items())
 
 
 # ---------------------------------------------------------------- checking
