@@ -110,6 +110,8 @@ Seconds are processor time; in rows run until 21 November 2026 they are wall tim
 Starred rows of `gan-2014`, `dcgan`, `cgan`, `wgan-gp`, `progan`, `biggan`, `stylegan`, `stackgan` and `attngan` were trained with a
 gradient penalty that torch's bf16 on the CPU computed wrongly (mended on 22 November 2026); the lattices on their sheets may come
 from it.
+Rows of `inpainting` and `outpainting`, starred or not, are from before networks were told what surrounds a hole; those of `wgan-gp` are of
+a measure that asked one critic about all samples.
 
 | system | recipe | dims | measure | value | threshold | untrained | blurred mean | replay | seconds | passed |
 |---|---|---|---|---|---|---|---|---|---|---|
