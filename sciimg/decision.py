@@ -9,7 +9,7 @@ Rules, in the order in which they are applied to one gate and one metric:
 
 A recipe is refused by any failed gate, else inconclusive by any inconclusive one, else accepted; no gate at all refuses. Gates that meet a
 metric of ``common`` (verification, split) bind every recipe. The first accepted candidate in the order of the study is released; a
-comparator never is. A planned review that has not been answered leaves a recipe inconclusive at best.
+comparator never is. A recipe whose images the planned readers have not seen is inconclusive at best.
 """
 
 from collections import Counter
@@ -23,7 +23,8 @@ from sciimg.records import Check, Decision, GateResult, Metric, canonical_json
 Outcome = Literal["passed", "failed", "inconclusive"]
 Verdict = Literal["accepted", "refused", "inconclusive"]
 
-RECIPE_STAGES = ("validate-", "folds-")  # and then the name of the recipe
+REVIEW_STAGE = "review-"
+RECIPE_STAGES = ("validate-", "folds-", REVIEW_STAGE)  # and then the name of the recipe
 _CULPRITS = 5  # named in a reason; the evidence names more
 REVIEW_GATE = "planned-review"
 REVIEW_METRIC = "review-readers"  # how many readers have answered every item
@@ -37,10 +38,10 @@ def collect(evidence: Mapping[str, Any]) -> tuple[dict[str, list[Metric]], list[
     Parameters
     ----------
     evidence : mapping
-        Stage name → JSON object with ``metrics`` and ``checks``, either of which may be missing. ``validate-<recipe>`` and
-        ``folds-<recipe>`` speak of a recipe, every other stage of the study. Checks become one metric, the number that failed:
-        ``verification-failures`` for the stage ``verify``, ``folds-failures`` for the folds of a recipe, ``<stage>-failures`` for others;
-        where a list of checks is empty it is undefined, for nothing was checked.
+        Stage name → JSON object with ``metrics`` and ``checks``, either of which may be missing. ``validate-<recipe>``,
+        ``folds-<recipe>`` and ``review-<recipe>`` speak of a recipe, every other stage of the study. Checks become one metric, the
+        number that failed: ``verification-failures`` for the stage ``verify``, ``folds-failures`` for the folds of a recipe,
+        ``<stage>-failures`` for others; where a list of checks is empty it is undefined, for nothing was checked.
     """
     recipes: dict[str, list[Metric]] = {}
     common: list[Metric] = []
@@ -87,9 +88,8 @@ def decide(study: Study, evidence: Mapping[str, Sequence[Metric]], common: Seque
         message = f"Evidence belongs to a recipe of the study ({', '.join(names)}); got {', '.join(strangers)}. Is it another study's?"
         raise InputError(Problem("evidence", "unknown-recipe", message))
     shared = [_judge(gate, None, common, study) for gate in study.gates if _is_common(gate, common, evidence)]
-    shared += _review(study, common)
     own = [gate for gate in study.gates if not _is_common(gate, common, evidence)]
-    results = {name: [_judge(gate, name, [*evidence.get(name, ()), *common], study) for gate in own] for name in names}
+    results = {name: [*_review(study, name, evidence.get(name, ())), *_own(own, name, evidence, common, study)] for name in names}
     verdicts = {name: _verdict([*shared, *results[name]]) for name in names}
     candidates = [r.name for r in study.recipes if r.role == "candidate"]
     released = next((name for name in candidates if verdicts[name] == "accepted"), None)
@@ -114,6 +114,13 @@ def _is_common(gate: Gate, common: Iterable[Metric], evidence: Mapping[str, Sequ
     """Whether the gate reads the study's evidence: the metric is there, and no recipe has one of that name."""
     in_common = any(m.name == gate.metric for m in common)
     return in_common and not any(m.name == gate.metric for metrics in evidence.values() for m in metrics)
+
+
+def _own(
+    gates: Iterable[Gate], recipe: str, evidence: Mapping[str, Sequence[Metric]], common: Sequence[Metric], study: Study
+) -> list[GateResult]:
+    metrics = [*evidence.get(recipe, ()), *common]
+    return [_judge(gate, recipe, metrics, study) for gate in gates]
 
 
 # ---------------------------------------------------------------- one gate
@@ -198,24 +205,24 @@ def _result(gate: Gate, recipe: str | None, rule: str, outcome: Outcome, reason:
 # ---------------------------------------------------------------- all gates
 
 
-def _review(study: Study, common: Iterable[Metric]) -> list[GateResult]:
-    """Return the gate that a planned review is: every reader has answered. Nobody has failed who was not asked yet."""
+def _review(study: Study, recipe: str, metrics: Iterable[Metric]) -> list[GateResult]:
+    """Return the gate that a planned review is: every reader has seen this recipe's images. Nothing has failed that was not shown yet."""
     planned = study.review.readers
     if not planned:
         return []
-    found = [m for m in common if m.name == REVIEW_METRIC]
+    found = [m for m in metrics if m.name == REVIEW_METRIC]
     readers = found[0].value if len(found) == 1 and found[0].value is not None else 0
     done = readers >= planned
     return [
         GateResult(
             gate=REVIEW_GATE,
-            recipe=None,
+            recipe=recipe,
             metric=REVIEW_METRIC,
             outcome="passed" if done else "inconclusive",
             value=readers,
             ci95=None,
             rule=f"{REVIEW_METRIC} >= {planned}",
-            reason=f"{readers:g} of {planned} planned readers have answered",
+            reason=f"{readers:g} of {planned} planned readers have seen its images and answered",
         )
     ]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sciimg.decision import REVIEW_METRIC, decide
+from sciimg.decision import REVIEW_GATE, REVIEW_METRIC, collect, decide
 from sciimg.errors import InputError
 from sciimg.protocol.models import Gate, RecipePlan, ReviewPlan, Study
 from sciimg.records import Decision, Metric
@@ -161,11 +161,22 @@ def test_a_common_failure_refuses_every_recipe() -> None:
 
 
 @pytest.mark.parametrize(
-    ("common", "expected"),
+    ("read", "expected"),
     [([], "inconclusive"), ([metric(2, name=REVIEW_METRIC)], "inconclusive"), ([metric(3, name=REVIEW_METRIC)], "accepted")],
 )
-def test_a_planned_review_is_waited_for(common: list[Metric], expected: str) -> None:
-    assert decide(study([{"metric": "m", "at_least": 0.8}], readers=3), {"ldm": [GOOD]}, common).decision == expected
+def test_a_planned_review_is_waited_for(read: list[Metric], expected: str) -> None:
+    assert decide(study([{"metric": "m", "at_least": 0.8}], readers=3), {"ldm": [GOOD, *read]}, []).decision == expected
+
+
+def test_what_readers_say_about_one_recipe_says_nothing_about_another() -> None:
+    gates = [{"metric": "m", "at_least": 0.8}, {"metric": "review-accuracy", "at_most": 0.65}]
+    read = {"metrics": [metric(3, name=REVIEW_METRIC).as_json(), metric(0.5, 0.4, 0.6, name="review-accuracy").as_json()]}
+    recipes, common = collect(
+        {"review-ldm": read, "validate-ldm": {"metrics": [BAD.as_json()]}, "validate-gan": {"metrics": [GOOD.as_json()]}}
+    )
+    came = decide(study(gates, ("ldm", "gan"), readers=3), recipes, common)
+    assert (came.per_recipe, came.released) == ({"ldm": "refused", "gan": "inconclusive"}, None)
+    assert {g.gate: g.outcome for g in came.gates if g.recipe == "gan"}[REVIEW_GATE] == "inconclusive"
 
 
 def test_an_unanswered_review_does_not_save_what_failed() -> None:

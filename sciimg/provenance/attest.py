@@ -8,11 +8,12 @@ that lay there when it was signed, so that neither can be exchanged afterwards. 
 import datetime
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sciimg.decision import REVIEW_STAGE
 from sciimg.errors import AuditError, InputError, Problem
 from sciimg.files import write_bytes
 from sciimg.provenance.dsse import Bundle, is_sha256, read_bundle, sign, statement
@@ -130,9 +131,14 @@ def _decision_of(release: Path) -> dict[str, Any]:
 
 def _sessions_of(release: Path) -> dict[str, Any]:
     """Return the heads of the answers' chains, where readers answered at the screen: with them every single answer is attested."""
-    path = release / "dataset" / "evidence" / "review.json"
-    heads = json.loads(path.read_bytes()).get("sessions") if path.exists() else None
+    files = sorted((release / "dataset" / "evidence").glob(f"{REVIEW_STAGE}*.json"))
+    heads = heads_of(json.loads(path.read_bytes()) for path in files)
     return {"sessions": heads} if heads else {}
+
+
+def heads_of(evidence: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the heads of the chains of answers in the evidence of readers."""
+    return sorted(head for own in evidence for head in own.get("sessions", ()))
 
 
 def _refuse_changed(release: Path, subjects: Mapping[str, Digest]) -> None:

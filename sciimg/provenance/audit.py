@@ -5,7 +5,7 @@
 3. Every byte of ``dataset/`` is as signed, under the name that was signed, and nothing else lies there.
 4. The study in it is sound, is the dataset that the signature names, has not expired, and is not older than the policy accepts.
 5. Enough trusted persons have signed the decision, about this payload and no other.
-6. The decision follows again from the signed evidence by the gates of the signed study.
+6. The decision follows again from the signed evidence by the gates of the signed study, and the scores of readers from their readings.
 7. The dataset holds what its decision allows: images that are all marked synthetic, or none.
 8. The reports are the ones that were signed, and cite this payload.
 
@@ -25,11 +25,11 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from sciimg.decision import collect, decide
+from sciimg.decision import REVIEW_STAGE, collect, decide
 from sciimg.errors import AuditError, Problem, RemoteError, SciimgError, StorageError
 from sciimg.files import read_plain
 from sciimg.protocol import Study, parse_study
-from sciimg.provenance.attest import DATASET_BUNDLE, FOLDER, REPORTS, Attestation, read_attestation
+from sciimg.provenance.attest import DATASET_BUNDLE, FOLDER, REPORTS, Attestation, heads_of, read_attestation
 from sciimg.provenance.dsse import Bundle, read_bundle
 from sciimg.provenance.keys import PublicKey
 from sciimg.provenance.oms import compare, hash_folder, signed_digests
@@ -374,7 +374,7 @@ def _decision(case: _Case, result: Audit) -> Outcome:
     except (ValidationError, ValueError, AttributeError, TypeError, RecursionError) as error:
         message = f"Evidence and decision are JSON records; these cannot be read ({str(error).splitlines()[0]}). Refuse the release."
         raise AuditError(Problem(where, "malformed-evidence", message)) from None
-    problems = []
+    problems = _readings(case, {stage: own for stage, own in evidence.items() if stage.startswith(REVIEW_STAGE)})
     if recorded.study != study.digest:
         message = f"It is the decision of study {recorded.study}; the dataset was made under {study.digest}. Refuse the release."
         problems.append(Problem(where, "other-study", message))
@@ -388,6 +388,28 @@ def _decision(case: _Case, result: Audit) -> Outcome:
             problems.append(Problem(attestation.bundle.where, "decision-does-not-follow", message))
     case.decision = recorded
     return f"{len(evidence)} stages of evidence, {len(derived.gates)} gates met, {_short(derived)}", problems
+
+
+def _readings(case: _Case, evidence: dict[str, Any]) -> list[Problem]:
+    """Return where the numbers of a reader study do not follow from its readings, or where others than these answers were attested."""
+    from sciimg.review.evidence import contradictions
+
+    problems = []
+    for stage, own in evidence.items():
+        where = f"{DATASET}/evidence/{stage}.json"
+        try:
+            found = contradictions(own, _need(case.study).review)
+            problems += [Problem(where, "review-does-not-follow", f"{said}. Refuse the release.") for said in found]
+        except (ValueError, AttributeError, TypeError, LookupError, ArithmeticError) as error:
+            why = str(error).splitlines()[0] if str(error) else type(error).__name__
+            message = f"Readings say who said what about which image; these cannot be scored ({why}). Refuse the release."
+            problems.append(Problem(where, "malformed-evidence", message))
+    heads = heads_of(evidence.values())
+    for attestation in case.attestations or []:
+        if attestation.role == "review" and attestation.said.get("sessions", []) != heads:
+            message = "The answers that were attested are not those of this dataset's readers. Refuse the release."
+            problems.append(Problem(attestation.bundle.where, "other-answers", message))
+    return problems
 
 
 def _short(decision: Decision) -> str:

@@ -22,6 +22,7 @@ from sciimg.protocol.models import RecipePlan
 from sciimg.provenance.dsse import parse_bundle
 from sciimg.records import Check, Decision, Metric, digest_file, digest_of
 from sciimg.report.costs import cost_of
+from sciimg.review.evidence import score_of
 from sciimg.review.score import ReviewScore
 
 Gallery = Mapping[str, NDArray[Any]]
@@ -48,6 +49,8 @@ class RecipeEvidence:
     gallery: Gallery = field(default_factory=dict)
     curves: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
+    review: ReviewScore | None = None
+    reviewed: tuple[Metric, ...] = ()  # what gates may name of it
     absent: tuple[Absent, ...] = ()
 
 
@@ -75,8 +78,6 @@ class Evidence:
     rejected: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[Mapping[str, Any], ...] = ()
     regions: tuple[Mapping[str, Any], ...] = ()
-    review: ReviewScore | None = None
-    reviewed: tuple[Metric, ...] = ()
     release: Release | None = None
     environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     costs: Mapping[str, Mapping[str, Any]] | None = None
@@ -112,13 +113,12 @@ def read_run(run: Path, release: Path | None = None, *, costs: bool = True) -> E
     split = reader.json(run / "split/evidence.json", "evidence of the split")
     verify = reader.json(run / "verify/evidence.json", "closed-form tests of the machinery")
     decision = reader.json(run / "decide/decision.json", "decision")
-    score = reader.json(run / "review/score.json", "")
     ingested = reader.json(run / "ingest/rejected.json", "")
     ledgers = _ledgers(run)
     return Evidence(
         study=study,
         decision=reader.parse("decision", lambda: Decision.model_validate(decision)) if decision else None,
-        recipes=tuple(_recipe(run, plan, folded=plan in study.folded) for plan in study.recipes),
+        recipes=tuple(_recipe(run, plan, study) for plan in study.recipes),
         common=tuple(reader.parse("evidence of the study", lambda: collect({"split": split, "verify": verify})[1]) or ()),
         judges=tuple(reader.metrics(reader.json(run / "baseline/evidence.json", ""), "evidence of the judges")),
         checks=tuple(reader.checks(verify)),
@@ -127,8 +127,6 @@ def read_run(run: Path, release: Path | None = None, *, costs: bool = True) -> E
         rejected=tuple(ingested.get("rejected", ())),
         notes=tuple(ingested.get("notes", ())),
         regions=tuple(reader.table(run / "split/regions.parquet", "split")),
-        review=reader.parse("score of the review", lambda: ReviewScore.model_validate(score)) if score else None,
-        reviewed=tuple(reader.metrics(reader.json(run / "review/evidence.json", ""), "evidence of the review")),
         release=_release(release or run / "release/release", reader),
         environments={name: _versions(entry) for name, entry in ledgers.items()},
         costs={name: cost_of(entry) for name, entry in ledgers.items()} if costs else None,
@@ -177,7 +175,7 @@ class _Reader:
         return [c for e in entries if (c := self.parse(f"test {e.get('name', '?')}", lambda e=e: Check.model_validate(e)))]  # type: ignore[misc]
 
 
-def _recipe(run: Path, plan: RecipePlan, *, folded: bool) -> RecipeEvidence:
+def _recipe(run: Path, plan: RecipePlan, study: Study) -> RecipeEvidence:
     reader = _Reader()
     folder = run / f"validate-{plan.name}"
     evidence = reader.json(folder / "evidence.json", f"measurements of {plan.name}")
@@ -187,7 +185,8 @@ def _recipe(run: Path, plan: RecipePlan, *, folded: bool) -> RecipeEvidence:
     else:
         reader.absent.append(Absent(f"pictures of {plan.name}", f"validate-{plan.name}/gallery.npz is not in the run."))
     model = run / f"train-{plan.name}/model"
-    again = reader.json(run / f"folds-{plan.name}/evidence.json", f"cross-validation of {plan.name}") if folded else {}
+    again = reader.json(run / f"folds-{plan.name}/evidence.json", f"cross-validation of {plan.name}") if plan in study.folded else {}
+    read = reader.json(run / "review" / plan.name / "evidence.json", "")
     return RecipeEvidence(
         plan=plan,
         metrics=tuple(reader.metrics(evidence, f"measurement of {plan.name}")),
@@ -197,6 +196,8 @@ def _recipe(run: Path, plan: RecipePlan, *, folded: bool) -> RecipeEvidence:
         gallery=gallery,
         curves=reader.json(model / "curves.json", f"training curves of {plan.name}"),
         model=_model(model, reader, plan.name),
+        review=reader.parse(f"readings of {plan.name}", lambda: score_of(read, study.review)) if read else None,
+        reviewed=tuple(reader.metrics(read, f"review of {plan.name}")),
         absent=tuple(reader.absent),
     )
 

@@ -6,7 +6,8 @@ final: nobody goes back after having seen more pictures.
 """
 
 import datetime
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -35,8 +36,8 @@ class Place:
 class Book:
     """The one writer of a session; threads may share it."""
 
-    def __init__(self, path: Path, key: ReviewKey, pictures: Digest) -> None:
-        """Open the session of this key, or begin it.
+    def __init__(self, path: Path, key: ReviewKey, pictures: Digest, clock: Callable[[], float] = time.monotonic) -> None:
+        """Open the session of this key, or begin it. ``clock`` gives seconds: how long an item was there is not the page's word alone.
 
         Raises
         ------
@@ -58,8 +59,12 @@ class Book:
         self._items = {reader: len(items) for reader, items in self._waiting.items()}
         self._later: dict[str, list[str]] = {reader: [] for reader in key.readers}
         self._given: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._clock = clock
+        self._since: dict[str, tuple[str | None, float]] = {}  # what each reader sees now, and since when at the earliest
         for row in self._chain.rows[1:]:
             self._follow(row)
+        for reader in key.readers:
+            self._turn(reader)
 
     @property
     def head(self) -> Digest:
@@ -97,7 +102,7 @@ class Book:
         if empty := lacking(answer, plan):
             problems.append(Problem(where, "unanswered", f"An answer is whole before it is saved; still empty: {', '.join(empty)}."))
         if (answer.seconds or 0) < plan.minimum_seconds:
-            problems.append(Problem(where, "too-early", f"Look for at least {plan.minimum_seconds:g} s before you answer."))
+            problems.append(_too_early(where, plan.minimum_seconds))
         kept = answer.model_dump(mode="json", exclude={"truth", "where"})
         with self._lock:
             given = self._given.get((reader, answer.item))
@@ -107,6 +112,8 @@ class Book:
                 problems.append(Problem(where, "answered", "This item has an answer already, and answers are final."))
             elif answer.item != self._place(reader).now:
                 problems.append(Problem(where, "not-its-turn", "This item is not the one that is shown now."))
+            elif self._clock() - self._since[reader][1] < plan.minimum_seconds and not problems:
+                problems.append(_too_early(where, plan.minimum_seconds))
             if problems:
                 raise InputError(problems)
             self._write({"row": "answer", **kept, "at": _now()})
@@ -133,6 +140,13 @@ class Book:
     def _write(self, row: dict[str, Any]) -> None:
         self._chain.append(row)
         self._follow(row)
+        self._turn(row["reader"])
+
+    def _turn(self, reader: str) -> None:
+        """Note when what a reader sees became another item."""
+        now = self._place(reader).now
+        if reader not in self._since or self._since[reader][0] != now:
+            self._since[reader] = now, self._clock()
 
     def _follow(self, row: Mapping[str, Any]) -> None:
         reader, item = row["reader"], row["item"]
@@ -169,6 +183,10 @@ def read_book(path: Path) -> Written:
         if row["row"] == "answer"
     ]
     return Written(key, answers, log.head)
+
+
+def _too_early(where: str, seconds: float) -> Problem:
+    return Problem(where, "too-early", f"Look for at least {seconds:g} s before you answer.")
 
 
 def _same(given: Mapping[str, Any], again: Mapping[str, Any]) -> bool:

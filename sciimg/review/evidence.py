@@ -1,13 +1,85 @@
-"""A scored reader study as evidence: the metrics that gates may name, as :func:`sciimg.protocol.vocabulary.review_metrics` lists them."""
+"""A reader study as evidence: every reading, and the metrics that gates may name (:func:`sciimg.protocol.vocabulary.review_metrics`).
 
+The metrics follow from the readings, so that whoever audits a release derives them again, and anybody can score the readings with other
+programs. Comments of readers stay behind: they are free text.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from sciimg.records import Metric
-from sciimg.review.score import ReviewScore
+from pydantic import TypeAdapter
+
+from sciimg.protocol.models import ReviewPlan
+from sciimg.records import Digest, Metric
+from sciimg.review.key import Role
+from sciimg.review.match import Reading
+from sciimg.review.score import ReviewScore, score
 from sciimg.review.statistics import binomial_interval
 from sciimg.review.table import Value
 
 SOURCE = "sciimg review score"
+_READINGS = TypeAdapter(list[Reading])
+_TOLERANCE = 1e-6  # relative: sums of other machines end in other bits
+
+
+def as_evidence(readings: Sequence[Reading], plan: ReviewPlan, sessions: Sequence[Digest] = ()) -> dict[str, Any]:
+    """Return the JSON that is signed: ``metrics``, ``readings``, and the heads of the chains of answers (``sessions``), if any."""
+    lines = [_line(reading) for reading in readings]
+    found = [m.as_json() for m in metrics(score(readings, plan=plan))]
+    return {"metrics": found, "readings": lines, **({"sessions": list(sessions)} if sessions else {})}
+
+
+def score_of(evidence: Mapping[str, Any], plan: ReviewPlan) -> ReviewScore:
+    """Return the score of the readings in evidence.
+
+    Raises
+    ------
+    ValueError
+        If they are no readings.
+    """
+    readings = _READINGS.validate_python(evidence.get("readings"))
+    if not any(reading.role == "main" for reading in readings):
+        raise ValueError("it holds no reading")
+    return score(readings, plan=plan).model_copy(update={"sessions": tuple(evidence.get("sessions", ()))})
+
+
+def contradictions(evidence: Mapping[str, Any], plan: ReviewPlan) -> list[str]:
+    """Return what in the evidence of a reader study does not follow from its own readings, or was not asked for by the plan.
+
+    Raises
+    ------
+    ValueError
+        If its readings cannot be read.
+    """
+    again = [m.as_json() for m in metrics(score_of(evidence, plan))]
+    told = {m.get("name"): m for m in evidence["metrics"]}
+    found = [f"{m['name']} does not follow from the readings" for m in again if not _alike(told.pop(m["name"], None), m)]
+    found += [f"{name} is nothing that readings give" for name in told]
+    readings = _READINGS.validate_python(evidence["readings"])
+    items = {reader: Counter(r.role for r in readings if r.reader == reader) for reader in {r.reader for r in readings}}
+    asked: dict[Role, int] = {"main": plan.items, "catch": plan.catch_pairs}
+    for reader, shown in sorted(items.items()):
+        found += [f"{reader} has {shown[role]} {role} items and not the {n} of the study" for role, n in asked.items() if shown[role] != n]
+    return found
+
+
+def _line(reading: Reading) -> dict[str, Any]:
+    line = asdict(reading)
+    return line | {"seen": [seen | {"artefacts": sorted(seen["artefacts"])} for seen in line["seen"]]}
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two pieces of JSON are the same but for the last bits of their numbers."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_alike(one[k], other[k]) for k in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    if isinstance(one, float | int) and isinstance(other, float | int):
+        return math.isclose(one, other, rel_tol=_TOLERANCE, abs_tol=1e-9)
+    return bool(one == other)
 
 
 def metrics(score: ReviewScore) -> list[Metric]:

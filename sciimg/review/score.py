@@ -6,7 +6,7 @@ an interval, or with the reason why there is none.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -20,7 +20,7 @@ from sciimg.records import Digest, Record
 from sciimg.review import agreement as agree
 from sciimg.review import resampling, statistics
 from sciimg.review.gather import gather
-from sciimg.review.key import Choice, Task
+from sciimg.review.key import Choice, ReviewKey, Task
 from sciimg.review.match import Reading, match
 from sciimg.review.questions import CONFIDENCE
 from sciimg.review.scales import ArtefactScore, CriterionScore, artefact_score, criterion_score
@@ -85,8 +85,30 @@ class ReviewScore(Record):
         return {name: everything[name] for name in (*SCRIPTED, *(n for n in everything if n not in SCRIPTED))}
 
 
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """Readings without a contradiction, what belongs to them, and what to know about them. ``heads`` seal the answers of sessions."""
+
+    readings: list[Reading]
+    key: ReviewKey | None
+    heads: tuple[Digest, ...]
+    notes: list[str]
+
+    def score(self, margin: float | None = None) -> ReviewScore:
+        """Return the score; the margin is the key's where none is given."""
+        plan = self.key.plan if self.key else ReviewPlan()
+        found = score(self.readings, plan=plan if margin is None else plan.model_copy(update={"margin": margin}), notes=self.notes)
+        about = {"study": self.key.study, "recipe": self.key.recipe} if self.key else {}
+        return found.model_copy(update={"sessions": self.heads, **about})
+
+
 def score_files(paths: Sequence[Path], key: Path | None = None, *, margin: float | None = None, partial: bool = False) -> ReviewScore:
-    """Score sessions, filled sheets or long tables.
+    """Score sessions, filled sheets or long tables: :func:`matched`, then :meth:`Matched.score`."""
+    return matched(paths, key, partial=partial).score(margin)
+
+
+def matched(paths: Sequence[Path], key: Path | None = None, *, partial: bool = False) -> Matched:
+    """Read sessions, filled sheets or long tables, and join every answer with its truth.
 
     Parameters
     ----------
@@ -94,10 +116,8 @@ def score_files(paths: Sequence[Path], key: Path | None = None, *, margin: float
         Sessions, XLSX or CSV files.
     key : Path, optional
         Key file of the sheets; a session brings its own. Without a key every line needs its ``truth``.
-    margin : float, optional
-        Half-width of the equivalence region around chance; default: the key's, else 0.15.
     partial : bool
-        Score although readers or items are missing; the notes then say so.
+        Go on although readers or items are missing; the notes then say so.
 
     Raises
     ------
@@ -105,18 +125,15 @@ def score_files(paths: Sequence[Path], key: Path | None = None, *, margin: float
         With every problem of every file at once.
     """
     found = gather(paths, key)
-    known = found.key
-    readings, notes, more = match(found.answers, known, partial=partial)
+    readings, notes, more = match(found.answers, found.key, partial=partial)
     problems = found.problems + more
     if not problems and not any(r.role == "main" for r in readings):
         problems.append(Problem(", ".join(p.name for p in paths), "no-answers", "At least one answered item is needed; there is none."))
     if problems:
         raise InputError(problems)
-    plan = known.plan if known else ReviewPlan()
-    if known is None:
+    if found.key is None:
         notes.append("The truth is the tables' own: there is no key that says whether it is right and whether anything was left out.")
-    scored = score(readings, plan=plan if margin is None else plan.model_copy(update={"margin": margin}), notes=notes)
-    return scored.model_copy(update={"sessions": found.heads, **({"study": known.study, "recipe": known.recipe} if known else {})})
+    return Matched(readings, found.key, found.heads, notes)
 
 
 def score(readings: Sequence[Reading], *, plan: ReviewPlan | None = None, notes: Sequence[str] = ()) -> ReviewScore:

@@ -140,10 +140,10 @@ def _resolved(recipe: RecipePlan, run: Run) -> Any:
 
 
 def _readers(run: Run) -> Any:
-    """Digest of the scored reader study, if there is one: a decision taken before it is taken again."""
-    from sciimg.stages.review import EVIDENCE
+    """Digests of the scored reader studies, if there are any: a decision taken before them is taken again."""
+    from sciimg.stages.review import answered
 
-    return digest_file(run.path / EVIDENCE) if (run.path / EVIDENCE).exists() else None
+    return {stage: digest_file(path) for stage, path in answered(run.path, run.loaded.study).items()} or None
 
 
 def _signer(run: Run) -> Any:
@@ -260,11 +260,11 @@ def _release(run: Run, out: Path) -> None:
 
 def _evidence(run: Run) -> dict[str, Path]:
     """Return the evidence files that the decision reads, by stage."""
-    from sciimg.stages.review import EVIDENCE
+    from sciimg.stages.review import answered
 
     stages = ["split", "verify", *_judging(run.loaded.study)]
     files = {stage: run.folder(stage) / "evidence.json" for stage in stages}
-    return files | ({"review": reading} if (reading := run.path / EVIDENCE).exists() else {})
+    return files | answered(run.path, run.loaded.study)
 
 
 def _if_there(path: Path) -> Path | None:

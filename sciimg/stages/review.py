@@ -1,21 +1,23 @@
 """Reader studies from the command line: blinded sheets out of a run, scores out of filled sheets."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sciimg.decision import REVIEW_STAGE
 from sciimg.errors import InputError, Problem
 from sciimg.files import write_json
 from sciimg.protocol.models import StainSeparation, Study
 
 if TYPE_CHECKING:
+    from sciimg.review.key import ReviewKey
     from sciimg.review.presentation import Presentation
-    from sciimg.review.score import ReviewScore
+    from sciimg.review.score import Matched
     from sciimg.types import PatchSet
 
 COLLECTION = Path("ingest/collection")
 REGIONS = Path("split/regions.parquet")
-EVIDENCE = Path("review/evidence.json")
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,18 @@ class Material:
     show: "Presentation"
 
 
-def material(run: Path) -> Material:
-    """Return the images of a run that readers may be shown.
+def answered(run: Path, study: Study) -> dict[str, Path]:
+    """Return the evidence of readers by stage: for each recipe whose images they have seen, a file in the run."""
+    files = {f"{REVIEW_STAGE}{r.name}": _evidence(run, r.name) for r in study.recipes}
+    return {stage: path for stage, path in files.items() if path.exists()}
+
+
+def _evidence(run: Path, recipe: str) -> Path:
+    return run / "review" / recipe / "evidence.json"
+
+
+def material(run: Path, recipe: str | None = None) -> Material:
+    """Return the images of a run that readers may be shown; of the recipe that would be released, or of the one that is named.
 
     Raises
     ------
@@ -44,7 +56,7 @@ def material(run: Path) -> Material:
     from sciimg.validation.material import real_data, synthetic_set
 
     study = Run(run).loaded.study
-    recipe = _recipe(run, study)
+    recipe = recipe or _recipe(run, study)
     synthetic = synthetic_set(study, run / f"generate-{recipe}" / "synthetic")
     if synthetic is None or not (run / REGIONS).exists():
         message = f"Sheets need samples of recipe {recipe!r}; generate-{recipe} is not finished. Run `sciimg run` on the study first."
@@ -114,31 +126,51 @@ def score_command(answers: list[Path], key: Path | None, run: Path | None = None
     InputError
         With every problem of every file at once; for a folder that is no run, and a score of another study.
     """
-    from sciimg.review.score import score_files
+    from sciimg.review.score import matched
 
     if partial and run is not None:
         message = "A run is decided with a complete reader study. Leave --partial away, or score without --run."
         raise InputError(Problem("--partial", "partial-score", message))
-    score = score_files(answers, key, partial=partial)
+    found = matched(answers, key, partial=partial)
     if run is not None:
-        _record(score, run)
-    return score.summary()
+        _record(found, run)
+    return found.score().summary()
 
 
-def _record(score: "ReviewScore", run: Path) -> None:
-    """Write score and evidence; who signs the evidence signs, through the heads of their chains, every answer of the sessions."""
-    from sciimg.review.evidence import metrics
+def _record(found: "Matched", run: Path) -> None:
+    """Write the evidence; who signs it signs every reading and, through the heads of their chains, every answer of the sessions."""
+    from sciimg.review.evidence import as_evidence
     from sciimg.stages.ledger import Run
 
     if not (run / "run.json").exists():
         raise InputError(Problem(str(run), "not-a-run", "A score is recorded in a run folder, runs/<study>-<digest8>; this is none."))
-    digest = Run(run).loaded.study.digest
-    if score.study not in (None, digest):
-        message = f"These answers belong to study {score.study}, the run to {digest}. Name the run that the sheets were made from."
+    study, key = Run(run).loaded.study, found.key
+    if key is None or key.study is None:
+        message = "A run is decided with answers about its own images; the key says which those were. Give a session, or --key KEY.json."
+        raise InputError(Problem(str(run), "no-key", message))
+    if key.study != study.digest:
+        message = f"These answers belong to study {key.study}, the run to {study.digest}. Name the run that the sheets were made from."
         raise InputError(Problem(str(run), "other-study", message))
-    write_json(run / "review/score.json", score.as_json())
-    sessions = {"sessions": list(score.sessions)} if score.sessions else {}
-    write_json(run / EVIDENCE, {"metrics": [m.as_json() for m in metrics(score)], **sessions})
+    if key.recipe is None or key != _drawn(run, study, key.recipe, key.readers):
+        message = "The key is not the one that this run draws: other images, items, questions or truths. Take the key as it was written."
+        raise InputError(Problem(str(run), "other-key", message))
+    place, evidence = _evidence(run, key.recipe), as_evidence(found.readings, key.plan, found.heads)
+    if place.exists() and json.loads(place.read_text(encoding="utf-8")) != json.loads(json.dumps(evidence)):
+        message = (
+            "Other answers about these images are recorded; readings are not repeated until they please. Move the file away if it is wrong."
+        )
+        raise InputError(Problem(str(place), "recorded-already", message))
+    write_json(place, evidence)
+
+
+def _drawn(run: Path, study: Study, recipe: str, readers: tuple[str, ...]) -> "ReviewKey | None":
+    """Return the key that a run gives, or None where it has no such recipe."""
+    from sciimg.review.items import draw_session
+
+    if recipe not in [r.name for r in study.recipes]:
+        return None
+    of = material(run, recipe)
+    return draw_session(of.real, of.synthetic, study.review, readers, (study.digest, recipe), study=study.digest, recipe=recipe).key
 
 
 def stains_of(study: Study) -> StainSeparation | None:
@@ -149,6 +181,10 @@ def stains_of(study: Study) -> StainSeparation | None:
 def _recipe(run: Path, study: Study) -> str:
     from sciimg.records import Decision
 
+    candidates = [r.name for r in study.recipes if r.role == "candidate"] or [study.recipes[0].name]
     decided = run / "decide/decision.json"
-    released = Decision.model_validate_json(decided.read_text(encoding="utf-8")).released if decided.exists() else None
-    return released or next((r.name for r in study.recipes if r.role == "candidate"), study.recipes[0].name)
+    if not decided.exists():
+        return candidates[0]
+    decision = Decision.model_validate_json(decided.read_text(encoding="utf-8"))
+    failed = {gate.recipe for gate in decision.gates if gate.outcome == "failed"}
+    return decision.released or next((name for name in candidates if name not in failed), candidates[0])

@@ -12,7 +12,7 @@ from sciimg.report.build import plan_of_study
 from sciimg.report.evidence import read_run
 from sciimg.report.sections.expert import review
 from sciimg.review import agreement
-from sciimg.review.evidence import metrics
+from sciimg.review.evidence import as_evidence, metrics
 from sciimg.review.score import score
 
 
@@ -27,7 +27,8 @@ def evidence(refused_run):
 
 
 def shown(evidence, given, plan=PLAN):
-    return review(replace(evidence, review=score(given, plan=plan)))
+    first, *others = evidence.recipes
+    return review(replace(evidence, recipes=(replace(first, review=score(given, plan=plan)), *others)))
 
 
 def tables(section):
@@ -97,9 +98,15 @@ def test_a_recorded_score_is_read_from_the_run(refused_run, tmp_path):
     import shutil
 
     run = shutil.copytree(refused_run, tmp_path / "run")
-    scored = score(readings(), plan=PLAN)
-    write_json(run / "review/score.json", scored.as_json())
-    write_json(run / "review/evidence.json", {"metrics": [m.as_json() for m in metrics(scored)]})
+    write_json(run / "review/ldm/evidence.json", as_evidence(readings(), PLAN, ["sha256:" + "1" * 64]))
     read = read_run(run)
-    assert {m.name for m in read.reviewed} == {m.name for m in metrics(scored)}
-    assert review(read).lead.startswith("3 blinded readers said whether an image is real or synthetic, 12 images each")
+    ldm, gan = read.recipes
+    assert {m.name for m in ldm.reviewed} == {m.name for m in metrics(score(readings(), plan=PLAN))} and gan.reviewed == ()
+    section = review(read)
+    assert section.lead.startswith(
+        "3 blinded readers said whether an image is real or synthetic, 12 images each (real ones and those of ldm)"
+    )
+    assert dict(next(b for b in section.blocks if b.kind == "facts").rows)["Answers sealed by"] == "sha256:" + "1" * 64
+    write_json(run / "review/gan/evidence.json", as_evidence(readings(items=6), PLAN))
+    both = review(read_run(run))
+    assert [part.title for part in both.parts] == ["Images of ldm", "Images of gan"] and "6 images each" in both.parts[1].lead

@@ -1,5 +1,7 @@
 """The book of a session: whose turn it is, what counts as an answer, and that nothing is lost or said twice."""
 
+import itertools
+
 import pytest
 import reading
 
@@ -18,7 +20,7 @@ def cells(book, reader, **more):
 
 @pytest.fixture
 def book(tmp_path):
-    made = reading.study(tmp_path, PLAN, "noise")[0]
+    made = reading.study(tmp_path, PLAN, "noise", clock=itertools.count(step=3).__next__)[0]  # three seconds between any two looks at it
     yield made
     made.close()
 
@@ -92,6 +94,19 @@ def test_what_is_no_answer_is_not_kept(book, change, kind):
     head = book.head
     assert kinds(book, "reader-1", cells(book, "reader-1", **change)) == [kind]
     assert (book.head, book.answers) == (head, 0)
+
+
+def test_the_shortest_time_is_also_measured_by_the_server(tmp_path):
+    now = [0.0]
+    book = reading.study(tmp_path, PLAN, "noise", clock=lambda: now[0])[0]
+    for _ in range(2):
+        now[0] += 1.9
+        assert kinds(book, "reader-1", cells(book, "reader-1", seconds="3.5")) == ["too-early"]
+        now[0] += 0.2
+        book.answer("reader-1", cells(book, "reader-1", seconds="3.5"))
+    book.put_off("reader-1", book.place("reader-1").now)
+    assert kinds(book, "reader-1", cells(book, "reader-1")) == ["too-early"]  # what comes after it has its own time
+    book.close()
 
 
 def test_the_reader_is_the_one_who_asks_whatever_the_form_says(book):

@@ -10,6 +10,8 @@ from report_run import STUDY, make_run, tissue
 from sciimg.errors import InputError
 from sciimg.files import write_json
 from sciimg.io.image import Image
+from sciimg.review.evidence import contradictions
+from sciimg.stages.ledger import Run
 from sciimg.stages.report import report_command
 from sciimg.stages.review import score_command, sheets_command
 from sciimg.store import CollectionWriter
@@ -50,21 +52,41 @@ def test_a_score_is_recorded_in_its_own_run_alone(run, tmp_path):
     key = json.loads((tmp_path / "sheets-key.json").read_text())
     answers = "".join(f"reader-1,{line['item']},{line['truth']}\n" for line in key["items"])
     (tmp_path / "1.csv").write_text("reader,item,answer\n" + answers)
+    (tmp_path / "table.csv").write_text("reader,item,answer,truth\nada,1,real,real\nada,2,synthetic,synthetic\n")
     (tmp_path / "other.json").write_text(json.dumps(key | {"study": "sha256:" + "0" * 64}))
+    (tmp_path / "none.json").write_text(json.dumps(key | {"study": None}))
+    (tmp_path / "recipe.json").write_text(json.dumps(key | {"recipe": "vae"}))
+    few = [line for line in key["items"] if line["role"] == "main"][:1]
+    (tmp_path / "few.json").write_text(json.dumps(key | {"items": few}))
+    (tmp_path / "few.csv").write_text(f"reader,item,answer\nreader-1,{few[0]['item']},{few[0]['truth']}\n")
+    turned = [{**line, "truth": {"real": "synthetic", "synthetic": "real"}[line["truth"]]} for line in key["items"]]
+    (tmp_path / "turned.json").write_text(json.dumps(key | {"items": turned}))
     for options, kind in (
+        ({"key": None, "run": run, "answers": "table.csv"}, "no-key"),
+        ({"key": tmp_path / "none.json", "run": run}, "no-key"),
+        ({"key": tmp_path / "recipe.json", "run": run}, "other-key"),
+        ({"key": tmp_path / "few.json", "run": run, "answers": "few.csv"}, "other-key"),
+        ({"key": tmp_path / "turned.json", "run": run}, "other-key"),
         ({"key": tmp_path / "other.json", "run": run}, "other-study"),
         ({"key": tmp_path / "sheets-key.json", "run": run, "partial": True}, "partial-score"),
         ({"key": tmp_path / "sheets-key.json", "run": tmp_path}, "not-a-run"),
     ):
         with pytest.raises(InputError) as error:
-            score_command([tmp_path / "1.csv"], **options)
+            score_command([tmp_path / options.pop("answers", "1.csv")], **options)
         assert [p.kind for p in error.value.problems] == [kind]
         assert not (run / "review").exists()
     value = score_command([tmp_path / "1.csv"], tmp_path / "sheets-key.json", run)
-    recorded = {m["name"]: m for m in json.loads((run / "review/evidence.json").read_text())["metrics"]}
+    evidence = json.loads((run / "review/ldm/evidence.json").read_text())
+    recorded = {m["name"]: m for m in evidence["metrics"]}
     assert (recorded["review-readers"]["value"], recorded["review-accuracy"]["value"]) == (1, value["accuracy"])
     assert recorded["review-agreement"]["status"] == "undefined"
     assert (value["recipe"], value["notes"][0][:8]) == ("ldm", "Interval")
+    assert len(evidence["readings"]) == len(key["items"]) and contradictions(evidence, Run(run).loaded.study.review) == []
+    score_command([tmp_path / "1.csv"], tmp_path / "sheets-key.json", run)  # the same once more is the same
+    (tmp_path / "1.csv").write_text((tmp_path / "1.csv").read_text().replace(",real", ",synthetic"))
+    with pytest.raises(InputError) as error:
+        score_command([tmp_path / "1.csv"], tmp_path / "sheets-key.json", run)
+    assert [p.kind for p in error.value.problems] == ["recorded-already"]
     shutil.rmtree(run / "review")
 
 

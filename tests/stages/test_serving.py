@@ -79,13 +79,13 @@ def test_from_a_study_to_signed_answers(study, tmp_path, monkeypatch):
 
     value = score_command([run / "review/session.sqlite"], None, run)
     assert (value["readers"], value["items"], value["accuracy"]) == (2, 12, 0.5)
-    evidence = json.loads((run / "review/evidence.json").read_text())
+    evidence = json.loads((run / "review/ldm/evidence.json").read_text())
     head = read_book(run / "review/session.sqlite").head
     assert evidence["sessions"] == [head] == [second["head"]]
 
     key = make_key("Ada Example", tmp_path / "keys")
     monkeypatch.setattr(
-        releases, "evidence", lambda outcome, given=releases.evidence: {**given(outcome), "review": json.dumps(evidence).encode()}
+        releases, "evidence", lambda outcome, given=releases.evidence: {**given(outcome), "review-ldm": json.dumps(evidence).encode()}
     )
     release = releases.release(tmp_path, key)
     assert read_attestation(attest(release, key, "review", "I have seen the answers.")).said["sessions"] == [head]

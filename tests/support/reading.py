@@ -66,13 +66,13 @@ def _set(images, spacing, channels, name):
     return PatchSet(images, None, np.array(names), pd.DataFrame({"image": names, "origin": ["[0]"] * len(names)}), spacing, channels)
 
 
-def study(folder, plan, kind="tissue"):
+def study(folder, plan, kind="tissue", **more):
     """Return (book, exhibit) of a session in a folder, the same whenever it is asked for."""
     real, made = patches(kind)
     show = presentation_of(real.images, real.channels, real.spacing)
     drawn = draw_session(real, made, plan, [f"reader-{n}" for n in range(1, plan.readers + 1)], KEY)
     exhibit = Exhibit(drawn.pictures, show)
-    return Book(Path(folder) / "session.sqlite", drawn.key, exhibit.digest), exhibit
+    return Book(Path(folder) / "session.sqlite", drawn.key, exhibit.digest, **more), exhibit
 
 
 class Server:

@@ -34,11 +34,12 @@ def _deviations(evidence: Evidence) -> Iterator[str]:
 
 def _review(evidence: Evidence) -> Iterator[str]:
     planned = evidence.study.review.readers
-    came = evidence.review.readers if evidence.review else 0
+    came = {recipe.plan.name: recipe.review.readers for recipe in evidence.recipes if recipe.review}
     if planned and not came:
         yield f"{count(planned, 'reader was', 'readers were')} planned; none has answered yet."
-    elif came and came != planned:
-        yield f"{count(planned, 'reader was', 'readers were')} planned; {came} answered."
+    for name, readers in came.items():
+        if readers != planned:
+            yield f"{count(planned, 'reader was', 'readers were')} planned; {readers} answered about {name}."
 
 
 def _environments(evidence: Evidence) -> Iterator[str]:

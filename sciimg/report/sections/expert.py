@@ -14,20 +14,25 @@ from sciimg.review.table import Value
 
 
 def review(evidence: Evidence) -> Section:
-    """Return the reader study, or say that there was none."""
-    score = evidence.review
-    if score is not None:
-        return Section(name="review", title="Expert review", lead=_lead(score), blocks=tuple(_blocks(score)))
+    """Return the reader study, a part for each recipe whose images were shown, or say that there was none."""
+    read = [(recipe.plan.name, recipe.review) for recipe in evidence.recipes if recipe.review is not None]
+    if len(read) == 1:
+        (name, score), *_ = read
+        return Section(name="review", title="Expert review", lead=_lead(name, score), blocks=tuple(_blocks(score)))
+    if read:
+        parts = tuple(Section(name=f"review-{n}", title=f"Images of {n}", lead=_lead(n, s), blocks=tuple(_blocks(s))) for n, s in read)
+        return Section(name="review", title="Expert review", parts=parts)
     planned = evidence.study.review.readers
     said = "The planned expert review has not been answered yet" if planned else "No expert review was asked for"
     words = sentence(review_words(evidence.study)) if planned else "Nothing here says what an expert would see."
     return Section(name="review", title="Expert review", blocks=(Notice(tone="open", title=said, text=words),))
 
 
-def _lead(score: ReviewScore) -> str:
+def _lead(recipe: str, score: ReviewScore) -> str:
     readers, items = count(score.readers, "blinded reader"), count(score.items, "pair" if score.task == "2afc" else "image")
     asked = "said which of two images is synthetic" if score.task == "2afc" else "said whether an image is real or synthetic"
-    return f"{readers} {asked}, {items} each, and were right {with_interval(score.accuracy, score.ci95)} of the time; guessing gives 0.5."
+    right = with_interval(score.accuracy, score.ci95)
+    return f"{readers} {asked}, {items} each (real ones and those of {recipe}), and were right {right} of the time; guessing gives 0.5."
 
 
 def _blocks(score: ReviewScore) -> list[Block]:

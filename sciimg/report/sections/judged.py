@@ -98,8 +98,8 @@ def _tally(outcomes: Sequence[str]) -> str:
 
 def find_metric(evidence: Evidence, recipe: str | None, name: str) -> Metric | None:
     """Return a metric of a recipe, or of the study."""
-    pools = [(*r.metrics, *r.pooled) for r in evidence.recipes if recipe is None or r.plan.name == recipe]
-    pools += [evidence.common, evidence.reviewed]
+    pools = [(*r.metrics, *r.pooled, *r.reviewed) for r in evidence.recipes if recipe is None or r.plan.name == recipe]
+    pools.append(evidence.common)
     return next((m for pool in pools for m in pool if m.name == name), None)
 
 
