@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sciimg.protocol import Study
-from sciimg.report.evidence import Evidence, read_run
+from sciimg.report.evidence import Evidence, Release, read_run
 from sciimg.report.model import ReportModel, Section, Tone, Verdict
 from sciimg.report.sections import asked, closing, crosswalk, done, expert, folds, judged, pictures
 from sciimg.report.words import count, listed, sentence, text
@@ -39,6 +39,7 @@ def report_of_evidence(evidence: Evidence) -> ReportModel:
     )
     sections: tuple[Section, ...] = (
         asked.question(study),
+        asked.registered(study),
         done.section(evidence, show),
         pictures.section(evidence, show),
         judged.gates(evidence),
@@ -90,7 +91,7 @@ def plan_of_study(study: Study) -> ReportModel:
             reasons=(),
             summary=(("Dataset", f"{release.dataset_id} {release.version}"), ("Licence", release.licence), ("Creator", release.creator)),
         ),
-        sections=(asked.question(study), asked.method(study), asked.bars(study)),
+        sections=(asked.question(study), asked.method(study), asked.bars(study), asked.approval(study)),
         colophon=text("plan-colophon"),
     )
 
@@ -107,7 +108,7 @@ def verdict(evidence: Evidence) -> Verdict:
     gates = f"every gate of the study ({len(study.gates)})"
     summary += [("Gate results", judged.tally(evidence)), *_holdout(evidence)]
     if evidence.release:
-        summary.append(("Signed payload, SHA-256", evidence.release.payload_digest))
+        summary += [("Signed payload, SHA-256", evidence.release.payload_digest), ("Signed by", _signers(evidence.release))]
     tone: Tone
     match decision.decision:
         case "accepted":
@@ -123,6 +124,14 @@ def verdict(evidence: Evidence) -> Verdict:
     if more := len(decision.reasons) - len(reasons):
         reasons.append(f"… and {more} more, under Gates.")
     return Verdict(word=decision.decision.capitalize(), tone=tone, sentence=said, reasons=tuple(reasons), summary=tuple(summary))
+
+
+def _signers(release: Release) -> str:
+    """Return who has signed, for what and when. A released report is older than the signatures that vouch for it, and says so."""
+    key = f"the holder of key {release.signing_key[:8]}"
+    if not release.signers:
+        return f"{key}; who attests decision and review, when and with what meaning stands in attestations/, and an audit names them"
+    return f"{key}; {'; '.join(release.signers)}"
 
 
 def _holdout(evidence: Evidence) -> list[tuple[str, str]]:

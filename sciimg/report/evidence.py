@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from sciimg.decision import collect
 from sciimg.errors import InputError, Problem, SciimgError
 from sciimg.protocol import Study, load_study
 from sciimg.protocol.models import RecipePlan
+from sciimg.provenance.attest import FOLDER, read_attestation
 from sciimg.provenance.dsse import parse_bundle
 from sciimg.records import Check, Decision, Metric, digest_file, digest_of
 from sciimg.report.costs import cost_of
@@ -61,6 +63,8 @@ class Release:
     payload_digest: str
     files: int
     key_id: str
+    signing_key: str = ""
+    signers: tuple[str, ...] = ()  # what attestations say of themselves: name, role, time, meaning
 
 
 @dataclass(frozen=True)
@@ -226,7 +230,14 @@ def _release(folder: Path, reader: _Reader) -> Release | None:
         payload_digest=bundle.payload_digest.removeprefix("sha256:"),
         files=len(bundle.predicate.get("resources", [])),
         key_id=digest_file(key_file).removeprefix("sha256:") if key_file.exists() else "",
+        signing_key=bundle.key_id,
+        signers=_signers(folder / FOLDER, reader),
     )
+
+
+def _signers(folder: Path, reader: _Reader) -> tuple[str, ...]:
+    found = (reader.parse(path.name, partial(read_attestation, path)) for path in sorted(folder.glob("*.sigstore.json")))
+    return tuple(f"{a.name} ({a.role}, {a.time:%Y-%m-%d}): {a.meaning}" for a in found if a is not None)
 
 
 def _ledgers(run: Path) -> dict[str, dict[str, Any]]:

@@ -4,6 +4,8 @@ from sciimg.protocol.models import Gate, SplitByBlocks, SplitByColumn, Study
 from sciimg.report.model import Block, Column, Facts, Notice, Section, Table
 from sciimg.report.words import caption, count, listed, number, plain, sentence, text
 
+APPROVALS = 3  # lines to sign on
+
 
 def question(study: Study) -> Section:
     """Return the section that a reader needs before any number."""
@@ -38,10 +40,26 @@ def _expiry(study: Study) -> str:
 def method(study: Study) -> Section:
     """Return what the study says will be done: data, split, recipes, generation, checks."""
     blocks: list[Block] = [_sources(study), Facts(rows=(("Split", split_words(study)), ("Sample", _sample(study)))), recipes(study)]
-    blocks.append(Facts(rows=(("Generated", _generation(study)), ("Judged on", _judged(study)), ("Expert review", review_words(study)))))
-    if study.review.readers and study.review.criteria:
-        blocks.append(_criteria(study))
-    return Section(name="method", title="What will be done", blocks=tuple(blocks))
+    return Section(name="method", title="What will be done", blocks=(*blocks, *_planned(study)))
+
+
+def registered(study: Study) -> Section:
+    """Return what was planned, for a report: split, recipes and bars stand beside what came of them."""
+    blocks = (Facts(rows=(("Split", split_words(study)), ("Sample", _sample(study)))), *_planned(study))
+    return Section(name="registered", title="What was registered", lead=text("registered-lead"), blocks=blocks)
+
+
+def _planned(study: Study) -> list[Block]:
+    """Return what is to be generated, judged and read."""
+    facts = Facts(rows=(("Generated", _generation(study)), ("Judged on", _judged(study)), ("Expert review", review_words(study))))
+    return [facts, _criteria(study)] if study.review.readers and study.review.criteria else [facts]
+
+
+def approval(study: Study) -> Section:
+    """Return where a committee signs: on paper by hand, of a file by a signature over it."""
+    columns = tuple(Column(title=t) for t in ("Name", "Role", "Date", "Signature"))
+    table = Table(caption="Read and agreed", columns=columns, rows=tuple(("\N{NO-BREAK SPACE}",) * 4 for _ in range(APPROVALS)))
+    return Section(name="approval", title="Approval", lead=text("approval-lead", digest=study.digest), blocks=(table,))
 
 
 def bars(study: Study) -> Section:

@@ -7,7 +7,7 @@ from sciimg.report.evidence import Evidence
 from sciimg.report.model import Block, Bullets, Column, Commands, Facts, Missing, Notice, Prose, Section, Table
 from sciimg.report.sections.checks import checks_table
 from sciimg.report.sections.done import group_numbers
-from sciimg.report.sections.judged import details
+from sciimg.report.sections.judged import details, flagged
 from sciimg.report.words import caption, count, estimate, listed, sentence, text
 from sciimg.review.statistics import binomial_interval
 
@@ -81,7 +81,28 @@ def limits(evidence: Evidence) -> Section:
         blocks += [Prose(text=f"{count(number, 'measurement')} could not be made:"), Bullets(items=undefined)]
     if absent:
         blocks += [Prose(text="Evidence that is not in the run:"), Bullets(items=tuple(map(sentence, absent)))]
-    return Section(name="limits", title="Limits", blocks=tuple(blocks))
+    return Section(name="limits", title="Limits", blocks=tuple(blocks), parts=(_failures(evidence),))
+
+
+def _failures(evidence: Evidence) -> Section:
+    """Return what failed in this study, and how the judges met images of which the truth is known."""
+    gates = evidence.decision.gates if evidence.decision else ()
+    points = []
+    for recipe in evidence.recipes:
+        own = [g.gate for g in gates if g.outcome == "failed" and g.recipe in (None, recipe.plan.name)]
+        points += [f"Recipe {recipe.plan.name} failed {count(len(own), 'gate')}: {listed(own)}."] if own else []
+    checked, blind = flagged(evidence)
+    if checked:
+        said = f"; {listed(blind)} missed some of their own" if blind else ""
+        points.append(f"Faults planted in real images were flagged by {checked - len(blind)} of {checked} physics checks{said}.")
+    nulls = [m for r in evidence.recipes for m in r.metrics if m.null is not None]
+    if nulls:
+        points.append(text("negative-controls", measurements=count(len(nulls), "measurement")))
+    again = [name for name, cost in (evidence.costs or {}).items() if cost.get("attempts", 1) > 1]
+    points += [f"Stages that took more than one attempt: {listed(again)}."] if again else []
+    return Section(
+        name="failures", title="What failed, and how the judges were tried", blocks=(Bullets(items=(*points, text("failed-runs"))),)
+    )
 
 
 def _unmade(evidence: Evidence) -> tuple[str, ...]:
@@ -129,6 +150,7 @@ def appendix(evidence: Evidence) -> Section:
         about.append(("Recipes", listed(f"{k} {v}" for k, v in evidence.decision.per_recipe.items())))
         about.append(("Released", evidence.decision.released or "none"))
     blocks += [Facts(rows=tuple(about))] if about else []
+    blocks.append(Prose(text=text("bill-of-materials")))
     blocks += _costs(evidence)
     blocks += details(evidence.recipes)
     trained = [c for c in evidence.checks if c.name.startswith(BENCHMARK)]

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from sciimg.protocol.models import Source, SplitByBlocks, TissueMaps
+from sciimg.protocol.models import ClassCondition, Source, SplitByBlocks, TissueMaps
 from sciimg.report.evidence import Evidence
 from sciimg.report.model import Block, Column, Facts, Missing, Notice, Plate, PlateRow, Prose, Section, Table
 from sciimg.report.plates import tinted_strip
@@ -153,12 +154,32 @@ def _split(evidence: Evidence, show: Presentation | None) -> Section:
         rows.append((part, str(len({r["image"] for r in regions})), str(numbers[part]), f"{millions:.2f}"))
     titles = {"Part": False, "Images": True, f"Groups ({study.split.unit})": True, "Million pixels": True}
     columns = tuple(Column(title=title, numeric=numeric) for title, numeric in titles.items())
-    blocks.append(Table(caption="Parts", columns=columns, rows=tuple(rows)))
+    blocks += [Table(caption="Parts", columns=columns, rows=tuple(rows)), *_coverage(evidence)]
     if evidence.split_checks:
         blocks.append(checks_table("Proof that the parts are apart", evidence.split_checks))
     if isinstance(study.split, SplitByBlocks):
         blocks += _map(evidence, show)
     return Section(name="split", title="Split", blocks=tuple(blocks))
+
+
+def _coverage(evidence: Evidence) -> list[Block]:
+    """Return how many images and groups of each subgroup every part has: what is not there was neither learned nor judged."""
+    study = evidence.study
+    classes = [c.column for c in study.conditions if isinstance(c, ClassCondition)]
+    asked = dict.fromkeys((*(study.validation.subgroups or ()), *classes))
+    found: list[Block] = []
+    for column in asked:
+        of = {str(image.get("id")): str(image.get(column)) for image in evidence.images if image.get(column) is not None}
+        rows = []
+        for value in sorted(set(of.values())):
+            regions = tuple(r for r in evidence.regions if of.get(str(r["image"])) == value)
+            groups = group_numbers(replace(evidence, regions=regions))
+            images = {part: len({r["image"] for r in regions if r["part"] == part}) for part in PARTS}
+            rows.append((value, *(f"{images[part]} ({groups[part]})" for part in PARTS)))
+        if rows:
+            columns = (Column(title=sentence(column).rstrip(".")), *(Column(title=part, numeric=True) for part in PARTS))
+            found.append(Table(caption=f"Images (groups) of each {column}", columns=columns, rows=tuple(rows), compact=True))
+    return found
 
 
 def _map(evidence: Evidence, show: Presentation | None) -> list[Block]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from sciimg.protocol.models import Gate
 from sciimg.records import GateResult, Metric
@@ -258,17 +257,29 @@ def physics(evidence: Evidence) -> list[Block]:
     """Return physics curves, and whether each check flagged the faults planted to test it."""
     blocks: list[Block] = list(physics_plots(evidence))
     rows = []
-    checked = [m for r in evidence.recipes for m in r.metrics if caption(m.name).family == "physics" and m.detail.get("controls")]
-    for name in dict.fromkeys(m.name for m in checked if not m.name.endswith("paired")):
-        metric = next(m for m in checked if m.name == name)
-        controls: Mapping[str, Any] = metric.detail["controls"]
-        missed = [c for c, effect in controls.items() if not float(effect) > 1]
-        said = listed(f"{c} ({number(float(effect), 2)})" for c, effect in controls.items())
+    for name, controls in _planted(evidence).items():
+        said = listed(f"{c} ({number(effect, 2)})" for c, effect in controls.items())
+        missed = [c for c, effect in controls.items() if not effect > 1]
         rows.append((caption(name).title, said, "missed: " + listed(missed) if missed else "all flagged"))
     if rows:
         columns = tuple(Column(title=t) for t in ("Check", "Fault planted in real images (effect)", "Verdict on the check"))
         blocks.append(Table(caption="Positive controls: an effect above 1 means flagged", columns=columns, rows=tuple(rows), compact=True))
     return blocks
+
+
+def flagged(evidence: Evidence) -> tuple[int, list[str]]:
+    """Return how many physics checks met faults planted in real images, and which of them missed one."""
+    planted = _planted(evidence)
+    return len(planted), [caption(name).title for name, controls in planted.items() if not all(effect > 1 for effect in controls.values())]
+
+
+def _planted(evidence: Evidence) -> dict[str, dict[str, float]]:
+    """Return the effect of each fault that was planted in real images, by physics check; the same for every recipe."""
+    found: dict[str, dict[str, float]] = {}
+    for metric in (m for r in evidence.recipes for m in r.metrics if caption(m.name).family == "physics"):
+        if metric.detail.get("controls") and not metric.name.endswith("paired"):
+            found.setdefault(metric.name, {fault: float(effect) for fault, effect in metric.detail["controls"].items()})
+    return found
 
 
 # ---------------------------------------------------------------- downstream use
