@@ -7,6 +7,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from sciimg.io.image import default_channels
+from sciimg.io.ome import immersion
 from sciimg.io.personal import named_people
 from sciimg.io.spacing import Stated
 from sciimg.io.xml import children, first, number
@@ -56,7 +57,7 @@ class Said:
             "significant_bits": int(self._number(self.image, "ComponentBitCount")),
             "magnification": self._number(objective, "NominalMagnification"),
             "numerical_aperture": self._number(objective, "LensNA"),
-            "immersion": self._text(objective, "Immersion"),
+            "immersion": immersion(self._text(objective, "Immersion")),
             "refractive_index": self._number(settings, "RefractiveIndex"),
             "exposure_s": [self._number(c, "ExposureTime") * _NANOSECOND or None for c in own],
             "excitation_nm": [self._number(c, "ExcitationWavelength") or None for c in own],

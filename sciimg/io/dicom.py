@@ -28,6 +28,9 @@ def sniff(head: bytes, path: Path) -> bool:
     return head[128:132] == b"DICM"
 
 
+_CLEAN = ("MR", "CT", "PT", "NM")  # modalities whose scanners burn nothing in
+
+
 def members(folder: Path) -> list[Path]:
     """Return the DICOM files directly inside a folder, by content; an index file (DICOMDIR) is none."""
     found = []
@@ -72,7 +75,7 @@ def open(path: Path, wishes: Wishes) -> Image:  # the registry's verb
         hash=lambda: digest_series(path) if path.is_dir() else digest_file(path),
         affine=geometry.affine,
         acquisition=_acquisition(stack),
-        problems=(*notes, *more, *_note_inverted(first, path)),
+        problems=(*notes, *more, *_note_inverted(first, path), *_note_burned_in(frames, path)),
         memory_limit=wishes.memory_limit,
     )
 
@@ -85,6 +88,15 @@ def _refuse_burned_in(frames: Sequence[Frame], wishes: Wishes, path: Path) -> No
             "if it names nobody, set `burned_in: accepted` for the source in a study."
         )
         raise refuse(path, "burned-in", message)
+
+
+def _note_burned_in(frames: Sequence[Frame], path: Path) -> tuple[Problem, ...]:
+    """Where names are burned in by habit, a file that does not speak of them is not believed to have none."""
+    first = frames[0].acquisition
+    if first.get("Modality") in _CLEAN or all(f.acquisition.get("BurnedInAnnotation") for f in frames):
+        return ()
+    message = "The file does not say whether text is burned into its pixels (BurnedInAnnotation). Look at the images before they go on."
+    return (Problem(path.name, "burned-in-unknown", message),)
 
 
 def _acquisition(stack: list[list[Frame]]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What is read of a DICOM header: geometry, pixel format and acquisition parameters, by an allow-list. Nothing else is parsed.
 
-Patient, physician, institution, dates and every free text (series and study descriptions, protocol names, comments, private elements
-other than the two that describe a mosaic) never enter the program, so that they cannot leave it. UIDs are compared and forgotten.
+Patient, physician, institution, dates and every free text (series and study descriptions, names of protocols, sequences and coils,
+comments, private elements other than the two that describe a mosaic) never enter the program, so that they cannot leave it. UIDs are
+compared and forgotten.
 """
 
 import math
@@ -21,11 +22,11 @@ _KINDS = ("M", "P", "R", "I", "MAGNITUDE", "PHASE", "REAL", "IMAGINARY")  # valu
 # Keyword → kept. Codes and numbers that a scanner writes; each is a physical or technical parameter of the acquisition.
 ACQUISITION = (
     "Modality", "Manufacturer", "ManufacturerModelName", "MagneticFieldStrength", "ImagingFrequency", "ImagedNucleus",
-    "ScanningSequence", "SequenceVariant", "ScanOptions", "MRAcquisitionType", "SequenceName",
+    "ScanningSequence", "SequenceVariant", "ScanOptions", "MRAcquisitionType",
     "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "EchoTrainLength", "EchoNumbers", "NumberOfAverages",
     "PixelBandwidth", "PercentSampling", "PercentPhaseFieldOfView", "InPlanePhaseEncodingDirection", "AcquisitionMatrix",
     "SliceThickness", "SpacingBetweenSlices", "NumberOfTemporalPositions", "TemporalResolution", "DiffusionBValue", "VariableFlipAngleFlag",
-    "ReceiveCoilName", "TransmitCoilName", "BurnedInAnnotation",
+    "BurnedInAnnotation",
     "KVP", "XRayTubeCurrent", "ExposureTime", "ConvolutionKernel", "ReconstructionDiameter", "SyntheticData",
     "BitsStored",
 )  # fmt: skip
@@ -47,8 +48,6 @@ _MACROS = {
     "MREchoSequence": ("EffectiveEchoTime",),
     "MRTimingAndRelatedParametersSequence": ("RepetitionTime", "FlipAngle", "EchoTrainLength"),
     "MRDiffusionSequence": ("DiffusionBValue",),
-    "MRReceiveCoilSequence": ("ReceiveCoilName",),
-    "MRTransmitCoilSequence": ("TransmitCoilName",),
 }
 _CLASSIC = {"EffectiveEchoTime": "EchoTime"}
 _IMAGES_IN_MOSAIC, _CSA_IMAGE_HEADER = (0x0019, 0x100A), (0x0029, 0x1010)  # Siemens private elements

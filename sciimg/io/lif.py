@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sciimg.errors import Problem
 from sciimg.io.faults import decoding, refuse
 from sciimg.io.image import Box, Image, Load, accepted_dtype, default_channels, too_large
+from sciimg.io.ome import immersion
 from sciimg.io.personal import named_people, note_personal
 from sciimg.io.spacing import Stated, Wishes, settle
 from sciimg.io.xml import children, first, name, number, parse
@@ -292,7 +293,7 @@ def _acquisition(element: Element, along: Mapping[str, _Dimension], planes: Sequ
     if settings is None:
         return {k: v for k, v in found.items() if v}
     found |= {ours: number(settings.get(theirs)) for ours, theirs in _OBJECTIVE.items()}
-    found["immersion"] = (settings.get("Immersion") or "").strip()
+    found["immersion"] = immersion(settings.get("Immersion"))
     active = [d for d in children(settings, "DetectorList", "Detector") if d.get("IsActive") == "1"]
     if len(active) == len(planes):
         bands = {b.get("Channel"): b for b in children(settings, "Spectro", "MultiBand")}

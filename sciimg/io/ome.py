@@ -36,6 +36,18 @@ _SECONDS: Mapping[str, float] = {
     **{"ys": 1e-24, "min": 60.0, "h": 3600.0, "d": 86400.0},
 }
 _PERSONAL = ("Experimenter", "ExperimenterGroup")
+# How a word for what an objective is immersed in begins, in lower case, and what OME calls it.
+_IMMERSIONS = {
+    "waterdip": "WaterDipping",
+    "dip": "WaterDipping",
+    "wat": "Water",
+    "oil": "Oil",
+    "gly": "Glycerol",
+    "air": "Air",
+    "dry": "Air",
+    "multi": "Multi",
+    "imm": "Multi",
+}
 _COLOURS = ("red", "green", "blue", "alpha")
 
 
@@ -93,7 +105,7 @@ def acquisition(root: Element, image: Element) -> dict[str, Any]:
         "significant_bits": int(number(pixels.get("SignificantBits"))),
         "magnification": number(objective.get("NominalMagnification")) if objective is not None else 0.0,
         "numerical_aperture": number(objective.get("LensNA")) if objective is not None else 0.0,
-        "immersion": (objective.get("Immersion") or "") if objective is not None else "",
+        "immersion": immersion(objective.get("Immersion")) if objective is not None else "",
         "refractive_index": number(settings.get("RefractiveIndex")) if settings is not None else 0.0,
         "exposure_s": _exposures(pixels, len(own)),
         "excitation_nm": [_nanometres(c, "ExcitationWavelength") for c in own],
@@ -101,6 +113,12 @@ def acquisition(root: Element, image: Element) -> dict[str, Any]:
         "gain": [_gain(c) for c in own],
     }
     return {k: v for k, v in found.items() if (any(e is not None for e in v) if isinstance(v, list) else v)}
+
+
+def immersion(said: str | None) -> str:
+    """Return what an objective is immersed in, in OME's words; anything else is a text that somebody typed, and empty."""
+    word = (said or "").strip().lower()
+    return next((ours for begins, ours in _IMMERSIONS.items() if word and word.startswith(begins)), "")
 
 
 def personal(root: Element) -> tuple[str, ...]:

@@ -467,23 +467,24 @@ def _reports(case: _Case, result: Audit) -> Outcome:
     for name in sorted(set(here) - named):
         message = "The signed decision does not name this report: anybody may have written it. Remove it, or render before signing."
         problems.append(Problem(name, "unsigned-report", message))
-    for name, cited in (("report.html", _text_of), ("report.pdf", _keywords_of)):
-        if name in here and payload.removeprefix("sha256:") not in cited(case.release / name):
-            message = f"It does not cite the payload of this dataset ({payload}). It was rendered too early, or for another release."
+    for name, cited in (("report.html", _cited_in_page), ("report.pdf", _cited_in_keywords)):
+        if name in here and cited(case.release / name) != {payload.removeprefix("sha256:")}:
+            message = f"It does not cite the payload of this dataset ({payload}), or cites another. It belongs to another release."
             problems.append(Problem(name, "cites-another-digest", message))
     inside = count_signatures(read_plain(case.release / "report.pdf")) if "report.pdf" in here else 0
     more = f"; {inside} inside the PDF, for a PDF reader to check" if inside else ""
     return (", ".join(here) or "there is none") + more, problems
 
 
-def _text_of(page: Path) -> str:
-    """Return a page's text as a reader sees it, without white space: a long digest may be broken anywhere."""
-    return re.sub(r"<[^>]*>|\s", "", read_plain(page).decode(errors="replace"))
+def _cited_in_page(page: Path) -> set[str]:
+    """Return every digest that a page calls the payload, as a reader sees it: a long digest may be broken where the line ends."""
+    seen = re.sub(r"<[^>]*>", " ", re.sub(r"<wbr\s*/?>", "", read_plain(page).decode(errors="replace")))
+    return set(re.findall(r"payload\b.{0,40}?(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])", seen, re.IGNORECASE | re.DOTALL))
 
 
-def _keywords_of(pdf: Path) -> str:
-    """Return what a PDF holds without compression, its metadata among it: the payload that a report cites is one of its keywords."""
-    return read_plain(pdf).decode("latin-1")
+def _cited_in_keywords(pdf: Path) -> set[str]:
+    """Return every digest that a PDF holds without compression: the payload that a report cites is one of its keywords."""
+    return set(re.findall(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])", read_plain(pdf).decode("latin-1")))
 
 
 _NOT_EVIDENCE = ("evidence/decision.", "evidence/stages.", "evidence/environment.")

@@ -14,6 +14,7 @@ from typing import Any
 
 from sciimg.errors import SciimgError, printable
 from sciimg.files import checksum
+from sciimg.io.channel_names import CHANNEL_NAME, plain_channels
 from sciimg.io.derive import LabelImage
 from sciimg.io.image import Image
 from sciimg.io.pseudonyms import pseudonym
@@ -158,20 +159,21 @@ def put(
         What it is called until ``name`` is asked, when its pixels are written.
     """
     hidden = item.veil
+    channels, unnamed_channels = (image.channels, 0) if hidden is None else plain_channels(image.channels, item.channels)
 
     def extra(id: str) -> dict[str, Any]:
         more = dict(item.extra)
         if image.problems:
             more["problems"] = [(p if hidden is None else hidden.problem(p, id)).as_dict() for p in image.problems]
-        if removed := item.removed():
-            more["removed"] = dict(removed)
+        if removed := {**item.removed(), **({CHANNEL_NAME: unnamed_channels} if unnamed_channels else {})}:
+            more["removed"] = removed
         if labels is not None:
             more["labels"] = {k: v for k, v in labels.parameters.items() if hidden is None or k != "file"}
         return more
 
     add(
         place,
-        replace(image, source=item.shown, hash=item.digest),
+        replace(image, channels=channels, source=item.shown, hash=item.digest),
         group=item.group if item.group not in (None, item.id) else None,
         conditions=item.conditions,
         labels=None if labels is None else labels.pixels,

@@ -108,6 +108,8 @@ class Item:
         What the labels number, where the user says so.
     labelled : bool
         Whether there are labels for it.
+    channels : collection of str
+        Names of channels that a study speaks of; they are kept whatever they are.
     like : callable, optional
         Refuses an image of these channel names and this dtype, where it must be like others; ``make`` does so too.
     """
@@ -126,6 +128,7 @@ class Item:
     opened: Callable[[], Image] | None = None
     label_kind: LabelKind | None = None
     labelled: bool = False
+    channels: frozenset[str] = frozenset()
     like: Callable[[tuple[str, ...], str], None] | None = None
 
     def left_out(self, problems: tuple[Problem, ...]) -> LeftOut:

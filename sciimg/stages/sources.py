@@ -101,6 +101,7 @@ def study_items(loaded: LoadedStudy) -> Finds:
     ids = [next(named) if c.found.keeps_names else None for c in candidates]
     called = _unit_names(candidates, loaded.study)
     standard: dict[str, Any] = {}  # what the first image is like after preparation; the others must be like it
+    spoken = frozenset(_texts(loaded.study.model_dump(mode="json", include={"sources", "conditions"})))
     items = []
     for candidate, id in zip(candidates, ids, strict=True):
         try:
@@ -122,10 +123,20 @@ def study_items(loaded: LoadedStudy) -> Finds:
                 partial(removed_from, candidate.path),
                 candidate.veil,
                 candidate.found.source.name,
+                channels=spoken,
                 like=partial(_refuse_unlike, candidate.shown, standard),
             )
         )
     return Finds(items, rejected, tuple(note for f in found for note in _notes(f)))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a piece of JSON."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
 
 
 def _notes(found: Found) -> Iterator[Problem]:

@@ -188,6 +188,20 @@ def test_an_enhanced_object_that_was_cut_short(tmp_path):
     assert kinds(tmp_path / "e.dcm") == ["truncated"]
 
 
+@pytest.mark.parametrize(
+    ("about", "noted"),
+    [
+        ({"Modality": "US"}, True),
+        ({"Modality": "OT"}, True),
+        ({"Modality": "US", "BurnedInAnnotation": "NO"}, False),
+        ({"Modality": "MR"}, False),
+    ],
+)
+def test_a_picture_that_may_have_text_burned_in_is_warned_about(tmp_path, about, noted):
+    write_slice(tmp_path / "a.dcm", VOLUME[0], (0, 0, 0), **about)
+    assert [p.kind for p in open_image(tmp_path / "a.dcm").problems if p.kind == "burned-in-unknown"] == ["burned-in-unknown"] * noted
+
+
 def test_text_burned_into_pixels_is_refused_unless_accepted(tmp_path):
     write_slice(tmp_path / "a.dcm", VOLUME[0], (0, 0, 0), BurnedInAnnotation="YES")
     assert kinds(tmp_path / "a.dcm") == ["burned-in"]

@@ -118,7 +118,7 @@ def test_settings_and_people(path):
     image = open_image(path)
     assert image.acquisition == {
         "time_step_s": 3.0, "significant_bits": 12, "magnification": 63.0, "numerical_aperture": 1.4, "refractive_index": 1.518,
-        "immersion": "OIL", "gain": [100.5, None], "emission_band_nm": [[500.0, 550.0], None], "laser_lines_nm": [488.0],
+        "immersion": "Oil", "gain": [100.5, None], "emission_band_nm": [[500.0, 550.0], None], "laser_lines_nm": [488.0],
     }  # fmt: skip
     assert image.channel_names == ("DAPI", "GFP")
     assert [p.kind for p in image.problems] == ["personal-data"]

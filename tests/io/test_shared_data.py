@@ -347,4 +347,4 @@ def test_each_image_of_a_leica_microscope(tmp_path, name, axes, note):
     steps = steps if "y" in steps else steps | {"y": steps["z"]}
     assert (image.axes, image.spacing.unit, tuple(p.kind for p in image.problems)) == (axes, "micrometer", note)
     assert image.spacing.values == pytest.approx([1e6 * steps[a] for a in axes if a in "zyx"], rel=1e-6)
-    assert image.acquisition["numerical_aperture"] == 1.3 and image.acquisition["immersion"] == "GLYC"
+    assert image.acquisition["numerical_aperture"] == 1.3 and image.acquisition["immersion"] == "Glycerol"

@@ -232,6 +232,20 @@ def test_the_report_on_another_release_does_not_fit(release: Path, refused: Path
     assert {"changed", "cites-another-digest"} <= kinds(release, policy)
 
 
+@pytest.mark.parametrize("name", ["report.html", "report.pdf"])
+def test_a_report_that_shows_another_digest_and_hides_the_right_one_is_found(
+    release: Path, key: Key, policy: TrustPolicy, name: str
+) -> None:
+    path = release / name
+    path.write_bytes(path.read_bytes() + f"<p>Signed payload, SHA-256: <code>{'0' * 32}<wbr>{'0' * 32}</code></p>\n".encode())
+    resign_decision(release, key)
+    assert kinds(release, policy) == ({"cites-another-digest"} if name == "report.html" else set())
+    if name == "report.pdf":  # what is seen of it is compressed; its keywords are not
+        path.write_bytes(path.read_bytes() + f"/Keywords (sha256:{'0' * 64})\n".encode())
+        resign_decision(release, key)
+        assert kinds(release, policy) == {"cites-another-digest"}
+
+
 def test_a_report_that_was_rendered_for_another_release_and_signed_is_found(release: Path, key: Key, policy: TrustPolicy) -> None:
     (release / "report.html").write_text(f"<p>Payload sha256:{'0' * 64}</p>")
     resign_decision(release, key)

@@ -93,6 +93,7 @@ def dicom(path):
     nested.PatientID, nested.ReferencedSOPInstanceUID = "Qvistgaard", "1.2.840.99999.7"
     extra = {"PatientName": "Qvistgaard^Ada", "PatientBirthDate": "19630217", "StudyDate": "19630217", "InstitutionName": "Sankt Elsewhere"}
     extra |= {"StudyInstanceUID": "1.2.840.99999.7", "RequestAttributesSequence": [nested], "ProtocolName": "Qvistgaard special"}
+    extra |= {"SequenceName": "Qvistgaard", "ReceiveCoilName": "MRN4711", "TransmitCoilName": "Qvistgaard"}
     write_slice(path, PIXELS, (0, 0, 0), series="1.2.840.99999.7", **extra)
     header = pydicom.dcmread(path)
     header.private_block(0x0033, "Qvistgaard Inc", create=True).add_new(1, "LO", "Qvistgaard")
@@ -119,6 +120,7 @@ def tiff(path):
 
 def ome(path):
     meta = {"axes": "YX", "PhysicalSizeX": 0.1, "PhysicalSizeY": 0.1, "Description": "Qvistgaard at Sankt Elsewhere", "Name": "Qvistgaard"}
+    meta["Channel"] = {"Name": ["Qvistgaard 19630217"]}
     tifffile.imwrite(path, PIXELS + 1, ome=True, metadata=meta, software="19630217")
     experimenter = '<Experimenter ID="Experimenter:0" LastName="Qvistgaard" UserName="Qvistgaard"/></OME>'
     tifffile.tiffcomment(path, tifffile.tiffcomment(path).replace("</OME>", experimenter).encode())
@@ -144,11 +146,23 @@ def nhdr(path):
 
 
 FILES = {
-    "dcm": (dicom, {"PatientName", "PatientID", "StudyInstanceUID", "ReferencedSOPInstanceUID", "ProtocolName", "private (0033,1001)"}),
+    "dcm": (
+        dicom,
+        {
+            "PatientName",
+            "PatientID",
+            "StudyInstanceUID",
+            "ReferencedSOPInstanceUID",
+            "ProtocolName",
+            "SequenceName",
+            "ReceiveCoilName",
+            "private (0033,1001)",
+        },
+    ),
     "nii.gz": (nifti, {"NIfTI descrip", "NIfTI aux_file", "NIfTI db_name", "NIfTI intent_name", "NIfTI extension"}),
     "png": (png, {"PNG text Author", "PNG text (other keyword)", "Exif Artist", "Exif DateTime"}),
     "tif": (tiff, {"TIFF Artist", "TIFF HostComputer", "TIFF ImageDescription", "TIFF Software", "TIFF DateTime", "TIFF tag 65000"}),
-    "ome.tif": (ome, {"OME Experimenter", "OME Description", "OME Image Name", "TIFF Software"}),
+    "ome.tif": (ome, {"OME Experimenter", "OME Description", "OME Image Name", "TIFF Software", "name of a channel"}),
     "nhdr": (nhdr, {"NRRD content", "NRRD key/value pair"}),
 }
 
