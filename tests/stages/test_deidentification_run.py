@@ -26,6 +26,7 @@ from dicom_files import write_slice
 from hidden_text import found
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from reading import client_of
 
 ROOT = Path(__file__).parents[2]
 SECRETS = ("Qvistgaard", "Ødegård", "Zbigniew", "19630217", "1963-02-17", "1963:02:17", "1.2.840.99999.7", "Sankt Elsewhere", "MRN4711")
@@ -169,6 +170,7 @@ def study(tmp_path: Path) -> Path:
         "conditions": [{"kind": "mask", "name": "mask"}, {"kind": "class", "name": "kind", "column": "kind"}],
         "recipes": [{"name": "ldm", "recipe": "ldm", "options": few}],
         "generate": {"count": 16, "steps": 2},
+        "review": {"readers": 1, "items": 8, "catch_pairs": 1},
         "gates": [
             {"name": "leave", "metric": "verification-failures", "at_most": 1e9, "judged_on": "value", "why": "Images are to leave."}
         ],
@@ -179,30 +181,73 @@ def study(tmp_path: Path) -> Path:
     return home / "study.yaml"
 
 
+def served(command: list[str], answers: int | None = None, **settings: Any) -> int:
+    """Serve a reader study by the command line, answer so many items as a page does, kill the server; return how many answers it kept."""
+    server = subprocess.Popen([*command, "--port", "0", "--json"], stdout=subprocess.PIPE, text=True, **settings)
+    assert server.stdout is not None
+    told = ""
+    try:
+        while not told.endswith("}\n") or told.count("{") != told.count("}"):
+            line = server.stdout.readline()
+            assert line, "the server ended before it said where it is"
+            told += line
+        return sum(len(client_of(link["url"], answers)) for link in json.loads(told)["links"])
+    finally:
+        server.kill()
+        server.wait()
+        server.stdout.close()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_nobody_is_named_in_any_byte_of_a_whole_run(study: Path, tmp_path: Path) -> None:
+def test_from_files_to_a_reviewed_signed_and_exported_release_that_names_nobody(study: Path, tmp_path: Path) -> None:
+    """The whole way of a laboratory, by commands alone: run, read, score, decide, sign, audit, export; then every byte is searched."""
     home = tmp_path / "home"
     home.mkdir()
     settings = os.environ | {"HOME": str(home), "XDG_CONFIG_HOME": str(home / "config"), "OMP_NUM_THREADS": "1"}
     settings["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "300"  # of a machine that has other work
-    command = [sys.executable, "-m", "sciimg.cli", "run", str(study), "--workdir", str(tmp_path / "runs"), "--json"]
-    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode in (0, 1), done.stderr
-    outcome = json.loads(done.stdout)
-    release = tmp_path / outcome["release"]
-    assert (release / "dataset/DATASHEET.md").exists() and list((tmp_path / "runs").rglob("model.safetensors"))
-    if outcome["decision"] == "accepted":
-        assert list((release / "dataset/images").iterdir())
+    said = []
 
-    files = [p for folder in (tmp_path / "runs", home) for p in folder.rglob("*") if p.is_file()]
-    own = {"run.json", "collection.names.csv"}  # where the study lies, and which file is which: for the person at this machine alone
-    assert [p.name for p in files if p.name in own]
+    def sciimg(*words: object, code: int = 0) -> Any:
+        command = [sys.executable, "-m", "sciimg.cli", *map(str, words), "--json"]
+        done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert done.returncode == code, done.stdout + done.stderr
+        said.append(done.stderr)
+        return json.loads(done.stdout)
+
+    outcome = sciimg("run", study, "--workdir", "runs")
+    assert outcome["decision"] == "inconclusive" and any("planned readers" in reason for reason in outcome["reasons"])
+    run, release = tmp_path / outcome["run"], tmp_path / outcome["release"]
+    assert not (release / "dataset/images").exists()
+
+    serve = [sys.executable, "-m", "sciimg.cli", "review", "serve", str(run)]
+    assert served(serve, 4, env=settings, cwd=tmp_path) == 4
+    session = run / "review/session.sqlite"
+    assert "unanswered" in {p["kind"] for p in sciimg("review", "score", session, "--run", run, code=2)["problems"]}
+    assert served(serve, env=settings, cwd=tmp_path) == 8 + 1 + 1 - 4  # items, a catch and a repeat; what was answered stays answered
+    assert sciimg("review", "score", session, "--run", run)["readers"] == 1
+
+    outcome = sciimg("run", study, "--workdir", "runs")
+    assert outcome["decision"] == "accepted" and list((release / "dataset/images").iterdir())
+    assert "1 blinded reader said whether an image is real or synthetic" in (release / "report.html").read_text()
+    sciimg("keygen", "--name", "Bob Second", "--out", "second", "--no-passphrase")
+    sciimg("sign", release, "--role", "review", "--meaning", "I have seen the answers.", "--key", "second")
+    for folder in (home / "config/sciimg/keys", tmp_path / "second"):
+        person = json.loads((folder / "signing-key.json").read_text())["signer"]
+        sciimg("trust", "add", "lab.policy.json", folder / "signing-key.pub", "--person", person)
+    audit = sciimg("audit", release, "--trust", "lab.policy.json")
+    assert audit["verified"] and [(s["person"], s["role"]) for s in audit["signers"]][-1] == ("Bob Second", "review")
+    sciimg("export", release, "--out", "handed-on", "--format", "png", "--trust", "lab.policy.json")
+
+    assert list((tmp_path / "runs").rglob("model.safetensors")) and list((tmp_path / "handed-on").rglob("*.png"))
+    places = (tmp_path / "runs", home, tmp_path / "handed-on", tmp_path / "second")
+    files = [*(p for folder in places for p in folder.rglob("*") if p.is_file()), tmp_path / "lab.policy.json"]
+    own_alone = {"run.json", "collection.names.csv"}  # where the study lies, and which file is which: for the person at this machine alone
+    assert [p.name for p in files if p.name in own_alone]
     scheduler = [p for p in files if ".prefect" in p.parts]  # its view of the runs, on this machine: it knows the path that was typed
     assert {secret for _, secret in found(scheduler, SECRETS)} <= {s for s in SECRETS if s in str(study)}
-    assert found([p for p in files if p.name not in own and p not in scheduler], SECRETS) == []
-    said = done.stderr.replace(str(study), "")
-    assert [s for s in SECRETS if s.lower() in said.lower()] == []
+    assert found([p for p in files if p.name not in own_alone and p not in scheduler], SECRETS) == []
+    assert [s for s in SECRETS if s.lower() in "".join(said).replace(str(study), "").lower()] == []
     assert found([p for p in files if p.name == "collection.names.csv"], SECRETS), "the search reads what it is given"
 
 
