@@ -204,6 +204,106 @@ def test_a_volume_by_mouse(browser, serve):
     page.close()
 
 
+SEEN = "document.querySelector('#canvas').toDataURL()"
+
+
+def changes(page, *keys, shift=False):
+    """Press keys one by one; each must change what is seen. Return what is seen at the end."""
+    for key in keys:
+        before = page.run(SEEN)
+        page.press(key, shift=shift)
+        page.wait(f"{SEEN} !== {json.dumps(before)}")
+    return page.run(SEEN)
+
+
+def undo(page, first, second, shift=False):
+    """The second key takes back what the first did."""
+    before = page.run(SEEN)
+    changes(page, first, shift=shift)
+    page.press(second, shift=shift)
+    page.wait(f"{SEEN} === {json.dumps(before)}")
+
+
+def test_every_key_of_the_view_does_what_it_says(browser, serve):
+    page = begin(browser, serve(items=4).links[0])
+    whole = page.run(SEEN)
+    for key, other in (("b", "d"), ("+", "-"), ("p", "p"), ("u", "u")):
+        undo(page, key, other)
+    assert changes(page, "m", "f", "f", "v") == whole  # more contrast, back, flatter, as at first
+    for channel in ("1", "2"):  # haematoxylin and DAB, one after the other
+        undo(page, channel, channel, shift=True)
+        page.press(channel, shift=True)
+        page.wait(f"document.querySelector('#channel-{int(channel) - 1}').getAttribute('aria-pressed') === 'false'")
+    page.run("document.querySelector('#channel-0').click()")
+    page.press("v")
+    page.wait(f"{SEEN} === {json.dumps(whole)}")
+    changes(page, "+", "+", "+")
+    for key, other in (("ArrowLeft", "ArrowRight"), ("ArrowUp", "ArrowDown")):
+        undo(page, key, other, shift=True)
+    before = page.run(SEEN)
+    page.mouse("mousePressed", 300, 350, button="left", buttons=1, clickCount=1)
+    page.mouse("mouseMoved", 340, 330, button="left", buttons=1)
+    page.mouse("mouseReleased", 340, 330, button="left", clickCount=1)
+    page.wait(f"{SEEN} !== {json.dumps(before)}")
+    assert changes(page, "0") == whole
+    x, y, wide = page.run("(r => [r.x, r.y + r.height / 2, r.width])(document.querySelector('#level').getBoundingClientRect())")
+    page.mouse("mousePressed", x + wide / 2, y, button="left", buttons=1, clickCount=1)
+    page.mouse("mouseMoved", x + 0.6 * wide, y, button="left", buttons=1)
+    page.mouse("mouseReleased", x + 0.6 * wide, y, button="left", clickCount=1)
+    page.wait(f"{SEEN} !== {json.dumps(whole)}")
+    assert page.errors == []
+    page.close()
+
+
+def test_every_key_of_the_slices_does_what_it_says(browser, serve):
+    page = begin(browser, serve(kind="brain", items=4).links[0])
+    first = page.run("Number(slice.value)")
+    for key, other, far in (("ArrowUp", "ArrowDown", 1), ("PageUp", "PageDown", 10)):
+        page.press(key)
+        page.wait(f"Number(slice.value) === {first + far}")
+        page.press(other)
+        page.wait(f"Number(slice.value) === {first}")
+    lengths = set()
+    for key in ("y", "x", "z"):  # z is how it begins
+        changes(page, key)
+        lengths.add(page.run("Number(slice.max)"))
+    assert lengths == {39, 63}  # blocks of 40 x 64 x 64
+    x, y, wide = page.run("(r => [r.x, r.y + r.height / 2, r.width])(document.querySelector('#slice').getBoundingClientRect())")
+    page.mouse("mousePressed", x + 0.9 * wide, y, button="left", buttons=1, clickCount=1)
+    page.mouse("mouseReleased", x + 0.9 * wide, y, button="left", clickCount=1)
+    page.wait("Number(slice.value) > 30")
+    page.close()
+
+
+def test_two_pictures_are_seen_alike(browser, serve):
+    """What a key does to one picture of a pair it does to the other: no side can look better."""
+    page = begin(browser, serve(task="2afc", kind="noise", items=4).links[0])
+    halves = (
+        "(c => [0, 1].map(i => [...c.getContext('2d').getImageData(i * c.width / 2, 0, c.width / 2, c.height).data]"
+        ".reduce((a, v) => a + v, 0)))(document.querySelector('#canvas'))"
+    )
+    before = page.run(halves)
+    changes(page, "d", "d", "d")
+    after = page.run(halves)
+    shares = [now / then for now, then in zip(after, before, strict=True)]
+    assert max(shares) < 0.95 and shares[0] == pytest.approx(shares[1], rel=0.1)
+    page.close()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (1024, 768), (820, 1180)])
+def test_all_that_is_needed_is_in_sight_and_dark(browser, serve, width, height):
+    page = begin(browser, serve(items=4).links[0], width=width, height=height)
+    seen = page.run(
+        "['#canvas', '#save', '#later', '[data-choice=real]'].map(s => document.querySelector(s).getBoundingClientRect())"
+        ".map(r => [r.x, r.y, r.right, r.bottom, r.width])"
+    )
+    assert all(x >= 0 and y >= 0 and right <= width and bottom <= height for x, y, right, bottom, _ in seen), seen
+    assert seen[0][4] > 0.4 * width and page.run("document.documentElement.scrollWidth") <= width
+    colour = page.run("getComputedStyle(document.body).backgroundColor")
+    assert max(map(int, re.findall(r"\d+", colour)[:3])) < 64
+    page.close()
+
+
 def test_the_page_paints_what_a_sheet_prints(browser, serve):
     """The colours of the page are those of the printed sheet; planes of a volume are cut and scaled as its spacing says."""
     page = begin(browser, serve(kind="noise", items=4).links[0])
