@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sciimg.errors import InputError, Problem
+from sciimg.objects import ObjectPath, brought
 from sciimg.randomness import generator
 
 if TYPE_CHECKING:
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 _OPERATORS = {"=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _CONDITION = re.compile(r"\s*(?P<name>.+?)\s*(?P<sign><=|>=|!=|=|<|>)\s*(?P<value>.*?)\s*")
 _BATCH = 2**17  # rows
+
+
+def _file(path: Path) -> Path:
+    """Return a file of this machine, which Arrow reads in pieces; an object is fetched."""
+    return brought(path) if isinstance(path, ObjectPath) else path
 
 
 class Selection:
@@ -45,13 +51,14 @@ class Selection:
 
         self._path = catalogue
         try:
-            self._dataset = ds.dataset(catalogue, format="parquet")
+            self._dataset = ds.dataset(_file(catalogue), format="parquet")
         except (OSError, ValueError) as error:
             message = f"The catalogue must be a parquet file; {str(error).splitlines()[0]} Rebuild it from the images."
             raise InputError(Problem(str(catalogue), "corrupt", message)) from error
         self._filter = self._expression(where)
         if part is not None and regions is not None:
-            ids = ds.dataset(regions, format="parquet").to_table(columns=["image"], filter=ds.field("part") == part)["image"].unique()
+            split = ds.dataset(_file(regions), format="parquet")
+            ids = split.to_table(columns=["image"], filter=ds.field("part") == part)["image"].unique()
             own = ds.field("id").isin(ids)
             self._filter = own if self._filter is None else self._filter & own
 

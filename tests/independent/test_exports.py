@@ -243,6 +243,11 @@ def test_bids_of_microscopy(export: Exporter, kind: str) -> None:
         for part, expected in {"FLUO": pixels if len(pixels) > 1 else pixels[0], "mask": labels}.items():
             path = folder / f"{subject}/micr/{subject}_sample-synthetic_{part}.ome.tif"
             np.testing.assert_array_equal(tifffile.imread(path), expected)
+            with tifffile.TiffFile(path) as file:  # the mark is in the file itself, too
+                mark_in(
+                    file.pages[0].tags["XMP"].value,
+                    json.loads(path.with_name(path.name.replace(".ome.tif", ".json")).read_text())["Synthetic"]["image"],
+                )
             told = json.loads(path.with_name(path.name.replace(".ome.tif", ".json")).read_text())
             assert told["PixelSize"] == list(made.spacing.values[::-1]) and told["PixelSizeUnits"] in ("um", "nm")
             checked(told["Synthetic"], told["Synthetic"]["image"])
@@ -273,6 +278,8 @@ def test_hugging_face(export: Exporter, kind: str, tmp_path: Path, monkeypatch: 
     folder, made = export(kind, "huggingface"), exports.KINDS[kind]
     data = hub.load_dataset(str(folder), split="train", cache_dir=str(tmp_path))
     assert len(data) == exports.COUNT and all(data["synthetic"])
+    pictures = [p for p in folder.rglob("*") if p.suffix in (".png", ".tif", ".tiff")]
+    assert all(SOURCE_TYPE.encode() in p.read_bytes() for p in pictures) and (pictures or made.axes != "cyx")  # each file says so itself
     for row, (pixels, labels) in zip(data, exports.images_of(kind), strict=True):
         if kind == "colours":
             shown = {"image": np.moveaxis(pixels, 0, -1)}

@@ -3,6 +3,9 @@
 Needs Chromium (on Debian: ``apt install chromium``); nothing is downloaded.
 """
 
+import base64
+import re
+
 import pytest
 from browser import Browser, find_chromium
 from report_run import make_run
@@ -38,6 +41,26 @@ def test_only_tables_scroll_sideways(browser, address, width):
         && getComputedStyle(e).display !== 'inline' && !e.closest('.scroll')).map(e => e.textContent.slice(0, 60))"""
     assert page.run(clipped) == []
     assert [url for url in page.requests if not url.startswith(("file:", "data:"))] == [] and page.errors == []
+    page.close()
+
+
+def test_it_can_be_printed(browser, address):
+    """On paper nothing is cut off at the right, nothing is left to a click, and no page is dark."""
+    page = browser.page(794, 1123)  # A4 at 96 dots an inch
+    page.goto(address)
+    page.send("Emulation.setEmulatedMedia", media="print")
+    assert page.run("document.documentElement.scrollWidth") <= 794
+    scrolls = "e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== 'visible'"
+    cut_off = f"[...document.querySelectorAll('.scroll')].filter(e => {scrolls})"
+    assert page.run(f"{cut_off}.length") == 0
+    assert page.run("[...document.querySelectorAll('details:not([open])')].length") == 0
+    colour = page.run("getComputedStyle(document.body).backgroundColor")
+    assert colour == "rgba(0, 0, 0, 0)" or min(map(int, re.findall(r"\d+", colour)[:3])) > 240
+    printed = base64.b64decode(page.send("Page.printToPDF", printBackground=True)["data"])
+    assert (
+        printed.startswith(b"%PDF-")
+        and 3 < printed.count(b"/Type /Page\n") + printed.count(b"/Type /Page/") + printed.count(b"/Type /Page ") < 200
+    )
     page.close()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import releases
 from releases import trusted
@@ -96,6 +97,17 @@ def twice(release: Path) -> None:
     shutil.copy(first, first.with_name(f"decision-{read_attestation(first).bundle.key_id[:8]}.sigstore.json"))
 
 
+def over_fill_value(array: Path) -> None:
+    """Write an object where the mask is empty: every byte that was signed is as it was, and the mask is another."""
+    import zarr
+
+    opened = zarr.open_array(array)
+    before = {p: p.read_bytes() for p in array.rglob("*") if p.is_file()}
+    assert not opened[:].any()
+    opened[:] = np.ones(opened.shape, opened.dtype)
+    assert zarr.open_array(array)[:].all() and {p: p.read_bytes() for p in before} == before
+
+
 TAMPERED: dict[str, tuple[Callable[[Path], object], set[str]]] = {
     "a changed byte": (lambda r: chunk(r).write_bytes(chunk(r).read_bytes()[:-1] + b"\0"), {"changed"}),
     "a truncated file": (lambda r: chunk(r).write_bytes(chunk(r).read_bytes()[:-1]), {"changed"}),
@@ -112,6 +124,7 @@ TAMPERED: dict[str, tuple[Callable[[Path], object], set[str]]] = {
     "a removed image": (lambda r: shutil.rmtree(r / "dataset/images/ldm-0.zarr"), {"removed"}),
     "a renamed file": (lambda r: (r / "dataset/study.yaml").rename(r / "dataset/studies.yaml"), {"removed", "renamed"}),
     "a renamed case": (lambda r: (r / "dataset/study.yaml").rename(r / "dataset/Study.yaml"), {"removed", "renamed-case"}),
+    "a chunk over a fill value": (lambda r: over_fill_value(r / "dataset/images/ldm-1.zarr/labels/mask/0"), {"added"}),
     "an added chunk": (lambda r: (chunk(r).parent / "1").write_bytes(b"x"), {"added"}),
     "an added .DS_Store": (lambda r: (r / "dataset/.DS_Store").write_bytes(b"x"), {"added"}),
     "an added .git": (lambda r: ((r / "dataset/.git").mkdir(), (r / "dataset/.git/HEAD").write_bytes(b"x")), {"added"}),

@@ -153,3 +153,19 @@ def test_the_model_card_says_what_each_recipe_came_to(release: Path, refused: Pa
         assert f"## {section}" in card
     assert "The images mean nothing." in card and "Everything else." in card
     assert "and its images are" not in (refused / "dataset/MODEL_CARD.md").read_text()
+
+
+# ---------------------------------------------------------------- Croissant
+
+
+def test_what_a_user_is_responsible_for_is_told_in_croissant(release: Path) -> None:
+    """Responsible-AI fields of Croissant say what the study says, not what is said of any dataset."""
+    value = json.loads((release / "dataset/croissant.json").read_text())
+    study = releases.loaded().study
+    assert value["conformsTo"] and "rai" in value["@context"]
+    assert "Synthetic" in value["rai:dataCollection"] and "Nobody 2026, Nothing (CC0-1.0)" in value["rai:dataCollection"]
+    assert value["rai:dataUseCases"] == study.context_of_use
+    assert value["rai:dataLimitations"] == [*study.limits, "Not for: Everything else."]
+    assert value["rai:dataPreprocessingProtocol"] == ["real: none"]
+    for field in ("rai:dataBiases", "rai:dataAnnotationProtocol", "rai:personalSensitiveInformation", "rai:dataReleaseMaintenancePlan"):
+        assert len(value[field]) > 40

@@ -1,9 +1,13 @@
 """HTML and PDF: self-contained, accessible, equal bytes, and nothing interpreted that should be text."""
 
 import base64
+import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from report_run import STUDY
@@ -48,6 +52,47 @@ def test_both_faces_have_equal_bytes_each_time(refused, refused_run):
     again = report_of_run(refused_run)
     assert html.render(again) == html.render(refused)
     assert pdf.render(again) == pdf.render(refused)
+
+
+def test_both_faces_have_equal_bytes_in_every_process(refused_run, tmp_path):
+    """Order of sets and dictionaries, locale and zone of the clock are other ones in another process."""
+    script = "import sys; from pathlib import Path as P; from sciimg.report.build import *; "
+    script += "write_report(report_of_run(P(sys.argv[1])), P(sys.argv[2]))"
+    for seed, zone in (("1", "UTC"), ("2", "Asia/Kathmandu")):
+        (tmp_path / seed).mkdir()
+        settings = os.environ | {"PYTHONHASHSEED": seed, "TZ": zone}
+        subprocess.run([sys.executable, "-c", script, str(refused_run), str(tmp_path / seed)], env=settings, check=True, timeout=300)
+    for name in ("report.html", "report.pdf"):
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+        assert (tmp_path / "1" / name).stat().st_size < 5_000_000
+
+
+def test_the_example_is_complete_and_as_the_code_makes_it(refused):
+    """A real study, both faces about one payload, no larger than may be sent; with another template it is to be made anew."""
+    folder = Path(__file__).parents[2] / "reports/examples/tissue-demo"
+    page, paper = (folder / "report.html").read_text(), (folder / "report.pdf").read_bytes()
+    assert max(len(page.encode()), len(paper)) < 5_000_000
+    (payload,) = set(re.findall(rb"sha256:([0-9a-f]{64})", paper))
+    assert payload.decode() in re.sub(r"<wbr>", "", page)
+    style, now = (re.search(r"<style>(.*?)</style>", text, re.S)[1] for text in (page, html.render(refused).decode()))
+    assert style == now, "the page looks otherwise today: render reports/examples again"
+    ids = re.findall(r'<h2 id="([a-z-]+)"', page)
+    for name in (
+        "question",
+        "registered",
+        "done",
+        "pictures",
+        "gates",
+        "measured",
+        "use",
+        "machinery",
+        "review",
+        "conclusions",
+        "limits",
+        "checking",
+        "appendix",
+    ):
+        assert name in ids
 
 
 def test_the_page_needs_nothing_but_itself(page, refused):

@@ -49,6 +49,36 @@ def test_without_a_readers_token_nothing_is_told(study, headers):
         assert "link" in reply.json()["detail"]
 
 
+class Sealed:
+    """A line of the key that may be asked for anything but what it is."""
+
+    def __init__(self, line):
+        self._line = line
+
+    def __getattr__(self, name):
+        assert name not in ("truth", "role"), f"the server asked for the {name} of an item"
+        return getattr(self._line, name)
+
+
+@BOTH
+def test_the_server_never_asks_what_an_image_is(study):
+    """The same is done for every item, so that nothing, time included, can tell real from synthetic."""
+    book, client = study
+    book._lines = {where: Sealed(line) for where, line in book._lines.items()}
+    session = client.get("/api/session", headers=bearer()).json()
+    place, sizes, number = session["place"], set(), 0
+    while place["now"]:
+        for side in range(session["sides"]):
+            reply = client.get(f"/api/items/{place['now']}/{side}", headers=bearer())
+            sizes.add((len(reply.content), tuple(sorted(k for k, _ in reply.headers.items()))))
+        if number == 0:
+            client.post("/api/later", json={"item": place["now"]}, headers=bearer())
+            place = client.get("/api/session", headers=bearer()).json()["place"]
+        number += 1
+        place = client.post("/api/answers", json=reading.whole(session, place["now"]), headers=bearer()).json()
+    assert number == len(book.key.of("reader-1")) and len(sizes) == 1
+
+
 def test_requests_to_another_host_are_turned_away(study):
     _, client = study
     for host in ("evil.example", "evil.example:8321", "127.0.0.1.evil.example", "192.168.1.7:8321", ""):

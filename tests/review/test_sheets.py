@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import openpyxl
 import pytest
+from hidden_text import found
 
 from sciimg.errors import InputError
 from sciimg.protocol.models import ReviewPlan, StainSeparation
@@ -83,6 +84,27 @@ def test_nothing_a_reader_holds_names_a_kind_or_a_source(written):
         assert len(set(re.findall(r'alt="(Item) r\d-\d{3}"', text))) == 1
     for line in (folder / "sheets/reader-1/answers.csv").read_text().splitlines()[1:]:
         assert re.fullmatch(r"Ada,r1-\d{3},,,", line)
+
+
+@pytest.mark.parametrize("task", ["yes-no", "2afc"])
+def test_no_file_of_a_reader_holds_a_kind_or_a_source_packed_or_not(tissue, tmp_path, task):
+    real, synthetic = (
+        replace(s, table=s.table.assign(image=[f"{word}-{i}" for i in range(len(s))], origin=word))
+        for s, word in zip(tissue, ("Qholdout", "Qmade"), strict=True)
+    )
+    show = presentation_of(real.images, real.channels, real.spacing, StainSeparation(kind="stain-separation"))
+    plan = PLAN.model_copy(update={"task": task})
+    options = {"out": tmp_path / "sheets", "key_file": tmp_path / "key.json", "readers": READERS, "seed_key": ("study", "ldm")}
+    write_sheets(real, synthetic, show, plan, title="Colon", **options)
+    words = ["Qholdout", "Qmade", "scramble", "stimulus", "truth", '"catch"', '"repeat"']
+    files = [p for p in (tmp_path / "sheets").rglob("*") if p.is_file()]
+    assert {p.suffix for p in files} == {".html", ".pdf", ".xlsx", ".csv"}
+    assert found([p for p in files if p.suffix != ".pdf"], words) == []
+    pdfs = [p for p in files if p.suffix == ".pdf"]
+    assert found(pdfs, words[:5]) == [] and all(p.read_bytes()[:5] == b"%PDF-" and p.stat().st_size > 10_000 for p in pdfs)
+    assert {secret for _, secret in found([tmp_path / "key.json"], words)} >= {"Qholdout", "Qmade", "truth"}, (
+        "the search reads what it is given"
+    )
 
 
 def test_real_and_synthetic_pictures_have_one_size_and_encoding(written):

@@ -527,7 +527,7 @@ def test_commands_take_places_in_an_object_store(bucket: Bucket, local: Path, tm
     place = bucket.uri("c")
     assert run("copy", str(local), place, "--json")[0] == 0
     code, text = run("info", place, "--verify", "--json")
-    assert code == 0
+    assert code == 0, text
     said = json.loads(text)
     assert (said["path"], said["digest"], said["verified"]) == (place, Collection(local).digest, True)
     code, text = run("metrics", "pair", str(local), place, "--metric", "ssim", "--json")

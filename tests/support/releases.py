@@ -79,14 +79,14 @@ def decided(study: LoadedStudy, files: dict[str, bytes]) -> Decision:
 
 
 def synthetic_collection(path: Path, study: Digest, images: int = 2, synthetic: bool = True) -> Path:
-    """Write small images; one has a chunk that is all fill value and so is not on disk."""
+    """Write small images; the second has a mask of nothing, all fill value, whose only chunk so is not on disk."""
     rng = generator("test", "release")
     with CollectionWriter(path, synthetic=synthetic, study=study) as writer:
         for i in range(images):
             array = rng.integers(1, 1000, (1, 16, 16)).astype(np.uint16)
             lineage = Lineage(study=study, model=digest_of("m"), recipe="ldm", sampler="heun", steps=2, seed=0, index=i, condition={})
             image = Image.from_array(array, "cyx", Spacing((1.0, 1.0), "pixel"), channels=("dna",), source=f"ldm-{i}")
-            labels = (array[0] > 500).astype(np.int32)
+            labels = np.where(i == 1, 0, array[0] > 500).astype(np.int32)
             writer.add(f"ldm-{i}", image, group=f"g{i}", labels=labels, label_kind="instances", lineage=lineage)
     return path
 
