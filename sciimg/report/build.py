@@ -1,5 +1,6 @@
 """From a run, or from a study alone, to the report as data."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from sciimg.protocol import Study
@@ -11,7 +12,7 @@ from sciimg.report.words import count, listed, sentence, text
 REASONS = 8  # reasons of the decision that stand beside the verdict; the rest is in the section on gates
 
 
-def report_of_run(run: Path, release: Path | None = None, *, costs: bool = True) -> ReportModel:
+def report_of_run(run: Path, release: Path | None = None, *, costs: bool = True, signer: str = "") -> ReportModel:
     """Return the audit report of a run folder, finished or not.
 
     Parameters
@@ -22,8 +23,13 @@ def report_of_run(run: Path, release: Path | None = None, *, costs: bool = True)
         Release folder whose signature is cited; default: the run's own.
     costs : bool
         Whether the appendix says what the run cost. A report that is released does not: equal runs give equal bytes.
+    signer : str
+        Whose key has just signed the dataset, while nobody has attested it yet.
     """
-    return report_of_evidence(read_run(run, release, costs=costs))
+    evidence = read_run(run, release, costs=costs)
+    if evidence.release is not None:
+        evidence = replace(evidence, release=replace(evidence.release, signer=signer))
+    return report_of_evidence(evidence)
 
 
 def report_of_evidence(evidence: Evidence) -> ReportModel:
@@ -127,11 +133,10 @@ def verdict(evidence: Evidence) -> Verdict:
 
 
 def _signers(release: Release) -> str:
-    """Return who has signed, for what and when. A released report is older than the signatures that vouch for it, and says so."""
-    key = f"the holder of key {release.signing_key[:8]}"
-    if not release.signers:
-        return f"{key}; who attests decision and review, when and with what meaning stands in attestations/, and an audit names them"
-    return f"{key}; {'; '.join(release.signers)}"
+    """Return who has signed, for what and when. A released report is older than the signatures that vouch for it."""
+    if release.signers:
+        return "; ".join(release.signers)
+    return f"{release.signer or 'its holder'}, key {release.signing_key[:8]}; who attests it since stands in attestations/"
 
 
 def _holdout(evidence: Evidence) -> list[tuple[str, str]]:

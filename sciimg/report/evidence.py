@@ -64,6 +64,7 @@ class Release:
     files: int
     key_id: str
     signing_key: str = ""
+    signer: str = ""  # who holds that key
     signers: tuple[str, ...] = ()  # what attestations say of themselves: name, role, time, meaning
 
 

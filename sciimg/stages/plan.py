@@ -240,7 +240,7 @@ def _release(run: Run, out: Path) -> None:
     decision = Decision.model_validate_json((run.folder("decide") / "decision.json").read_text())
 
     def render(place: Path, payload: Digest) -> None:
-        write_report(report_of_run(run.path, place, costs=False), place)
+        write_report(report_of_run(run.path, place, costs=False, signer=own_key().signer), place)
 
     publish(
         release,
