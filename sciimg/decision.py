@@ -27,6 +27,7 @@ REVIEW_STAGE = "review-"
 RECIPE_STAGES = ("validate-", "folds-", REVIEW_STAGE)  # and then the name of the recipe
 _CULPRITS = 5  # named in a reason; the evidence names more
 REVIEW_GATE = "planned-review"
+WAITS = "planned readers have seen its images"  # in the reason of a planned review
 REVIEW_METRIC = "review-readers"  # how many readers have answered every item
 
 
@@ -222,7 +223,7 @@ def _review(study: Study, recipe: str, metrics: Iterable[Metric]) -> list[GateRe
             value=readers,
             ci95=None,
             rule=f"{REVIEW_METRIC} >= {planned}",
-            reason=f"{readers:g} of {planned} planned readers have seen its images and answered",
+            reason=f"{readers:g} of {planned} {WAITS} and answered",
         )
     ]
 

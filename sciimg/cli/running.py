@@ -23,6 +23,7 @@ def run(
     debug: Debug = False,
 ) -> Reply:
     """Carry a study from its images to a decided, signed release. Run it again to continue after any interruption."""
+    from sciimg.decision import WAITS
     from sciimg.stages import launch
     from sciimg.stages.copy import check_publishing, copy_command
 
@@ -38,6 +39,8 @@ def run(
         outcome["published"] = copy_command(Path(outcome["release"]), publish)["to"]
     reasons = "\n".join(f"  - {r}" for r in outcome["reasons"])
     text = f"Decision  {outcome['decision']}\n{reasons}\nRelease   {outcome['release']}\nReport    {outcome['report']}"
+    if any(WAITS in reason for reason in outcome["reasons"]):
+        text += f"\nReaders   sciimg review serve {outcome['run']}"
     text += f"\nPublished {outcome['published']}" if publish is not None else ""
     return outcome, text, 1 if outcome["decision"] == "refused" else 0
 

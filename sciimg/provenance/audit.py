@@ -144,6 +144,16 @@ def audit(
     return result
 
 
+def _refuse_other(folder: Path) -> None:
+    """Say that it is no release at all, before anybody is told to remove what does not belong into one."""
+    if folder.is_dir() and any((folder / name).exists() for name in (DATASET, DATASET_BUNDLE, FOLDER)):
+        return
+    inside = next((p for p in (folder / "release/release", folder / "release") if (p / DATASET_BUNDLE).exists()), None)
+    meant = f" Did you mean {inside}?" if inside else ""
+    message = f"A release is a folder with dataset/, dataset.sigstore.json and attestations/; this is none. Name that folder.{meant}"
+    raise AuditError(Problem(str(folder), "not-a-release", message))
+
+
 class _NotCheckedError(Exception):
     """A step that cannot be made, and why."""
 
@@ -194,9 +204,7 @@ def _need(value: T | None) -> T:
 
 
 def _layout(case: _Case, result: Audit) -> Outcome:
-    if not case.release.is_dir():
-        message = "A release is a folder with dataset/, dataset.sigstore.json and attestations/. Name that folder."
-        raise AuditError(Problem(str(case.release), "not-a-release", message))
+    _refuse_other(case.release)
     entries = {p.name: p for p in case.release.iterdir()}
     problems = [
         Problem(name, "missing", "A release has this; it is not here. Get the whole release from its source.")
@@ -297,10 +305,11 @@ def _attestations(case: _Case, result: Audit) -> Outcome:
     persons: dict[str, str] = {}
     if case.partial and not (case.release / FOLDER).exists():
         raise _NotCheckedError(f"{FOLDER}/ is not in this part")
-    case.attestations = []
+    case.attestations, present = [], set()
     for path in sorted((case.release / FOLDER).glob("*.sigstore.json")):
         try:
             attestation = read_attestation(path)
+            present.add(attestation.bundle.payload_digest)
             stamp = check(attestation.bundle, case.policy.time_authorities)
             key = case.policy.signer(attestation.bundle, attestation.role, attestation.time, case.now, stamp.time if stamp else None)
         except SciimgError as error:
@@ -314,16 +323,15 @@ def _attestations(case: _Case, result: Audit) -> Outcome:
             result.signers.append(Signer(key.person, attestation.role, key.key_id, time, attestation.meaning, stamp))
             if attestation.role == "decision":
                 persons.setdefault(key.identity, key.person + _proof(stamp))
-    problems += _taken_away(case.attestations)
+    problems += _taken_away(case.attestations, present)
     if len(persons) < case.policy.threshold:
         message = f"The trust policy asks for {case.policy.threshold} persons to sign the decision; {len(persons)} did. Refuse the release."
         problems.append(Problem(FOLDER, "too-few-signers", message))
     return f"{len(persons)} of {case.policy.threshold} needed ({', '.join(sorted(persons.values())) or 'nobody'})", problems
 
 
-def _taken_away(attestations: list[Attestation]) -> list[Problem]:
-    """Return attestations that were there when others were signed, and are not, or are other ones, now."""
-    here = {a.bundle.payload_digest for a in attestations}
+def _taken_away(attestations: list[Attestation], here: set[Digest]) -> list[Problem]:
+    """Return attestations that were there when others were signed, and are not, or are other ones, now; disbelieved ones are there."""
     gone = {name: a for a in attestations for name, digest in a.after.items() if digest not in here}
     return [
         Problem(
@@ -358,7 +366,10 @@ def _about_this(attestation: Attestation, bundle: Bundle, study: Study, person: 
         message = f"It is about study {attestation.said.get('study')}; the dataset was made under {study.digest}. Refuse the release."
         problems.append(Problem(where, "other-study", message))
     if plain_name(attestation.name) != plain_name(person):
-        message = f"It is signed in the name of {attestation.name!r} with the key of {person!r}. Refuse the release."
+        message = (
+            f"It is signed in the name of {attestation.name!r} with a key that the trust policy gives to {person!r}. Refuse the release, "
+            "or correct the name in the policy (`sciimg trust add POLICY KEY.pub --person NAME`) if both are one person."
+        )
         problems.append(Problem(where, "other-name", message))
     return problems
 

@@ -6,8 +6,9 @@ NAME = "CHECKING.md"
 
 RECIPE = """\
 set -eu
-KEY=${KEY:-trusted.pub}   # the signer's public key, which reached you by another way than this release
+KEY=${KEY:-../trusted.pub}   # the signer's public key, which reached you by another way than this release
 tmp=$(mktemp -d)
+trap 'rm -r "$tmp"' EXIT
 
 # 1. The signature over the statement
 jq -r .dsseEnvelope.payload dataset.sigstore.json | base64 -d > "$tmp/payload"
@@ -36,11 +37,10 @@ jq -e --arg digest "$digest" '.subject[0].digest.sha256 == $digest' "$tmp/decisi
 jq -r '.subject[1:][] | .digest.sha256 + "  " + .name' "$tmp/decision" > "$tmp/reports"
 if [ -s "$tmp/reports" ]; then sha256sum --check --quiet --strict "$tmp/reports"; fi
 jq -r '.predicate | .signer.name + ", " + .time + ": " + .said.decision + ". " + .meaning' "$tmp/decision"
-rm -r "$tmp"
 echo "Verified: payload sha256:$digest"
 """
 
-OUTSIDER = "model_signing verify key dataset --signature dataset.sigstore.json --public_key trusted.pub --no-ignore-git-paths"
+OUTSIDER = "model_signing verify key dataset --signature dataset.sigstore.json --public_key ../trusted.pub --no-ignore-git-paths"
 
 
 def checking(facts: Facts) -> str:
@@ -54,7 +54,7 @@ itself (`signer.pub` in it is a convenience copy and proves nothing). Then, in t
 ## With sciimg
 
 ```sh
-sciimg audit . --trust policy.json
+sciimg audit . --trust ../policy.json
 ```
 
 It checks bytes, names, signatures and reports, and derives the decision again from the signed evidence. `--payload` names the one release

@@ -115,13 +115,26 @@ def own_key() -> Key:
 
 
 def unlock() -> None:
-    """Open the user's own key, if there is one, before long work that ends with signing; a typed passphrase is kept for its processes."""
+    """Open the user's own key before long work that ends with signing, or make it; a typed passphrase is kept for its processes."""
     path = config_folder() / "keys" / KEY_FILE
-    if not path.exists() or b"ENCRYPTED" not in path.read_bytes():
+    if not path.exists():
+        _made_silently(path)
+    if b"ENCRYPTED" not in path.read_bytes():
         return
     secret = _passphrase(path)
     os.environ[PASSPHRASE] = secret
     load_key(path)
+
+
+def _made_silently(path: Path) -> None:
+    """Make the first key without asking, and say what it is."""
+    try:
+        key = make_key()
+    except InputError:  # another process made it meanwhile
+        return
+    said = "encrypted with the passphrase in SCIIMG_KEY_PASSPHRASE" if key.encrypted else "not encrypted, readable by you alone"
+    other = "To sign under another name, move it away and use `sciimg keygen --name NAME`."
+    print(f"Made your signing key: {path}, in the name of {key.signer!r}, {said}. {other}", file=sys.stderr, flush=True)
 
 
 def make_key(signer: str = "", folder: Path | None = None, secret: str | None = None) -> Key:

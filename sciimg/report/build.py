@@ -125,7 +125,8 @@ def verdict(evidence: Evidence) -> Verdict:
             said = f"No recipe met {gates}: {count(failed, 'gate result')} failed. No image is released."
         case "inconclusive":
             tone = "open"
-            said = f"The evidence does not decide: {count(unclear, 'gate result')} straddled the bar or waits. No image is released."
+            open_ = f"{count(unclear, 'gate result')} {'is' if unclear == 1 else 'are'} inconclusive"
+            said = f"The evidence does not decide: {open_}. No image is released."
     reasons = list(decision.reasons[:REASONS])
     if more := len(decision.reasons) - len(reasons):
         reasons.append(f"… and {more} more, under Gates.")

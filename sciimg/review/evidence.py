@@ -25,11 +25,13 @@ _READINGS = TypeAdapter(list[Reading])
 _TOLERANCE = 1e-6  # relative: sums of other machines end in other bits
 
 
-def as_evidence(readings: Sequence[Reading], plan: ReviewPlan, sessions: Sequence[Digest] = ()) -> dict[str, Any]:
-    """Return the JSON that is signed: ``metrics``, ``readings``, and the heads of the chains of answers (``sessions``), if any."""
+def as_evidence(
+    readings: Sequence[Reading], plan: ReviewPlan, sessions: Sequence[Digest] = (), notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the JSON that is signed: ``metrics``, ``readings``, ``notes`` on them, and heads of the chains of answers (``sessions``)."""
     lines = [_line(reading) for reading in readings]
     found = [m.as_json() for m in metrics(score(readings, plan=plan))]
-    return {"metrics": found, "readings": lines, **({"sessions": list(sessions)} if sessions else {})}
+    return {"metrics": found, "readings": lines, "notes": list(notes), **({"sessions": list(sessions)} if sessions else {})}
 
 
 def score_of(evidence: Mapping[str, Any], plan: ReviewPlan) -> ReviewScore:
@@ -43,7 +45,7 @@ def score_of(evidence: Mapping[str, Any], plan: ReviewPlan) -> ReviewScore:
     readings = _READINGS.validate_python(evidence.get("readings"))
     if not any(reading.role == "main" for reading in readings):
         raise ValueError("it holds no reading")
-    return score(readings, plan=plan).model_copy(update={"sessions": tuple(evidence.get("sessions", ()))})
+    return score(readings, plan=plan, notes=evidence.get("notes", ())).model_copy(update={"sessions": tuple(evidence.get("sessions", ()))})
 
 
 def contradictions(evidence: Mapping[str, Any], plan: ReviewPlan) -> list[str]:
@@ -101,7 +103,7 @@ def metrics(score: ReviewScore) -> list[Metric]:
         n=score.items,
         reason=score.agreement_reasons.get("gwet_ac1", ""),
     )
-    sensitivity = Value(value=score.d_prime, ci95=clustered["d_prime_ci95"], n=score.trials, reason="only one kind of image was shown")
+    sensitivity = Value(value=score.d_prime, ci95=clustered["d_prime_ci95"], n=score.trials, reason=clustered["d_prime_reason"])
     found = [
         Metric(name="review-readers", value=score.readers, n=score.readers, unit_of_n="readers", higher_is_better=True, source=SOURCE),
         Metric(name="review-accuracy", value=score.accuracy, ci95=score.ci95, higher_is_better=False, **readings),

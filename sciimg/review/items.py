@@ -3,6 +3,7 @@
 Sheets and pages show one and the same session: the pictures by name, and for each reader an order, and sides of pairs, of their own.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -77,7 +78,8 @@ def draw_session(
     for number, reader in enumerate(readers, start=1):
         order = sheet_order(reader, main, catches, repeats, seed_key)
         lines += key_items(reader, f"r{number}", order, _sides(reader, len(order), seed_key))
-    key = ReviewKey(study=study, recipe=recipe, plan=plan, readers=tuple(readers), items=tuple(lines), sources=sources)
+    twice = overlapping(real.take(rows_real))
+    key = ReviewKey(study=study, recipe=recipe, plan=plan, readers=tuple(readers), items=tuple(lines), sources=sources, overlapping=twice)
     return Session(key, pictures)
 
 
@@ -106,9 +108,39 @@ def choose(real: PatchSet, synthetic: PatchSet, plan: ReviewPlan, key: tuple[str
         raise InputError(problems)
     rng = generator(*key, "review", "choose")
     return (
-        rng.choice(len(real), counts["real"], replace=False).astype(np.int64),
+        _apart(rng.permutation(len(real)), real)[: counts["real"]].astype(np.int64),
         rng.choice(len(synthetic), counts["synthetic"], replace=False).astype(np.int64),
     )
+
+
+def _apart(order: NDArray[np.int64], patches: PatchSet) -> NDArray[np.int64]:
+    """Return rows in this order, but first those that show no part of one before them: who sees a place twice knows that it is real."""
+    chosen: list[int] = []
+    for row in order.tolist():
+        if not any(_overlap(patches, row, other) for other in chosen):
+            chosen.append(row)
+    first = set(chosen)
+    return np.array([*chosen, *(row for row in order.tolist() if row not in first)], dtype=np.int64)
+
+
+def overlapping(patches: PatchSet) -> int:
+    """Return how many patches show a part of another one of them."""
+    rows = range(len(patches))
+    return sum(any(row != other and _overlap(patches, row, other) for other in rows) for row in rows)
+
+
+def _overlap(patches: PatchSet, one: int, other: int) -> bool:
+    """Whether two patches were cut from one image at places that have pixels in common."""
+    table = patches.table
+    if not {"image", "origin"} <= set(table.columns) or table["image"].iloc[one] != table["image"].iloc[other]:
+        return False
+    starts = [_start(table["origin"].iloc[row]) for row in (one, other)]
+    shape = patches.images.shape[-len(starts[0]) :] if starts[0] else ()
+    return len(starts[0]) == len(starts[1]) > 0 and all(abs(a - b) < size for a, b, size in zip(*starts, shape, strict=True))
+
+
+def _start(origin: Any) -> list[int]:
+    return [int(v) for v in (json.loads(origin) if isinstance(origin, str) else origin)]
 
 
 def scramble(image: NDArray[np.generic], rng: np.random.Generator) -> NDArray[np.generic]:

@@ -11,9 +11,9 @@ from typing import Any, Literal, get_args
 from pydantic import ValidationError, model_validator
 
 from sciimg.errors import InputError, Problem
-from sciimg.files import write_json
+from sciimg.files import write_bytes
 from sciimg.protocol.models import ReviewPlan
-from sciimg.records import Digest, Record
+from sciimg.records import Digest, Record, pretty_json
 
 Task = Literal["yes-no", "2afc"]
 Truth = Literal["real", "synthetic"]
@@ -64,6 +64,17 @@ class ReviewKey(Record):
     readers: tuple[str, ...]
     items: tuple[KeyItem, ...]
     sources: dict[str, dict[str, Any]]
+    overlapping: int = 0  # real images that show a part of another one of them
+
+    @property
+    def cautions(self) -> list[str]:
+        """What to know about the images before reading the answers."""
+        if not self.overlapping:
+            return []
+        seen = (
+            f"{self.overlapping} of the real images show a part of another one; no synthetic image does, so a reader may know them by that."
+        )
+        return [f"{seen} Ask for fewer items, or hold out more."]
 
     @model_validator(mode="before")
     @classmethod
@@ -82,8 +93,8 @@ class ReviewKey(Record):
         return [line for line in self.items if line.reader == reader]
 
     def write(self, path: Path) -> None:
-        """Write the key as JSON; equal keys give equal bytes."""
-        write_json(path, self.as_json())
+        """Write the key as JSON for its owner alone; equal keys give equal bytes."""
+        write_bytes(path, pretty_json(self.as_json()).encode(), mode=0o600)
 
 
 def read_key(path: Path) -> ReviewKey:

@@ -97,7 +97,11 @@ class Matched:
     def score(self, margin: float | None = None) -> ReviewScore:
         """Return the score; the margin is the key's where none is given."""
         plan = self.key.plan if self.key else ReviewPlan()
-        found = score(self.readings, plan=plan if margin is None else plan.model_copy(update={"margin": margin}), notes=self.notes)
+        found = score(
+            self.readings,
+            plan=plan if margin is None else plan.model_copy(update={"margin": margin}),
+            notes=[*self.notes, *(self.key.cautions if self.key else ())],
+        )
         about = {"study": self.key.study, "recipe": self.key.recipe} if self.key else {}
         return found.model_copy(update={"sessions": self.heads, **about})
 
@@ -226,6 +230,7 @@ def _clustered(table: Table, margin: float) -> dict[str, Any]:
     sensitivity, _ = _sensitivity(main)
     looks = np.sqrt(2) if table.task == "2afc" else 1.0
     z = resampling.sensitivity(hits, signals, calls - hits, asked - signals, d) / looks
+    spread = resampling.interval(sensitivity, z, len(main))
     within = None if inner.ci95 is None else bool(abs(inner.ci95[0] - 0.5) <= margin and abs(inner.ci95[1] - 0.5) <= margin)
     return {
         "resampled": d.resampled,
@@ -234,7 +239,8 @@ def _clustered(table: Table, margin: float) -> dict[str, Any]:
         "ci90": inner.ci95,
         "reason": whole.reason,
         "equivalent": within,
-        "d_prime_ci95": resampling.interval(sensitivity, z, len(main)).ci95,
+        "d_prime_ci95": spread.ci95,
+        "d_prime_reason": spread.reason if sensitivity is not None else "only one kind was shown",
     }
 
 

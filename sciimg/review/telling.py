@@ -15,7 +15,7 @@ def lines(value: dict[str, Any]) -> list[str]:
         _line("readers", f"{score.readers}, {score.items} {task}, {score.trials} readings"),
         _line("accuracy", f"{_number(score.accuracy, score.ci95)}, p {score.p_value:.2g} against guessing (0.5); exact"),
         _line("", f"{_ends(score.clustered['ci95'], score.clustered['reason'])} with {score.clustered['resampled']} resampled"),
-        _line("d'", _said(Value(value=score.d_prime, ci95=score.clustered["d_prime_ci95"], reason="only one kind was shown"))),
+        _line("d'", _said(Value(value=score.d_prime, ci95=score.clustered["d_prime_ci95"], reason=score.clustered["d_prime_reason"]))),
         _line(f"within {equal['margin']:g}", f"{found}; power {equal['power']:.2g}, {equal['trials_needed']} readings needed for 0.8"),
         _line("to decide", _to_decide(score.to_decide)),
     ]

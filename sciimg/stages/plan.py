@@ -68,7 +68,7 @@ def plan(study: Study, folds: int | None = None) -> dict[str, Stage]:
             "release",
             ("ingest", *(f"{stage}-{r.name}" for r in recipes for stage in ("train", "generate")), "decide"),
             _release,
-            parameters=_signer,
+            parameters=_signed_with,
         ),
     ]
     return {stage.name: stage for stage in stages}
@@ -146,10 +146,12 @@ def _readers(run: Run) -> Any:
     return {stage: digest_file(path) for stage, path in answered(run.path, run.loaded.study).items()} or None
 
 
-def _signer(run: Run) -> Any:
+def _signed_with(run: Run) -> Any:
+    """Whose key signs, and what readers said where they were asked: it is released even where it changes no decision."""
     from sciimg.provenance.keys import own_key
 
-    return own_key().id
+    readers = _readers(run)
+    return own_key().id if readers is None else {"key": own_key().id, "readers": readers}
 
 
 # ---------------------------------------------------------------- what a stage does
@@ -232,10 +234,12 @@ def _release(run: Run, out: Path) -> None:
     from sciimg.provenance.release import publish
     from sciimg.records import Decision, Digest
     from sciimg.report.build import report_of_run, write_report
+    from sciimg.stages.attested import keep_attested
     from sciimg.store import Collection
     from sciimg.store.catalogue import removed_in
 
     release = out / "release"
+    keep_attested(run)
     ingested = json.loads((run.folder("ingest") / "rejected.json").read_text())
     decision = Decision.model_validate_json((run.folder("decide") / "decision.json").read_text())
 

@@ -59,10 +59,28 @@ def material(run: Path, recipe: str | None = None) -> Material:
     recipe = recipe or _recipe(run, study)
     synthetic = synthetic_set(study, run / f"generate-{recipe}" / "synthetic")
     if synthetic is None or not (run / REGIONS).exists():
-        message = f"Sheets need samples of recipe {recipe!r}; generate-{recipe} is not finished. Run `sciimg run` on the study first."
+        message = f"Readers need samples of recipe {recipe!r}; generate-{recipe} is not finished. Run `sciimg run` on the study first."
         raise InputError(Problem(str(run), "no-samples", message))
     real = real_data(study, run / COLLECTION, pd.read_parquet(run / REGIONS)).holdout
     return Material(study, recipe, real, synthetic, presentation_of(real.images, real.channels, real.spacing, stains_of(study)))
+
+
+def run_of(study: Path, workdir: Path) -> Path:
+    """Return the run folder that is meant: the folder itself, or that of a study file.
+
+    Raises
+    ------
+    InputError
+        If there is no such run.
+    """
+    from sciimg.protocol import load_study
+    from sciimg.stages.ledger import Run, run_folder
+
+    folder = study if study.is_dir() else run_folder(load_study(study).study, workdir)
+    if not (folder / "run.json").exists():
+        message = f"Readers see the samples of a run; there is none in {folder}. Run `sciimg run` on the study first, or give --workdir."
+        raise InputError(Problem(str(study), "not-a-run", message))
+    return Run(folder).path
 
 
 def sheets_command(run: Path, out: Path, readers: int | None = None) -> dict[str, Any]:
@@ -80,7 +98,7 @@ def sheets_command(run: Path, out: Path, readers: int | None = None) -> dict[str
     Returns
     -------
     dict
-        ``files`` for the readers, the ``key``, the ``recipe``, and how many ``readers`` and ``items``.
+        ``files`` for the readers, the ``key``, the ``recipe``, how many ``readers`` and ``items``, and ``cautions`` about the images.
 
     Raises
     ------
@@ -108,7 +126,14 @@ def sheets_command(run: Path, out: Path, readers: int | None = None) -> dict[str
         date=study.registered,
     )
     files = [str(p) for p in sorted(out.rglob("*")) if p.is_file()]
-    return {"files": files, "key": str(place), "recipe": of.recipe, "readers": len(names), "items": len(key.items) // len(names)}
+    return {
+        "files": files,
+        "key": str(place),
+        "recipe": of.recipe,
+        "readers": len(names),
+        "items": len(key.items) // len(names),
+        "cautions": key.cautions,
+    }
 
 
 def score_command(answers: list[Path], key: Path | None, run: Path | None = None, *, partial: bool = False) -> dict[str, Any]:
@@ -154,7 +179,7 @@ def _record(found: "Matched", run: Path) -> None:
     if key.recipe is None or key != _drawn(run, study, key.recipe, key.readers):
         message = "The key is not the one that this run draws: other images, items, questions or truths. Take the key as it was written."
         raise InputError(Problem(str(run), "other-key", message))
-    place, evidence = _evidence(run, key.recipe), as_evidence(found.readings, key.plan, found.heads)
+    place, evidence = _evidence(run, key.recipe), as_evidence(found.readings, key.plan, found.heads, key.cautions)
     if place.exists() and json.loads(place.read_text(encoding="utf-8")) != json.loads(json.dumps(evidence)):
         message = (
             "Other answers about these images are recorded; readings are not repeated until they please. Move the file away if it is wrong."

@@ -6,11 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sciimg.errors import InputError, Problem
 from sciimg.files import hold, write_bytes
-from sciimg.protocol import load_study
 from sciimg.records import pretty_json
-from sciimg.stages.ledger import Run, run_folder
 
 SESSION = Path("review/session.sqlite")
 LINKS = Path("review/links.json")
@@ -31,7 +28,8 @@ def serve_command(
     readers : int, optional
         How many; default: as many as the session has, or the study plans, or three.
     announce : callable
-        Is told where the page is, before anything is served: ``url``, ``session``, ``items`` and the ``links`` of all readers.
+        Is told where the page is, before anything is served: ``url``, ``session``, ``items`` and the ``links`` of all readers, how many
+        readers the study ``planned``, ``cautions`` about the images, and the ``run``.
 
     Returns
     -------
@@ -47,7 +45,7 @@ def serve_command(
     from sciimg.review.exhibit import Exhibit
     from sciimg.review.items import draw_session
     from sciimg.review.server import LOOPBACK, application, listen, serve
-    from sciimg.stages.review import material
+    from sciimg.stages.review import material, run_of
 
     run = run_of(study, workdir)
     path = run / SESSION
@@ -64,26 +62,12 @@ def serve_command(
             url = f"http://{LOOPBACK}:{place.getsockname()[1]}/"
             links = [{"reader": reader, "url": f"{url}#{token}"} for reader, token in tokens.items()]
             items = len(drawn.key.items) // len(names)
-            announce({"url": url, "session": str(path), "items": items, "answers": book.answers, "links": links})
+            said = {"url": url, "session": str(path), "items": items, "answers": book.answers, "links": links}
+            announce(said | {"planned": of.study.review.readers, "run": str(run), "cautions": book.key.cautions})
             serve(application(book, exhibit, tokens, f"Reader study: {of.study.name}"), place)
-            return {"session": str(path), "answers": book.answers, "head": book.head}
+            return {"session": str(path), "answers": book.answers, "head": book.head, "run": str(run)}
         finally:
             book.close()
-
-
-def run_of(study: Path, workdir: Path) -> Path:
-    """Return the run folder that is meant: the folder itself, or that of a study file.
-
-    Raises
-    ------
-    InputError
-        If there is no such run.
-    """
-    folder = study if study.is_dir() else run_folder(load_study(study).study, workdir)
-    if not (folder / "run.json").exists():
-        message = f"Readers see the samples of a run; there is none in {folder}. Run `sciimg run` on the study first, or give --workdir."
-        raise InputError(Problem(str(study), "not-a-run", message))
-    return Run(folder).path
 
 
 def _tokens(path: Path, readers: list[str]) -> dict[str, str]:

@@ -231,7 +231,7 @@ def test_the_commands_on_the_page_verify_as_they_stand(release: Path, key: Key, 
     for name in ("sh", "openssl", "jq", "sha256sum", "base64", "model_signing"):
         command(name)
     outsider, recipe_ = printed(release, tmp_path)
-    shutil.copy(key.path.with_suffix(".pub"), release / "trusted.pub")  # it came by another way, as the page asks
+    shutil.copy(key.path.with_suffix(".pub"), release.parent / "trusted.pub")  # it came by another way, as the page asks
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     for text in (outsider, recipe_):
         result = run(command("sh"), "-c", text, cwd=release, PATH=path)

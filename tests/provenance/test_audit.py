@@ -405,4 +405,20 @@ def test_what_is_no_release(tmp_path: Path, policy: TrustPolicy, what: str) -> N
         path.write_text("x")
     elif what == "an empty folder":
         path.mkdir()
-    assert kinds(path, policy) & {"not-a-release", "missing"}
+    assert "not-a-release" in kinds(path, policy)
+
+
+def test_the_folder_of_a_run_is_no_release_and_nothing_is_to_be_removed_from_it(release: Path, policy: TrustPolicy) -> None:
+    (release.parent / "runs/a").mkdir(parents=True)
+    (release.parent / "runs/a/study.yaml").write_text("x")
+    inside = shutil.move(release, release.parent / "runs/a/release/release")
+    found = audit(release.parent / "runs/a", policy, now=releases.TIME)
+    assert f"Did you mean {inside}?" in found.problems[0].message and not found.verified
+    assert not any("Remove" in p.message for p in found.problems)
+
+
+def test_a_signature_that_is_disbelieved_was_not_taken_away(release: Path, tmp_path: Path, policy: TrustPolicy) -> None:
+    attest(release, make_key("Bob Second", tmp_path / "bob"), "review", "I looked.", time=releases.TIME)
+    first = kinds(release, policy)
+    attest(release, make_key("Eve Third", tmp_path / "eve"), "review", "I looked too.", time=releases.TIME)  # it names the one before
+    assert kinds(release, policy) == first and "attestation-missing" not in first

@@ -116,8 +116,18 @@ def test_a_key_is_never_replaced_and_nothing_is_asked(tmp_path: Path, monkeypatc
     assert asked == [] and load_key(Path(before["key"])).id == before["key_id"]
 
 
+def test_the_first_key_is_made_without_a_question_and_says_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "new"))
+    unlock()
+    said = capsys.readouterr().err
+    assert str(tmp_path / "new/sciimg/keys/signing-key.pem") in said and "not encrypted" in said and "in the name of" in said
+    unlock()
+    assert capsys.readouterr().err == ""
+
+
 def test_a_passphrase_is_asked_for_before_the_work_and_not_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    unlock()  # nothing to open: nothing asked
     make_key("Ada", secret="correct horse")
     asked = terminal(monkeypatch, "correct horse")
     monkeypatch.setenv(PASSPHRASE, "")  # so that what is set is taken away again

@@ -32,7 +32,8 @@ def _lead(recipe: str, score: ReviewScore) -> str:
     readers, items = count(score.readers, "blinded reader"), count(score.items, "pair" if score.task == "2afc" else "image")
     asked = "said which of two images is synthetic" if score.task == "2afc" else "said whether an image is real or synthetic"
     right = with_interval(score.accuracy, score.ci95)
-    return f"{readers} {asked}, {items} each (real ones and those of {recipe}), and were right {right} of the time; guessing gives 0.5."
+    were = "was" if score.readers == 1 else "were"
+    return f"{readers} {asked}, {items} each (real ones and those of {recipe}), and {were} right {right} of the time; guessing gives 0.5."
 
 
 def _blocks(score: ReviewScore) -> list[Block]:
@@ -86,7 +87,7 @@ def _facts(score: ReviewScore) -> list[tuple[str, str]]:
     if clustered:
         said = with_interval(score.accuracy, clustered["ci95"]) if clustered["ci95"] else clustered["reason"]
         rows.append(("Accuracy, clustered", f"{said}; resampled {clustered['resampled']}, {clustered['rounds']} times"))
-    sensitivity = Value(value=score.d_prime, ci95=clustered.get("d_prime_ci95"), reason="only one kind was shown")
+    sensitivity = Value(value=score.d_prime, ci95=clustered.get("d_prime_ci95"), reason=clustered.get("d_prime_reason", ""))
     rows.append(("d′", _said(sensitivity)))
     for name, title in (("fleiss_kappa", "Fleiss κ"), ("gwet_ac1", "Gwet AC1"), ("krippendorff_alpha", "Krippendorff α")):
         reason = score.agreement_reasons.get(name, "")

@@ -233,7 +233,10 @@ function onKey(event) {
     if (event.key === "Escape") form.focusFirst();
     return;
   }
-  if (covered) return;
+  if (covered) {
+    if (["?", "h", "H"].includes(event.key)) $("keys").showModal();
+    return;
+  }
   const digit = /^(?:Digit|Numpad)([0-9])$/.exec(event.code)?.[1];  // by place, for keyboards whose digits need the shift key
   const base = digit ?? event.key.toLowerCase(), key = event.shiftKey && (digit || base.length > 1 || base === "a") ? `shift+${base}` : base;
   if (event.key === "Enter" && event.target.closest("#tools, header, #later")) return;  // a button does what it says

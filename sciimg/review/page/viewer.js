@@ -27,6 +27,8 @@ export class Viewer {
     this.window = 1;
     this.visible = this.about.channels.map(() => true);
     this.plane = 0;
+    this.smooth = true;
+    this.over = false;
     this.home();
     this.repaint();
   }
