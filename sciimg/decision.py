@@ -27,8 +27,8 @@ REVIEW_STAGE = "review-"
 RECIPE_STAGES = ("validate-", "folds-", REVIEW_STAGE)  # and then the name of the recipe
 _CULPRITS = 5  # named in a reason; the evidence names more
 REVIEW_GATE = "planned-review"
-WAITS = "planned readers have seen its images"  # in the reason of a planned review
-REVIEW_METRIC = "review-readers"  # how many readers have answered every item
+WAITS = "planned readers have looked at its images"  # in the reason of a planned review
+REVIEW_METRIC = "review-readers"  # how many readers have answered every item, and noticed those that show who looks
 
 
 def collect(evidence: Mapping[str, Any]) -> tuple[dict[str, list[Metric]], list[Metric]]:

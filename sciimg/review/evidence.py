@@ -87,8 +87,9 @@ def _alike(one: Any, other: Any) -> bool:
 def metrics(score: ReviewScore) -> list[Metric]:
     """Return the metrics of a scored reader study; what its n does not allow is undefined, with the reason.
 
-    ``review-accuracy`` has the exact interval of independent readings, ``review-accuracy-clustered`` and ``review-d-prime`` the one that
-    resamples readers and images. ``review-margin`` is the tightest margin around guessing that the answers support (exact tests).
+    ``review-readers`` counts those who noticed at least half of the catch items. ``review-accuracy`` has the exact interval of independent
+    readings, ``review-accuracy-clustered`` and ``review-d-prime`` the one that resamples readers and images. ``review-margin`` is the
+    tightest margin around guessing that the answers support (exact tests).
     """
     readings: dict[str, Any] = {"n": score.trials, "unit_of_n": "readings", "source": SOURCE}
     clustered = score.clustered
@@ -105,7 +106,14 @@ def metrics(score: ReviewScore) -> list[Metric]:
     )
     sensitivity = Value(value=score.d_prime, ci95=clustered["d_prime_ci95"], n=score.trials, reason=clustered["d_prime_reason"])
     found = [
-        Metric(name="review-readers", value=score.readers, n=score.readers, unit_of_n="readers", higher_is_better=True, source=SOURCE),
+        Metric(
+            name="review-readers",
+            value=sum(r.looked for r in score.per_reader),
+            n=score.readers,
+            unit_of_n="readers",
+            higher_is_better=True,
+            source=SOURCE,
+        ),
         Metric(name="review-accuracy", value=score.accuracy, ci95=score.ci95, higher_is_better=False, **readings),
         Metric(
             name="review-accuracy-clustered",

@@ -54,7 +54,7 @@ def draws(readers: int, kinds: Sequence[str], *, shown: str = "images", rounds: 
     for stratum in range(len(strata)):
         rows = np.flatnonzero(member == stratum)
         by_stimulus[:, rows] = _drawn(rng, rounds, len(rows))
-    words = f"readers and {shown}" if readers >= FEWEST_READERS else f"{shown} only: {readers} of the {FEWEST_READERS} readers needed"
+    words = f"readers and {shown}" if readers >= FEWEST_READERS else f"{shown} only (resampling readers takes {FEWEST_READERS})"
     return Draws(by_reader, by_stimulus, words)
 
 

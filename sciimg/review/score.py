@@ -49,6 +49,11 @@ class ReaderScore(Record):
     confidence: float | None = None
     seconds: float | None = None
 
+    @property
+    def looked(self) -> bool:
+        """Whether this reader noticed at least half of the scrambled images: who did not says nothing about the others either."""
+        return 2 * self.catches_seen >= self.catches
+
 
 class ReviewScore(Record):
     """A scored reader study. :meth:`summary` is the JSON that scripts read; its first keys never change."""

@@ -75,6 +75,17 @@ def test_the_verdict_on_guessing_is_one_sentence(evidence, right, title, said):
     assert notice.title == title and said in notice.text
 
 
+def test_who_does_not_notice_scrambled_images_has_not_looked(evidence):
+    """A reader who calls everything real is right half of the time: that is no guessing, and proves nothing."""
+    given = readings()  # ben misses the only catch item
+    notice = next(b for b in shown(evidence, given).blocks if b.kind == "notice")
+    assert notice.title == "1 reader of 3 did not notice the scrambled images" and "answers of ben" in notice.text
+    counted = {m.name: m for m in metrics(score(given, plan=PLAN))}["review-readers"]
+    assert (counted.value, counted.n) == (2, 3)
+    awake = [r for r in given if r.reader != "ben"]
+    assert "scrambled" not in next(b for b in shown(evidence, awake).blocks if b.kind == "notice").title
+
+
 def test_one_reader_has_no_agreement_and_the_report_says_why(evidence):
     section = shown(evidence, [r for r in readings(("ada",)) if r.role == "main"])
     facts = dict(next(b for b in section.blocks if b.kind == "facts").rows)

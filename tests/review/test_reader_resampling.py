@@ -32,7 +32,7 @@ def test_images_are_drawn_among_their_kind():
 def test_two_readers_are_no_sample_of_readers():
     d = resampling.draws(2, ["pair"] * 6, shown="pairs", rounds=10)
     assert np.all(d.readers == 1)
-    assert d.resampled == "pairs only: 2 of the 3 readers needed"
+    assert d.resampled == "pairs only (resampling readers takes 3)"
 
 
 def test_clustered_answers_have_wider_intervals():

@@ -106,7 +106,7 @@ def whole(session, item, **more):
     return {"item": item, "seconds": "4.2", **given, **more}
 
 
-def client_of(link, answers=None):
+def client_of(link, answers=None, choose=lambda item: {}):
     """Answer as the page does, over one connection; return the items whose answer was confirmed."""
     host, token = re.fullmatch(r"http://(.*)/#(.*)", link).groups()
     connection, kept = http.client.HTTPConnection(host, timeout=30), []
@@ -117,7 +117,7 @@ def client_of(link, answers=None):
         place = session["place"]
         while place["now"] and (answers is None or len(kept) < answers):
             item = place["now"]
-            connection.request("POST", "/api/answers", json.dumps(whole(session, item, comment=f"about {item}")), headers)
+            connection.request("POST", "/api/answers", json.dumps(whole(session, item, comment=f"about {item}", **choose(item))), headers)
             reply = connection.getresponse()
             place = json.loads(reply.read())
             assert reply.status == 200, place

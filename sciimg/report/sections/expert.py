@@ -6,7 +6,7 @@ from sciimg.report.evidence import Evidence
 from sciimg.report.figures import Curve, Panel, draw
 from sciimg.report.model import Block, Bullets, Column, Facts, Notice, Plot, Section, Table
 from sciimg.report.sections.asked import review_words
-from sciimg.report.words import count, number, sentence, text, with_interval
+from sciimg.report.words import count, listed, number, sentence, text, with_interval
 from sciimg.review.questions import CONFIDENCE
 from sciimg.review.scales import CriterionScore
 from sciimg.review.score import ReviewScore
@@ -49,6 +49,10 @@ def _blocks(score: ReviewScore) -> list[Block]:
 
 def _verdict(score: ReviewScore) -> Notice:
     """Say whether readers guess, in one sentence that can be read alone."""
+    asleep = [r.reader for r in score.per_reader if not r.looked]
+    if asleep:
+        title = f"{count(len(asleep), 'reader')} of {score.readers} did not notice the scrambled images"
+        return Notice(tone="bad", title=title, text=text("review-asleep", who=listed(asleep)))
     equal = score.equivalence
     margin = f"{number(0.5 - equal['margin'])} and {number(0.5 + equal['margin'])}"
     clustered = score.clustered.get("equivalent")
