@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training bench-generation bench-gpu bench-io bench-judges bench-audit bands mutation faults scale bench-scale test-hpc clean
+.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training bench-generation bench-gpu bench-io bench-judges bench-audit bench-review bands mutation faults scale bench-scale test-hpc clean
 
 env: $(STAMP)
 
@@ -96,3 +96,7 @@ test-hpc: env
 
 bench-audit: env
 	$(BIN)/python tests/benchmarks/bench_audit.py --out reports/benchmarks/audit.json $(BENCH_AUDIT)
+
+# Answers of eight readers at once, and whether the time a picture takes tells real from synthetic; on an idle machine.
+bench-review: env
+	$(BIN)/python tests/benchmarks/bench_review.py --out reports/benchmarks/review.json $(BENCH_REVIEW)

@@ -207,6 +207,9 @@ def load_key(path: Path) -> Key:
         message = f"A private key in PEM is needed here ({error.strerror}). Make one with `sciimg keygen`."
         raise InputError(Problem(str(path), "no-key", message)) from None
     encrypted = b"ENCRYPTED" in pem
+    if b"PUBLIC KEY" in pem:
+        message = f"This is a public key, which others check with. Sign with the private one, {KEY_FILE}, or name the folder of both."
+        raise InputError(Problem(str(path), "no-key", message))
     if not encrypted and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         mode = stat.filemode(path.stat().st_mode)
         message = f"An unencrypted private key is readable by its owner alone; its mode is {mode}. Run `chmod 600 {path.name}`."

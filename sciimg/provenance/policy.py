@@ -169,7 +169,8 @@ def load_policy(path: Path) -> TrustPolicy:
         data = path.read_bytes()
         json.loads(data)
     except (OSError, ValueError) as error:
-        message = f"A trust policy is a JSON file; this cannot be read ({error}). `sciimg keygen` writes one for your own key."
+        why = error.strerror if isinstance(error, OSError) else error
+        message = f"A trust policy is a JSON file; this cannot be read ({why}). `sciimg keygen` writes one for your own key."
         raise InputError(Problem(str(path), "not-a-policy", message)) from None
     try:
         return TrustPolicy.model_validate_json(data)

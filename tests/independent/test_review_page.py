@@ -290,7 +290,7 @@ def test_two_pictures_are_seen_alike(browser, serve):
     page.close()
 
 
-@pytest.mark.parametrize(("width", "height"), [(1280, 800), (1024, 768), (820, 1180)])
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (1024, 768), (820, 1180), (390, 844)])
 def test_all_that_is_needed_is_in_sight_and_dark(browser, serve, width, height):
     page = begin(browser, serve(items=4).links[0], width=width, height=height)
     seen = page.run(

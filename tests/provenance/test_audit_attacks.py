@@ -14,9 +14,9 @@ import releases
 from releases import trusted
 
 from sciimg.errors import InputError
-from sciimg.provenance import audit as auditing
 from sciimg.provenance.attest import attest
 from sciimg.provenance.audit import Audit, audit
+from sciimg.provenance.auditing import files
 from sciimg.provenance.dsse import read_bundle, sign
 from sciimg.provenance.keys import Key, make_key
 from sciimg.provenance.oms import compare, hash_folder, model_statement, sign_folder
@@ -89,7 +89,7 @@ def test_a_signed_name_that_leads_elsewhere_is_refused(release: Path, key: Key, 
 def test_thousands_of_renamed_files_are_told_apart_at_once() -> None:
     """Each is found in one look, so that a folder of another name does not keep an audit busy for hours."""
     signed = {f"images/{i}": f"{i:064x}" for i in range(20_000)}
-    found = auditing.hash_folder(Path(__file__).parent)
+    found = hash_folder(Path(__file__).parent)
     found.digests, found.problems = {f"pictures/{i}": f"{i:064x}" for i in range(20_000)}, []
     problems = compare(signed, found, "d")
     assert [p.kind for p in problems].count("renamed") == 20_000 and len(problems) == 40_000
@@ -124,7 +124,7 @@ def test_a_file_that_changes_while_it_is_audited_is_found(release: Path, policy:
         evidence.write_bytes(evidence.read_bytes().replace(b"true", b"1==1"))
         return contents
 
-    monkeypatch.setattr(auditing, "hash_folder", hash_then_change)
+    monkeypatch.setattr(files, "hash_folder", hash_then_change)
     assert kinds(release, policy) == {"changed"}
 
 

@@ -104,6 +104,12 @@ def test_other_kinds_of_key_are_refused(tmp_path: Path, private: ec.EllipticCurv
         PublicKey.from_pem(private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), "k")
 
 
+def test_the_public_half_is_not_what_signs(tmp_path: Path) -> None:
+    key = make_key("Ada", tmp_path)
+    with pytest.raises(InputError, match="This is a public key"):
+        load_key(key.path.with_suffix(".pub"))
+
+
 def test_a_missing_key_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="sciimg keygen"):
         load_key(tmp_path / "none.pem")

@@ -106,6 +106,7 @@ from datasets import load_dataset
 
 images = load_dataset("FOLDER", split="train")
 images[0]
+images.with_format("torch")[0]
 ```
 
 {"Pictures" if content.axes == {"yx"} else "Volumes"}: {", ".join(f"`{p}`" for p in pictures)}, each value as it was released.

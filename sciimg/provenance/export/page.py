@@ -54,7 +54,7 @@ def page(content: Content, format: str, columns: Sequence[str], masks: bool) -> 
             "The same with MONAI:",
             "",
             "```python",
-            _monai_example(format, masks),
+            _monai_example(format, masks, max(map(len, content.axes))),
             "```",
             "",
             uses(content),
@@ -150,18 +150,18 @@ class Images(torch.utils.data.Dataset):
         return {pair}"""
 
 
-def _monai_example(format: str, masks: bool) -> str:
+def _monai_example(format: str, masks: bool, dims: int) -> str:
     keys = '["image", "label"]' if masks else '["image"]'
     if format == "nifti":
         load = f"monai.transforms.LoadImaged({keys}, ensure_channel_first=True)"
         define = ""
     else:
         load = f"monai.transforms.Lambdad({keys}, stack)"
-        define = """
+        define = f"""
 
-def stack(files):
-    files = [files] if isinstance(files, str) else files
-    return np.stack([read(file) for file in files]).astype(np.float32)
+def stack(files):  # a file holds a channel or all of them
+    pixels = [read(file) for file in ([files] if isinstance(files, str) else files)]
+    return np.concatenate([p.reshape(-1, *p.shape[-{dims}:]) for p in pixels]).astype(np.float32)
 
 """
     return f"""\

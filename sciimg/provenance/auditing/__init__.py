@@ -1,0 +1,1 @@
+"""The steps of an audit, a file for what they look at."""
