@@ -108,39 +108,48 @@ def choose(real: PatchSet, synthetic: PatchSet, plan: ReviewPlan, key: tuple[str
         raise InputError(problems)
     rng = generator(*key, "review", "choose")
     return (
-        _apart(rng.permutation(len(real)), real)[: counts["real"]].astype(np.int64),
+        _apart(rng.permutation(len(real)), real, counts["real"]),
         rng.choice(len(synthetic), counts["synthetic"], replace=False).astype(np.int64),
     )
 
 
-def _apart(order: NDArray[np.int64], patches: PatchSet) -> NDArray[np.int64]:
-    """Return rows in this order, but first those that show no part of one before them: who sees a place twice knows that it is real."""
+def _apart(order: NDArray[np.int64], patches: PatchSet, count: int) -> NDArray[np.int64]:
+    """Return so many rows in this order, those first that show no part of one before: who sees a place twice knows that it is real."""
+    places = _places(patches)
     chosen: list[int] = []
+    left: list[int] = []
     for row in order.tolist():
-        if not any(_overlap(patches, row, other) for other in chosen):
-            chosen.append(row)
-    first = set(chosen)
-    return np.array([*chosen, *(row for row in order.tolist() if row not in first)], dtype=np.int64)
+        if len(chosen) == count:
+            break
+        (left if any(_overlap(places[row], places[other]) for other in chosen) else chosen).append(row)
+    return np.array([*chosen, *left][:count], dtype=np.int64)
 
 
 def overlapping(patches: PatchSet) -> int:
     """Return how many patches show a part of another one of them."""
-    rows = range(len(patches))
-    return sum(any(row != other and _overlap(patches, row, other) for other in rows) for row in rows)
+    places = _places(patches)
+    return sum(any(i != j and _overlap(one, other) for j, other in enumerate(places)) for i, one in enumerate(places))
 
 
-def _overlap(patches: PatchSet, one: int, other: int) -> bool:
-    """Whether two patches were cut from one image at places that have pixels in common."""
+Where = tuple[str, tuple[tuple[int, int], ...]]  # an image, and from where to where along each axis
+
+
+def _places(patches: PatchSet) -> list[Where]:
+    """Return where each patch was cut; patches of which that is not known lie nowhere."""
     table = patches.table
-    if not {"image", "origin"} <= set(table.columns) or table["image"].iloc[one] != table["image"].iloc[other]:
-        return False
-    starts = [_start(table["origin"].iloc[row]) for row in (one, other)]
-    shape = patches.images.shape[-len(starts[0]) :] if starts[0] else ()
-    return len(starts[0]) == len(starts[1]) > 0 and all(abs(a - b) < size for a, b, size in zip(*starts, shape, strict=True))
+    if not {"image", "origin"} <= set(table.columns):
+        return [("", ())] * len(patches)
+    starts = [json.loads(o) if isinstance(o, str) else list(o) for o in table["origin"]]
+    sides = [patches.images.shape[patches.images.ndim - len(start) :] for start in starts]
+    return [
+        (str(image), tuple((int(s), int(s) + size) for s, size in zip(start, side, strict=True)))
+        for image, start, side in zip(table["image"], starts, sides, strict=True)
+    ]
 
 
-def _start(origin: Any) -> list[int]:
-    return [int(v) for v in (json.loads(origin) if isinstance(origin, str) else origin)]
+def _overlap(one: Where, other: Where) -> bool:
+    """Whether two patches have pixels in common."""
+    return one[0] == other[0] and bool(one[1]) and all(a < d and c < b for (a, b), (c, d) in zip(one[1], other[1], strict=False))
 
 
 def scramble(image: NDArray[np.generic], rng: np.random.Generator) -> NDArray[np.generic]:

@@ -32,6 +32,10 @@ def test_a_release_that_others_have_signed_is_kept(tmp_path, capsys):
     keep_attested(run)
     keep_attested(run)  # once is enough
     (kept,) = (run.path / KEPT).iterdir()
+    decision = release / "attestations/decision.sigstore.json"
+    decision.unlink()
+    decision.write_text("damaged")
+    keep_attested(run)
     shutil.rmtree(run.path / "release")
     found = audit(kept, TrustPolicy(keys=(releases.trusted(key), releases.trusted(other))), now=releases.TIME)
     assert found.verified and [s.person for s in found.signers][-1] == "Bob"
