@@ -13,6 +13,7 @@ from sciimg.types import Channel
 CHANNEL_NAME = "name of a channel"  # as the catalogue counts what is left behind
 _LONGEST_NUMBER = 4  # digits: wavelengths and counters; longer ones are days and patients
 _SHORTEST_WORD = 3  # shorter ones name nobody
+_DAY = re.compile(r"\d+\s*[-./:_ ]\s*\d{1,2}\s*[-./:_ ]\s*\d+")
 _WORDS = re.compile(r"[^\W\d_]+|\d+")
 _MARKER = re.compile(
     r"\b(?:CD|IL|p|H|HLA|Ki|GFAP|Iba|Sox|Oct|Pax|MAP|PSD|Cx|Col|TRPV|Tuj|Nkx|Tbr|Lgr|FoxP|Hif|Bcl|CK|EpCAM|PECAM|VCAM|ICAM)-?\d{1,3}\w?\b"
@@ -63,6 +64,8 @@ def plain_channels(channels: Sequence[Channel], known: Collection[str] = ()) -> 
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name consists of words of the field, markers, and short words and numbers."""
+    """Whether a name consists of words of the field, markers, and short words and numbers that are no day."""
+    if _DAY.search(name):
+        return False
     words = _WORDS.findall(_MARKER.sub(" ", name))
     return all(len(w) <= _LONGEST_NUMBER if w.isdigit() else len(w) < _SHORTEST_WORD or w.lower() in _KNOWN for w in words)
