@@ -1,5 +1,7 @@
 """Flows that begin from real images: the same networks as elsewhere, with a task for the sampler."""
 
+from typing import Any
+
 from sciimg.augmenters.backbones.settings import UNetBackbone
 from sciimg.augmenters.catalogue.budgets import LATENT_VOLUMES, PIXEL_VOLUMES
 from sciimg.augmenters.conditioning.settings import Conditioning
@@ -29,6 +31,7 @@ def _recipe(
     space: SpaceSettings | None = None,
     conditioning: Conditioning = _ALL,
     holes: bool = False,
+    in_3d: dict[str, Any] | None = None,
 ) -> Recipe:
     batch_3d = {"training.batch": 4} if space is None else {"training.batch": 8, "space.training.batch": 8}
     return Recipe(
@@ -40,7 +43,7 @@ def _recipe(
         conditioning=conditioning,
         sampler=SamplerSettings(name="heun", steps=12, task=task),
         training=Training(steps=800) if space is None else Training(steps=900, learning_rate=2e-3),
-        in_3d=batch_3d | {"training.symmetries": "flips", "training.tell_symmetry": True},
+        in_3d=batch_3d | {"training.symmetries": "flips", "training.tell_symmetry": True} | (in_3d or {}),
         cites=(*cites, _FLOW),
         reach=reach,
     )
@@ -84,6 +87,8 @@ RECIPES = (
         ("attribute editing",),
         "edit",
         (_INVERSION, "Hertz et al. 2022, arXiv:2208.01626"),
-        Reach(measure="attribute", at_least=0.7, options=_OPTIONS, options_3d=PIXEL_VOLUMES),
+        Reach(measure="attribute", at_least=0.7, options=_OPTIONS, options_3d=PIXEL_VOLUMES | {"training.steps": 1200}),
+        # a tissue map says nearly all of the level: a network that has both does not listen to the number
+        in_3d={"conditioning.uses": ("scalar", "class")},
     ),
 )
