@@ -16,6 +16,8 @@ from sciimg.validation.features.named import FIXED
 from sciimg.validation.features.space import FeatureSpace, Scale, fit_space
 from sciimg.validation.physics.controls import blurred, noisier
 
+# grey levels are of an image's own range, and how dark a hippocampus is says how its scanner was set: the darkest quarter looks like all
+BLIND = {("cooccurrence", "hippocampi"): "mode-dropped"}
 SHARED = Path(__file__).parents[3] / "shared/data"
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data, which users do not have")]
 
@@ -60,6 +62,9 @@ def test_faults_are_told_from_real_images(images, name) -> None:
     else:
         space = fit_space(name, FIXED[name], train)
     alike = judged(real, other, space, train)
+    if blind := BLIND.get((name, images.__name__)):  # such a space judges nothing, and says what it does not see
+        assert alike["kid"].status == "undefined" and alike["kid"].reason.endswith(f"from real ones: {blind}")
+        return
     assert alike["kid"].status == "ok", alike["kid"].reason
     assert alike["kid_effect"].ci95[0] < 1 and alike["mmd_effect"].ci95[0] < 1
     assert alike["authenticity_ratio"].ci95[1] > 0.8
