@@ -17,7 +17,6 @@ from sciimg.augmenters.samplers.solvers import Predict, Solver
 from sciimg.errors import InputError, Problem
 
 Key = tuple[str | int, ...]
-_FREE = 0.3  # time from which the known part is no longer held: finest structure is made on both sides of the border together
 _REACH_PX = 8  # how far what then differs from the known pixels is carried on
 
 
@@ -40,18 +39,19 @@ def completed(
     times: Sequence[float],
     normal: Callable[[Sequence[int]], Tensor],
     rounds: int,
+    free: float = 0.0,
 ) -> Tensor:
-    """Solve with a known part that is held nearly to the end of the path, each step ``rounds`` times with noise put back in between."""
+    """Solve with a known part that is held until time ``free``, each step before it ``rounds`` times with noise put back in between."""
     x = noise = normal(data.shape[1:]).double()
     for now, then in pairwise(times):
-        free = now <= _FREE
-        for left in reversed(range(1 if free else rounds)):
-            x = solver(predict if free else _held(predict, path, data, noise, keep), path, x, (now, then), normal)
+        released = now <= free
+        for left in reversed(range(1 if released else rounds)):
+            x = solver(predict if released else _held(predict, path, data, noise, keep), path, x, (now, then), normal)
             if left:
                 ratio = path.alpha(now) / path.alpha(then)
                 spread = math.sqrt(max(0.0, path.sigma(now) ** 2 - (ratio * path.sigma(then)) ** 2))
                 x = ratio * x + spread * normal(x.shape[1:]).to(x.dtype)
-        if not free:
+        if not released:
             x = torch.where(keep, path.alpha(then) * data + path.sigma(then) * noise, x)
     return x
 

@@ -25,6 +25,7 @@ from sciimg.errors import InputError, Problem
 from sciimg.generation.completion import carried_on, completed, nearest_known, pooled
 
 Key = tuple[str | int, ...]
+_FREE = 0.3  # time from which known pixels that a network was not told are held no longer: finest structure is made on both sides together
 
 
 class Editor:
@@ -92,8 +93,9 @@ class Editor:
         -----
         Along the path the known part is what the path makes of it, and the network's prediction of it is replaced by it (Lugmayr et al.
         2022, arXiv:2201.09865, eq. 8); every step is taken ``rounds`` times with noise put back in between (algorithm 1), so that the new
-        part is made to fit. A point of a latent space is known where all its pixels are. The last of the path is walked freely on both
-        sides of the border; how far that ends from the known pixels is carried on into the unknown.
+        part is made to fit. A point of a latent space is known where all its pixels are. Unless the network was told all known pixels, the
+        last of the path is walked freely on both sides of the border, and how far that ends from the known pixels is carried on into the
+        unknown.
         """
         filled = np.stack([nearest_known(image, known) for image, known in zip(self._checked(images), keep, strict=True)])
 
@@ -102,6 +104,7 @@ class Editor:
             kept = system.pad(torch.from_numpy(keep[rows][:, None].astype(np.float32))) > 0.5
             data = system.space.encode(known, told).double()
             whole = -pooled(-kept.float(), data.shape[2:]) > 0.5  # the smallest of each block
+            told_all = self._process.settings.holes and data.shape[2:] == known.shape[2:]
             with autocast(self._process.schedule.precision, "cpu"):
                 points = completed(
                     solver_of(self.settings),
@@ -112,9 +115,12 @@ class Editor:
                     self._times,
                     noise.normal,
                     self.settings.rounds,
+                    free=0.0 if told_all else _FREE,
                 )
             made = system.space.decode(points.float(), noise, told)
-            return system.crop(torch.where(kept, known, made + carried_on(known - made, kept)))
+            if not told_all:
+                made = made + carried_on(known - made, kept)
+            return system.crop(torch.where(kept, known, made))
 
         made = self._made(drawn, labels, table, key, indices, workers)
         return np.where(keep[:, None], images, made)

@@ -51,7 +51,7 @@ def test_what_is_known_is_told_and_nothing_else() -> None:
     points, keep = torch.randn(2, 3, 5, 4, generator=seeded()), torch.rand(2, 1, 5, 4, generator=seeded(1)) < 0.5
     told = known(points, keep)
     assert told.shape == (2, 4, 5, 4)
-    assert torch.equal(told[:, :3] * keep, torch.where(keep, points, 0.0)) and torch.equal(told[:, 3:] > 0, keep)
+    assert torch.equal(told[:, :3] * keep, torch.where(keep, points, 0.0)) and torch.equal(told[:, 3:] == 1, keep)
     other = torch.where(keep, points, torch.randn(2, 3, 5, 4, generator=seeded(2)))
     assert torch.equal(known(other, keep), told)
     assert torch.equal(known(points[1:], keep[1:]), told[1:])  # whatever the others of a batch are
@@ -69,6 +69,25 @@ def test_what_is_around_a_hole_goes_on_in_it(shape: tuple[int, ...]) -> None:
         assert float(error.mean()) < 0.6 * float(ramp[~keep].abs().mean())  # zero, which says nothing, would be all of it
     assert not known(ramp, torch.zeros_like(keep)).any()
     assert torch.equal(known(ramp, torch.ones_like(keep))[:, :1], ramp)
+
+
+@pytest.mark.parametrize("shape", [(31, 47), (20, 25, 28)])
+def test_a_point_beside_a_known_one_hardly_differs_from_it(shape: tuple[int, ...]) -> None:
+    """Weights by hand, and on a smooth field a border that is no steeper than the field itself."""
+    line = torch.zeros(1, 1, 1, 4)
+    line[..., 0], line[..., 3] = 1.0, 3.0
+    told = known(line, torch.tensor([True, False, False, True]).view(1, 1, 1, 4))
+    near, far = 1.0, 2.0**-4  # distances 1 and 2, to the power of -(2 + 2)
+    expected = torch.tensor([1.0, (near * 1 + far * 3) / (near + far), (far * 1 + near * 3) / (near + far), 3.0])
+    assert torch.allclose(told[0, 0, 0], expected)
+    assert torch.allclose(told[0, 1, 0, 1], torch.tensor(1 / (1 + (near + far) ** -0.25)))
+    field = torch.stack(torch.meshgrid(*(torch.sin(torch.arange(n) / 3) for n in shape), indexing="ij")).sum(0)[None, None]
+    keep = torch.ones(1, 1, *shape, dtype=torch.bool)
+    keep[(0, 0, *(slice(n // 4, n - n // 4) for n in shape))] = False
+    filled = known(field, keep)[:, :1]
+    across = [abs(filled.diff(dim=d))[keep.int().diff(dim=d) != 0].mean() for d in range(2, field.ndim)]
+    steps = [field.diff(dim=d).abs().mean() for d in range(2, field.ndim)]
+    assert max(float(a / b) for a, b in zip(across, steps, strict=True)) < 1.5
 
 
 @pytest.mark.parametrize("dims", [2, 3])

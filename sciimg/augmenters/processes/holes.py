@@ -1,36 +1,48 @@
 """What a network is told of a field that is known in part, and the parts that it learns from."""
 
+import math
+
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from sciimg.augmenters.draws import uniform
 
+_NOTHING = 1e-12  # weights below are rounding
 _FREE = 1 / 3  # share of samples of which nothing is known: the network also draws whole fields
 
 
 def known(points: Tensor, keep: Tensor) -> Tensor:
-    """Return what is known of points (N, C, [Z,] Y, X) where ``keep`` (N, 1, [Z,] Y, X) is true, and where: (N, C + 1, [Z,] Y, X).
+    """Return what is known of points (N, C, [Z,] Y, X) where ``keep`` (N, 1, [Z,] Y, X), and how near that is: (N, C + 1, [Z,] Y, X).
 
-    Elsewhere stands what the known points nearby are like on the whole, so that a network has only to add what differs from it; zero where
-    nothing of a field is known.
+    Elsewhere stands what the known points nearby say, so that a network has only to add what differs from it; zero where nothing of a field
+    is known. Nearness is 1 where a point is known, 1/2 beside one, and falls with the distance.
+
+    Notes
+    -----
+    Means of the known points, weighted by the distance in pixels to the power of -(dims + 2) (Shepard 1968, doi:10.1145/800186.810616):
+    a point beside a known one hardly differs from it.
     """
-    where = keep.to(points.dtype)
-    return torch.cat([_continued(points * where, where), where], dim=1)
+    where, power = keep.double(), points.ndim  # N and C count as the two
+    weighted = _spread(torch.cat([points * where, where], dim=1), power)
+    weight = weighted[:, -1:]
+    means = weighted[:, :-1] / torch.where(weight > _NOTHING, weight, math.inf)
+    near = torch.where(keep, 1.0, 1 / (1 + weight.clamp_min(_NOTHING) ** (-1 / power)))
+    near = torch.where(weight > _NOTHING, near, keep.double())
+    return torch.cat([torch.where(keep, points.double(), means), near], dim=1).to(points.dtype)
 
 
-def _continued(points: Tensor, where: Tensor) -> Tensor:
-    """Fill in from means over ever larger blocks (pull-push; Gortler et al. 1996, doi:10.1145/237170.237200, section 3.4)."""
-    shape = points.shape[2:]
-    if bool(where.all()) or max(shape) == 1:
-        return points
-    pool = functional.avg_pool3d if len(shape) == 3 else functional.avg_pool2d
-    block = tuple(min(2, size) for size in shape)
-    share = pool(where, block, ceil_mode=True, count_include_pad=False)
-    means = pool(points, block, ceil_mode=True, count_include_pad=False) / torch.where(share > 0, share, 1.0)
-    coarse = _continued(means, (share > 0).to(points.dtype))
-    fine = functional.interpolate(coarse, size=shape, mode="trilinear" if len(shape) == 3 else "bilinear")
-    return torch.where(where > 0, points, fine)
+def _spread(values: Tensor, power: int) -> Tensor:
+    """Return sums of all other points, weighted by their distance to minus ``power``; nothing comes round the edge."""
+    axes, shape = tuple(range(2, values.ndim)), values.shape[2:]
+    wide = [2 * size for size in shape]
+    lags = torch.meshgrid(*(torch.fft.fftfreq(n, 1 / n, dtype=values.dtype, device=values.device) for n in wide), indexing="ij")
+    squared = torch.stack(lags).square().sum(0)
+    kernel = torch.where(squared > 0, squared.clamp_min(1) ** (-power / 2), 0.0)
+    spectrum = torch.fft.rfftn(values, s=wide, dim=axes) * torch.fft.rfftn(kernel)
+    out: Tensor = torch.fft.irfftn(spectrum, s=wide, dim=axes)
+    for axis, size in zip(axes, shape, strict=True):
+        out = out.narrow(axis, 0, size)
+    return out
 
 
 def random_parts(points: Tensor, generator: torch.Generator) -> Tensor:
