@@ -38,6 +38,23 @@ def test_camera_is_read_from_its_images(dims: int, gain: float, offset: float, r
     assert found.gain == pytest.approx(gain, rel=0.05)
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize(("gain", "offset", "read"), [(4.0, 100.0, 3.0), (1.0, 100.0, 5.0), (0.5, 10.0, 1.0)])
+def test_dark_level_is_read_from_dark_places(dims: int, gain: float, offset: float, read: float) -> None:
+    """Nothing is given: the offset comes out, not the lowest grey levels that noise reaches, and so does the dose."""
+    law = CameraLaw(name="a", gain=gain, offset=offset, read_noise=read)
+    structure = scene(64 if dims == 2 else 8, dims, 64 if dims == 2 else 32, offset, offset + 100 * gain)
+    images = np.stack([law.form(own, 1.0, np.random.default_rng(i)) for i, own in enumerate(structure)])
+    found = learn_formation(Camera(), images[:, None], ("a",), (1.0,) * dims, "pixel").laws[0]
+    assert isinstance(found, CameraLaw)
+    assert found.offset == pytest.approx(offset, abs=0.15 * np.hypot(read, gain))
+    assert found.gain == pytest.approx(gain, rel=0.05) and found.read_noise == pytest.approx(read, abs=0.15 * np.hypot(read, gain))
+    calm = found.structure(images, dims)
+    for dose in (0.5, 2.0):
+        made = np.stack([found.form(own, dose, np.random.default_rng(100 + i)) for i, own in enumerate(calm)])
+        assert (made.mean() - offset) / (images.mean() - offset) == pytest.approx(dose, rel=0.05)
+
+
 def test_read_noise_where_it_rules() -> None:
     law = CameraLaw(name="a", gain=1.0, offset=100.0, read_noise=8.0)
     images = np.stack([law.form(own, 1.0, np.random.default_rng(i)) for i, own in enumerate(scene(64, 2, 64, 100, 400))])[:, None]

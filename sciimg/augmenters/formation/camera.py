@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
 
 from sciimg.augmenters.formation.noise_level import variance_by_level
 from sciimg.augmenters.formation.settings import Camera
@@ -10,7 +11,8 @@ from sciimg.augmenters.settings import Settings
 from sciimg.errors import InputError, Problem
 
 Array = NDArray[np.float64]
-_DARK = 0.002  # quantile of grey levels that counts as the dark
+_DARK = 0.005  # share of places that counts as the dark
+_AROUND_PX = 7  # side of what says how dark a place is
 _CLEAR = 3.0  # standard errors by which noise must grow with the signal
 
 
@@ -46,13 +48,15 @@ class CameraLaw(Settings):
 def learn_camera(settings: Camera, images: Array, name: str) -> CameraLaw:
     """Measure what is not given on images (N, [Z,] Y, X) of one channel.
 
+    Images alone do not tell offset from light: the darkest places count as places without any. Give the offset where none are.
+
     Raises
     ------
     InputError
         Kind ``no-photon-noise``: the noise does not grow with the signal, so no gain can be read from it.
     """
     dims = images.ndim - 1
-    offset = float(np.quantile(images, _DARK)) if settings.offset is None else settings.offset
+    offset = _dark(images) if settings.offset is None else settings.offset
     if settings.gain is not None and settings.read_noise is not None:
         return CameraLaw(name=name, gain=settings.gain, offset=offset, read_noise=settings.read_noise)
     level, variance, n = variance_by_level(images, dims)
@@ -70,6 +74,21 @@ def learn_camera(settings: Camera, images: Array, name: str) -> CameraLaw:
     if read is None:
         read = float(np.sqrt(max(intercept + gain * offset, 0.0)))
     return CameraLaw(name=name, gain=gain, offset=offset, read_noise=read)
+
+
+def _dark(images: Array) -> float:
+    """Return the mean grey level of the darkest places of images (N, [Z,] Y, X).
+
+    Every other pixel, as on a chessboard, says which places these are, and the rest how dark they are: the noise that makes a place look
+    darkest is not in what is read there.
+    """
+    chosen = (np.indices(images.shape[1:]).sum(0) % 2 == 0).astype(np.float64)
+    share = uniform_filter(chosen, _AROUND_PX)
+    around = np.stack([uniform_filter(own * chosen, _AROUND_PX) for own in images]) / share
+    around[:, chosen > 0] = np.inf
+    rest = around.size - len(images) * int(chosen.sum())
+    darkest = np.argpartition(around, max(1, round(_DARK * rest)) - 1, axis=None)[: max(1, round(_DARK * rest))]
+    return float(images.reshape(-1)[darkest].mean())
 
 
 def _line(x: Array, y: Array, n: Array) -> tuple[float, float, float]:

@@ -22,6 +22,7 @@ from sciimg.types import PatchSet, Spacing
 from .subject import Dataset
 
 Key = tuple[str | int, ...]
+DARK = 100  # grey level of the dark in the images of `photons`
 
 
 class Cut:
@@ -200,7 +201,7 @@ def default(dims: int) -> Dataset | None:
 
 @cache
 def photons(dims: int) -> Dataset | None:
-    """The same images as a camera sees them: real structure, Poisson noise of 4 grey levels an electron on a dark level of 100."""
+    """The same images as a camera sees them: real structure, Poisson noise of 4 grey levels an electron on a dark level."""
     clean = default(dims)
     if clean is None:
         return None
@@ -209,7 +210,7 @@ def photons(dims: int) -> Dataset | None:
     def exposed(part: Cut) -> Cut:
         low, high = np.quantile(part.image, [0.001, 0.999])
         light = np.clip((part.image - low) / (high - low), 0, None) * 150
-        image = (100 + 4 * rng.poisson(light) + rng.normal(0, 3, light.shape)).clip(0, 65535).astype(np.uint16)
+        image = (DARK + 4 * rng.poisson(light) + rng.normal(0, 3, light.shape)).clip(0, 65535).astype(np.uint16)
         return Cut(image, part.labels, part.bounds, part.patch_shape, part.channels, part.kind, part.spacing)
 
     train, unseen = clean.train, clean.unseen

@@ -6,17 +6,17 @@ from numpy.typing import NDArray
 from sciimg.validation.physics.residuals import local_mean, residual
 
 from .common import mask_obedience
+from .datasets import DARK
 from .subject import Answerer, Measure, Subject
 
 _OBEYS = 0.7  # share of the real images' mask obedience below which an exact dose of nothing is worthless
 
 
 def dose_error(answerer: Answerer, subject: Subject) -> float | None:
-    """Largest relative error of the light in samples of half, usual and double dose; the dark level is that of real images."""
+    """Largest relative error of the light in samples of half, usual and double dose, over the dark level that was put into the data."""
     if (mask_obedience(answerer, subject) or 0.0) < _OBEYS:
         return None
-    dark = np.quantile(subject.made_of(subject.training), 0.002, axis=(0, *range(2, subject.dims + 2)), keepdims=True)
-    light = {dose: _asked(answerer, subject, "dose", dose).astype(np.float64) - dark for dose in (0.5, 1.0, 2.0)}
+    light = {dose: _asked(answerer, subject, "dose", dose).astype(np.float64) - DARK for dose in (0.5, 1.0, 2.0)}
     usual = light[1.0].mean()
     return max(abs(own.mean() / usual / dose - 1) for dose, own in light.items())
 
