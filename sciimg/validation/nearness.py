@@ -37,10 +37,10 @@ Box = tuple[slice, ...]
 
 _MIDDLE = 0.75  # of every side is searched for, so that a copy may lie at other offsets in a training image of the same size
 _BESIDE = 3  # places that the nearest is measured against; more find less in sets of several kinds
-PLACES = 8  # that are looked at finely: the nearest, and those that it is measured against
+PLACES = 16  # that are looked at finely: the nearest, and those that it is measured against
 _COARSE_VOXELS = 2048  # of an image in the coarse step
 _FINE_VOXELS = {2: 128**2, 3: 40**3}  # of an image in the fine step
-_MOST_VOXELS = 2**20  # of all training pieces in the coarse step
+_MOST_VOXELS = 2**22  # of all training pieces in the coarse step
 _CHUNK = 4096  # windows a matrix product
 _BATCH = 256  # images that are searched for at once
 _HELD = 2**21  # candidates of a batch that are held before the best are kept
