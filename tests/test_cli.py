@@ -154,7 +154,10 @@ def test_recipes() -> None:
     assert {"ldm", "gan"} <= {r["name"] for r in value["recipes"]}  # type: ignore[attr-defined]
     keys = {"name", "systems", "dims", "space", "process", "backbone", "conditioning", "sampler", "cites"}
     assert all(set(r) >= keys for r in value["recipes"])  # type: ignore[attr-defined]
-    assert reply("recipes", "show", "ldm")[0] == 0
+    assert "CycleGAN" in call("recipes", "list")[1]  # found by the system's name too
+    assert all(reply("recipes", "show", r["name"])[0] == 0 for r in value["recipes"])  # type: ignore[attr-defined]
+    small, large = (reply("recipes", "show", "ldm", "--dims", dims)[1]["training"]["batch"] for dims in (2, 3))  # type: ignore[index]
+    assert small > large
     assert call("recipes", "show", "no-such")[0] == 2
 
 

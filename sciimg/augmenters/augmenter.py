@@ -54,7 +54,7 @@ class Augmenter:
         """
         card = read_card(path)
         system = build(card.recipe, card.conditions, card.shape, card.spacing[-(len(card.shape) - 1) :])
-        read_weights(path, system)
+        read_weights(path, system, card.recipe.name)
         return cls(card, system.eval().to(usable(device)), model_digest(path))
 
     @property

@@ -95,24 +95,29 @@ def read_card(folder: Path) -> ModelCard:
         raise InputError(Problem(str(path), "other-version", message)) from None
 
 
-def read_weights(folder: Path, system: System) -> None:
-    """Load weights into a built system; every name and shape must agree.
+def read_weights(folder: Path, system: System, recipe: str) -> None:
+    """Load weights into a built system; the name of the recipe must agree, and every name and shape.
 
     Raises
     ------
     InputError
         Kinds ``damaged``, ``other-recipe``.
     """
-    from safetensors import SafetensorError
+    from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
     path = folder / WEIGHTS
     try:
         weights = load_file(path)
-    except (SafetensorError, OSError):
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {}).get("sciimg", "{}"))
+    except (SafetensorError, OSError, ValueError):
         raise InputError(
             Problem(str(path), "damaged", "The weights cannot be read as safetensors. Train again, or restore the file.")
         ) from None
+    if about.get("recipe", recipe) != recipe:
+        message = f"The weights are those of recipe {about['recipe']!r}, and the model's description is of {recipe!r}. Restore the files."
+        raise InputError(Problem(str(path), "other-recipe", message))
     expected = {name: tuple(value.shape) for name, value in system.state_dict().items()}
     got = {name: tuple(value.shape) for name, value in weights.items()}
     if expected != got:

@@ -1,9 +1,10 @@
 """Named recipes: looked up, listed, and changed by options. The recipes themselves are in :mod:`sciimg.augmenters.catalogue`; no torch."""
 
+from collections.abc import Iterator
 from types import MappingProxyType
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from sciimg.augmenters.catalogue import (
     adversarial,
@@ -19,6 +20,7 @@ from sciimg.augmenters.catalogue import (
     translation,
 )
 from sciimg.augmenters.recipe import Recipe
+from sciimg.augmenters.settings import Schedule
 from sciimg.errors import InputError, Problem
 
 _FAMILIES = (diffusion, latent, adversarial, autoencoders, tokens, translation, control, cascade, text, editing, physics)
@@ -59,17 +61,26 @@ def get_recipe(name: str, options: dict[str, Any] | None = None, dims: Literal[2
 
 
 def too_small(recipe: Recipe) -> list[Problem]:
-    """Return what keeps budgets from teaching anything: a training that ends before its learning rate has risen."""
-    schedules = {"training": recipe.training, "space.training": getattr(recipe.space, "training", None)}
+    """Return what keeps budgets from teaching anything: a training, of any phase, that ends before its learning rate has risen."""
     return [
         Problem(
             f"{recipe.name}: {name}.steps",
             "budget-too-small",
             f"The learning rate rises over {own.warmup} steps, and training ends after {own.steps}. Give more steps, or set {name}.warmup.",
         )
-        for name, own in schedules.items()
-        if own is not None and own.steps <= own.warmup
+        for name, own in _schedules(recipe)
+        if own.steps <= own.warmup and not (name == "training" and recipe.backbone.kind == "none")  # the space is all that is trained
     ]
+
+
+def _schedules(settings: BaseModel, path: str = "") -> Iterator[tuple[str, Schedule]]:
+    """Yield every schedule in settings, with the option that sets it."""
+    for name in type(settings).model_fields:
+        value, own = getattr(settings, name), f"{path}{name}"
+        if isinstance(value, Schedule):
+            yield own, value
+        elif isinstance(value, BaseModel):
+            yield from _schedules(value, f"{own}.")
 
 
 def summaries() -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from sciimg.augmenters.build import build
 from sciimg.augmenters.checkpoint import Curves, State
 from sciimg.augmenters.conditioning.schema import ConditionSchema, learn_schema
 from sciimg.augmenters.conditioning.symmetry import label_length, symmetry_group
-from sciimg.augmenters.device import described, usable
+from sciimg.augmenters.device import described, enough_memory, usable
 from sciimg.augmenters.feed import Drawn, Feed, Patches, split_channels
 from sciimg.augmenters.formation.formation import Formation, learn_formation
 from sciimg.augmenters.intensity import IntensityScale, learn_scale
@@ -106,7 +106,8 @@ def fit(
     partial = out.with_name(f".{out.name}.partial")
     with _one_world(recipe.training.threads):
         torch.manual_seed(seed_of(*key, "weights"))
-        system = build(recipe, schema, shape, spacing).to(team.place)
+        with enough_memory("the networks", "Choose narrower ones (backbone.widths), or cut smaller patches."):
+            system = build(recipe, schema, shape, spacing).to(team.place)
         state, tensors = _resumed(partial, identity, team)
         if (trained_on := described(*team.places)) not in state.devices[-1:]:
             state.devices.append(trained_on)

@@ -15,22 +15,29 @@ def recipes_list(json_: Json = False, debug: Debug = False) -> Reply:
     from sciimg.augmenters.recipes import summaries
 
     value = summaries()
-    return {"recipes": value}, "\n".join(f"{r['name']:<24} {r['space']} x {r['process']} x {r['backbone']}  {r['dims']}" for r in value), 0
+    lines = (f"{r['name']:<24} {r['space']} x {r['process']} x {r['backbone']}  {r['dims']}  {', '.join(r['systems'])}" for r in value)
+    return {"recipes": value}, "\n".join(lines), 0
 
 
 @command(recipes_app, "show")
-def recipes_show(name: str, json_: Json = False, debug: Debug = False) -> Reply:
+def recipes_show(
+    name: str,
+    dims: Annotated[int | None, typer.Option(min=2, max=3, help="As it is for images of 2 or 3 dimensions; default: the fewest.")] = None,
+    json_: Json = False,
+    debug: Debug = False,
+) -> Reply:
     """Print one recipe whole."""
-    from sciimg.augmenters.recipes import get_recipe
+    from sciimg.augmenters.recipes import RECIPES, get_recipe
 
-    value = get_recipe(name, {}).model_dump(mode="json")
+    fewest = min(RECIPES[name].dims) if name in RECIPES else 2
+    value = get_recipe(name, {}, dims or fewest).model_dump(mode="json")  # type: ignore[arg-type]
     return value, json.dumps(value, indent=1), 0
 
 
 @command(app, "train")
 def train(
     study: StudyFile,
-    data: Annotated[Path, typer.Option(help="Real images: a folder, a file or a collection.")],
+    data: Annotated[Path, typer.Option(help="Real images: a collection that `sciimg ingest` made.")],
     out: Annotated[Path, typer.Option(help="The model folder to make.")],
     recipe: Annotated[str | None, typer.Option(help="Name of the recipe in the study; default: its first.")] = None,
     device: Device = None,

@@ -243,7 +243,7 @@ def generate_command(
 
 
 def _parsed_shape(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(Problem("--shape", "shape", f"A shape is Z,Y,X or Y,X in whole numbers; got {text!r}.")) from None
+    parts = text.split(",")
+    if len(parts) not in (2, 3) or not all(part.strip().isdecimal() and int(part) for part in parts):
+        raise InputError(Problem("--shape", "shape", f"A shape is Z,Y,X or Y,X in whole numbers above zero; got {text!r}."))
+    return tuple(int(part) for part in parts)

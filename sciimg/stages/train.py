@@ -144,6 +144,7 @@ def _train_model(study: Path, data: Path, out: Path, recipe: str | None, *, writ
     import tempfile
 
     from sciimg.augmenters.model_file import model_digest
+    from sciimg.augmenters.recipes import get_recipe, too_small
     from sciimg.errors import InputError, Problem
     from sciimg.protocol import load_study
     from sciimg.stages.ledger import log
@@ -156,6 +157,8 @@ def _train_model(study: Path, data: Path, out: Path, recipe: str | None, *, writ
     if writes and out.exists():
         raise InputError(Problem(str(out), "exists", "There is something here already. Choose another name or delete it."))
     chosen = next(r for r in plan.recipes if recipe in (None, r.name))
+    if problems := too_small(get_recipe(chosen.recipe, chosen.options, plan.dims)):
+        raise InputError(problems)
     with tempfile.TemporaryDirectory() as folder:
         split_collection(plan, data, Path(folder))
         train_recipe(plan, chosen, data, Path(folder) / REGIONS, out, log)

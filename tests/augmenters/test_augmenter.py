@@ -129,6 +129,9 @@ def test_what_is_not_a_model_is_refused(flat: Path, tmp_path: Path) -> None:
     save_file({f"x.{name}": value for name, value in tensors.items()}, weights / "model.safetensors")
     with pytest.raises(InputError, match="other-recipe"):
         Augmenter.load(weights)
+    save_file(tensors, weights / "model.safetensors", {"sciimg": '{"recipe": "another"}'})  # the same shapes
+    with pytest.raises(InputError, match="those of recipe 'another'"):
+        Augmenter.load(weights)
     (weights / "model.safetensors").write_bytes(b"\x80\x04pickle")
     with pytest.raises(InputError, match="damaged"):
         Augmenter.load(weights)

@@ -10,7 +10,7 @@ from systems.shrunk import shrunk
 from textures import CONDITIONS, Textures
 
 from sciimg.augmenters.device import enough_memory
-from sciimg.augmenters.recipes import get_recipe, too_small
+from sciimg.augmenters.recipes import RECIPES, get_recipe, too_small
 from sciimg.augmenters.training import fit
 from sciimg.errors import InputError, TrainingFailedError
 
@@ -44,6 +44,9 @@ def test_a_budget_that_ends_before_the_learning_rate_has_risen() -> None:
     (problem,) = too_small(get_recipe("ldm", {"training.steps": 20}))
     assert problem.kind == "budget-too-small" and "training.warmup" in problem.message
     assert too_small(get_recipe("ldm", {"training.steps": 20, "training.warmup": 5})) == []
+    (problem,) = too_small(get_recipe("rectified-flow", {"process.reflow.training.steps": 2}))
+    assert "process.reflow.training.warmup" in problem.message
+    assert not any(too_small(get_recipe(name, {}, dims)) for name, recipe in RECIPES.items() for dims in recipe.dims)
 
 
 def test_no_memory_is_said_and_other_faults_are_not_hidden() -> None:
