@@ -501,7 +501,7 @@ def likeness(space: str, kind: RealSet, studies: int) -> dict[str, Any]:
 def fidelity(kind: RealSet, studies: int) -> dict[str, Any]:
     """Return the curves of mask fidelity against the share of masks that belong to other images."""
     from sciimg.validation import fidelity as judge
-    from sciimg.validation.masks import object_counts, overlap_counts
+    from sciimg.validation.scores import object_counts, overlap_counts
     from sciimg.validation.segmentation import Training, train_segmenter
 
     learned, pool = apart(kind.images)

@@ -70,6 +70,7 @@ SETS = {
     "micro": ("nuclei", "tissue"),
     "memory": ("axons", "tissue"),
     "brain": ("brains", "template"),
+    "hippocampus": ("hippocampi", None),
     "head": ("echo-planar", None),
 }  # beside the repository; shipped
 
@@ -315,4 +316,5 @@ def test_every_fault_of_the_list_has_a_row() -> None:
     )
     rows = {f.name for f in FAULTS}
     assert {*listed.split(", "), "wrong noise law", "T1 contrast inverted"} <= rows
+    assert {f.of for f in FAULTS} == set(SETS) == set(GATES) == set(PLAN) == set(MOST)  # none is left out, here or in the tests above
     assert all(f.refused_by in {g["name"] for g in GATES[f.of]} for f in FAULTS)

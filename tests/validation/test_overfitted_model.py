@@ -1,0 +1,67 @@
+"""A model that has learned eight images by heart is flagged by its samples, and one that has seen a whole section is not."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tissue
+from systems.datasets import default
+
+from sciimg.augmenters.augmenter import Augmenter
+from sciimg.augmenters.feed import Patches
+from sciimg.augmenters.recipes import get_recipe
+from sciimg.augmenters.training import fit
+from sciimg.records import Metric
+from sciimg.types import PatchSet
+from sciimg.validation.memorisation import copies
+from sciimg.validation.nearness import Training
+
+pytestmark = pytest.mark.slow
+SAMPLES = 32
+SHORT = {"training.batch": 16, "training.learning_rate": 2e-3, "conditioning.uses": []}
+
+
+class Eight:
+    """Eight images, the same ones over and over."""
+
+    def __init__(self, images: PatchSet) -> None:
+        self.images, self.patch_shape, self.classes = images, images.images.shape[2:], 0
+
+    def draw(self, seed_key: tuple[str | int, ...], indices: "range | list[int]") -> PatchSet:
+        return self.images.take(np.asarray(indices) % len(self.images))
+
+    def grid(self, limit: int | None = None, stride: tuple[int, ...] | None = None) -> PatchSet:
+        return self.images
+
+
+def sampled(source: Patches, held_out: Patches, options: dict[str, object], folder: Path) -> PatchSet:
+    fit(get_recipe("pixel-flow", SHORT | options), source, held_out, (), key=("by-heart",), out=folder / "model", provenance={})
+    model = Augmenter.load(folder / "model")
+    real = tissue.patches("holdout").take(np.arange(SAMPLES))
+    made = model.sample(None, real.table, key=("by-heart",), indices=range(SAMPLES))
+    return PatchSet(made, None, np.arange(SAMPLES).astype(str), real.table, real.spacing, real.channels)
+
+
+def judged(pieces: list[np.ndarray], draws: PatchSet, made: PatchSet) -> Metric:
+    metrics, _ = copies(Training(pieces, (64, 64)), draws, tissue.patches("holdout"), made, key=("by-heart",))
+    return next(m for m in metrics if m.name == "copy-rate")
+
+
+def test_eight_images_learned_by_heart_are_flagged(tmp_path: Path) -> None:
+    every = tissue.patches("train", stride=64)
+    eight = every.take(np.linspace(0, len(every) - 1, 8).round().astype(int))
+    source = Eight(eight)
+    made = sampled(source, source, {"training.steps": 900, "training.symmetries": "none"}, tmp_path)
+    rate = judged(list(eight.images), eight.take(np.arange(64) % 8), made)
+    assert rate.status == "ok", rate.reason
+    assert rate.value is not None and rate.value > 0.5 and rate.ci95 is not None and rate.ci95[0] > 0.01
+
+
+def test_a_model_of_the_whole_section_is_not(tmp_path: Path) -> None:
+    data = default(2)
+    assert data is not None
+    made = sampled(data.train, data.train, {"training.steps": 500}, tmp_path)
+    low, high = tissue.PARTS["train"]
+    rate = judged([tissue.section()[0][..., low:high]], tissue.patches("train"), made)
+    assert rate.status == "ok", rate.reason
+    assert rate.value == 0
