@@ -17,6 +17,7 @@ _PALETTE = "Saharia et al. 2022, arXiv:2111.05826"
 _REPAINT = "Lugmayr et al. 2022, arXiv:2201.09865"
 _INVERSION = "Song et al. 2021, arXiv:2010.02502"
 _OPTIONS = {"training.steps": 500, "training.batch": 16}
+_BORDERS = _OPTIONS | {"training.steps": 1000, "training.learning_rate": 2e-3}
 _LATENT_OPTIONS = {"space.training.steps": 120}
 _ALL = Conditioning()
 _KL = KLSpace(training=Schedule(steps=400, learning_rate=2e-3, warmup=30, ema=0.99))
@@ -31,6 +32,7 @@ def _recipe(
     space: SpaceSettings | None = None,
     conditioning: Conditioning = _ALL,
     holes: bool = False,
+    rounds: int = 1,
     in_3d: dict[str, Any] | None = None,
 ) -> Recipe:
     batch_3d = {"training.batch": 4} if space is None else {"training.batch": 8, "space.training.batch": 8}
@@ -41,7 +43,7 @@ def _recipe(
         process=FlowProcess(holes=holes),
         backbone=UNetBackbone(widths=(32, 64, 128) if space is None else (64, 128, 192), blocks=(1, 1, 1)),
         conditioning=conditioning,
-        sampler=SamplerSettings(name="heun", steps=12, task=task),
+        sampler=SamplerSettings(name="heun", steps=12, task=task, rounds=rounds),
         training=Training(steps=800) if space is None else Training(steps=900, learning_rate=2e-3),
         in_3d=batch_3d | {"training.symmetries": "flips", "training.tell_symmetry": True} | (in_3d or {}),
         cites=(*cites, _FLOW),
@@ -55,7 +57,7 @@ RECIPES = (
         ("inpainting", "RePaint"),
         "inpaint",
         (_REPAINT, _PALETTE),
-        Reach(measure="seam-of-known", at_most=0.05, options=_OPTIONS, options_3d=PIXEL_VOLUMES),
+        Reach(measure="seam-of-known", at_most=0.05, options=_BORDERS, options_3d=PIXEL_VOLUMES | {"training.steps": 2000}),
         holes=True,
     ),
     _recipe(
@@ -63,9 +65,10 @@ RECIPES = (
         ("outpainting",),
         "outpaint",
         (_REPAINT, _PALETTE, _LATENT_DIFFUSION),
-        Reach(measure="seam-of-known", at_most=0.05, options=_OPTIONS | _LATENT_OPTIONS, options_3d=LATENT_VOLUMES),
+        Reach(measure="seam-of-known", at_most=0.05, options=_BORDERS | _LATENT_OPTIONS, options_3d=LATENT_VOLUMES),
         space=_KL,
         holes=True,
+        rounds=2,  # what a latent space knows of the pixels beside it is coarse
     ),
     _recipe(  # all noise is redrawn: of copies that keep 3 % of its variance, a third can still be matched to their sources
         "anonymised-copy",
