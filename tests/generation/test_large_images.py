@@ -259,11 +259,11 @@ def test_order_of_tasks_and_a_kill_change_no_byte(model: Path, tmp_path: Path, m
 
 @pytest.mark.parametrize("model", ["ldm"], indirect=True)  # what is taken up is in files, whatever the recipe
 def test_a_process_that_is_killed_is_taken_up(model: Path, tmp_path: Path) -> None:
-    masks, shape = masks_at(tmp_path / "masks", (150, 200)), (150, 200)
+    masks, shape = masks_at(tmp_path / "masks", (120, 160)), (120, 160)
     paths = ", ".join(f"Path({str(path)!r})" for path in (model, tmp_path / "out", masks))
     call = f"from pathlib import Path; from tests.generation.test_large_images import make; make({paths}, {shape})"
     process = subprocess.Popen([sys.executable, "-c", call], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
-    while process.poll() is None and len(list((tmp_path / ".out.field").glob("*/*.npy"))) < 30:
+    while process.poll() is None and len(list((tmp_path / ".out.field").glob("*/*.npy"))) < 20:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
