@@ -278,7 +278,7 @@ def test_a_student_learns_what_its_teacher_makes_and_the_teacher_stays(tmp_path:
     assert isinstance(process, GaussianProcess) and process.student is not None
     moved = [bool((a != b).any()) for a, b in zip(process.student.parameters(), process.network.parameters(), strict=True)]
     assert any(moved)
-    flow = made("pixel-flow", tmp_path / "flow")
+    flow = made("rectified-flow", tmp_path / "flow")
     teacher = flow.system.process
     assert isinstance(teacher, GaussianProcess)
     assert all(torch.equal(a, b) for a, b in zip(teacher.network.parameters(), process.network.parameters(), strict=True))

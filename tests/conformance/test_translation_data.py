@@ -20,7 +20,7 @@ def test_t1_becomes_t2_in_an_unseen_slab(tmp_path: Path) -> None:
     recipe = get_recipe("pix2pix", {"training.steps": 120}, 3)
     data = ms_contrasts(FOLDER)
     subject = Subject(recipe, 3, data, data.unseen.draw(("told",), range(24)), data.train.draw(("training",), range(64)))
-    fit(recipe, data.train, data.unseen, data.conditions, key=("ms",), out=tmp_path / "model", provenance={})
+    fit(recipe, data.train, data.train, data.conditions, key=("ms",), out=tmp_path / "model", provenance={})
     trained = Trained(Augmenter.load(tmp_path / "model"))
     real = subject.made_of(subject.training)
     value = translation(trained, subject)

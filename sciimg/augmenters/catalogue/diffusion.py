@@ -40,6 +40,7 @@ _LATENT = Reach(
 # what samplers and parameterisations do shows in small networks
 _SHORT = {"training.steps": 400, "training.batch": 16, "training.learning_rate": 2e-3, "backbone.widths": [16, 32, 64]}
 _SHORT_3D = {"training.steps": 600, "training.batch": 4}
+_SHORT_REFLOW = {"process.reflow.training.steps": 150, "process.reflow.steps": 8}
 _OBEYS = Reach(measure="mask-obedience", at_least=0.7, options=_SHORT, options_3d=_SHORT_3D)
 _ALL = Conditioning()
 _SECOND = Schedule(steps=300, batch=16, learning_rate=5e-4, ema=0.99)  # phases after the flow is learned
@@ -163,9 +164,9 @@ RECIPES = (
         SamplerSettings(name="euler", steps=2),
         (_RECTIFIED_FLOW,),
         Reach(
-            measure="few-steps",
+            measure="one-step",
             at_most=1.5,
-            options=_SHORT | {"process.reflow.training.steps": 150, "process.reflow.steps": 8},
+            options=_SHORT | _SHORT_REFLOW,
             options_3d=_SHORT_3D,
         ),
         in_3d={"process.reflow.training.batch": 4},
@@ -173,16 +174,16 @@ RECIPES = (
     _pixels(
         "instaflow",
         ("InstaFlow",),
-        FlowProcess(distil=Distil(training=_SECOND)),
+        FlowProcess(reflow=Reflow(training=_SECOND), distil=Distil(training=_SECOND)),
         SamplerSettings(name="one-step", steps=1),
         ("Liu et al. 2023, arXiv:2309.06380", _RECTIFIED_FLOW),
         Reach(
-            measure="few-steps",
+            measure="one-step",
             at_most=1.5,
-            options=_SHORT | {"process.distil.training.steps": 150, "process.distil.steps": 8},
+            options=_SHORT | _SHORT_REFLOW | {"process.distil.training.steps": 150, "process.distil.steps": 8},
             options_3d=_SHORT_3D,
         ),
-        in_3d={"process.distil.training.batch": 4},
+        in_3d={"process.reflow.training.batch": 4, "process.distil.training.batch": 4},
     ),
     _pixels(
         "classifier-guidance",

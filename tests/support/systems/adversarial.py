@@ -17,15 +17,16 @@ from sciimg.augmenters.conditioning.symmetry import symmetry_group
 from sciimg.augmenters.feed import Feed
 from sciimg.augmenters.processes.adversarial import AdversarialProcess
 from sciimg.augmenters.recipe import Recipe
+from sciimg.augmenters.recipes import get_recipe
 from sciimg.augmenters.system import Noise, autocast
 from sciimg.types import PatchSet
 from sciimg.validation.distance import squared_mmd
 
-from .common import features, mask_obedience, scalar_obedience
-from .siblings import sibling
+from .common import features, kid_ratio, mask_obedience, scalar_obedience
+from .common import many as _many
+from .siblings import sibling, sibling_of_equal_time
 from .subject import Answerer, Measure, Subject, Trained, asked
 
-_MANY = 128  # patches; a distance of distributions from fewer is noise
 _NEIGHBOURS = 3
 _SETTLING = 200  # steps
 _CHANGED = 0.05  # of the spread of intensities
@@ -36,14 +37,19 @@ def kid_with_recall(answerer: Answerer, subject: Subject) -> float | None:
 
     Variety is recall: the share of unseen real patches that lie among the samples (Kynkaanniemi et al. 2019, arXiv:1904.06991).
     """
-    told = _many(subject)
-    made = asked(answerer, subject, told)
-    if made is None:
+    made = asked(answerer, subject, _many(subject))
+    return None if made is None or not _recall(made[0], subject) else _distance(subject, _many(subject), made[0])
+
+
+def kid_beside_dcgan(answerer: Answerer, subject: Subject) -> float | None:
+    """KID over that of recipe ``dcgan`` trained on the same data for the same processor time; None without any variety.
+
+    Below 1 it is beaten (:func:`.common.kid_ratio`).
+    """
+    made = asked(answerer, subject, _many(subject))
+    if made is None or not _recall(made[0], subject):
         return None
-    real, own = _scaled(features(subject.made_of(told)), features(made[0]))
-    if not _among(real, own).mean():
-        return None
-    return _distance(subject, told, made[0])
+    return kid_ratio(answerer, sibling_of_equal_time(subject, _dcgan(subject.dims)), subject)
 
 
 def condition_accuracy(answerer: Answerer, subject: Subject) -> float | None:
@@ -156,8 +162,15 @@ def text_image_score(answerer: Answerer, subject: Subject) -> float | None:
 # ---------------------------------------------------------------- parts
 
 
-def _many(subject: Subject) -> PatchSet:
-    return subject.data.unseen.draw(("many",), range(_MANY))
+def _dcgan(dims: int) -> Recipe:
+    """Return the recipe with the batch of its own row."""
+    own: Any = dims
+    return get_recipe("dcgan", dict(get_recipe("dcgan", {}, own).reach.budget(own)), own)
+
+
+def _recall(images: NDArray[Any], subject: Subject) -> float:
+    """Return the share of unseen real patches that lie among samples."""
+    return float(_among(*_scaled(features(subject.made_of(_many(subject))), features(images))).mean())
 
 
 def _paired(made: tuple[NDArray[Any], PatchSet]) -> tuple[NDArray[Any], Any]:
@@ -298,6 +311,7 @@ def _mixed(answerer: Answerer, told: PatchSet) -> tuple[NDArray[Any], NDArray[An
 
 MEASURES: dict[str, Measure] = {
     "kid-with-recall": kid_with_recall,
+    "kid-beside-dcgan": kid_beside_dcgan,
     "condition-accuracy": condition_accuracy,
     "critic-tracks-distance": critic_tracks_distance,
     "truncation-trade": truncation_trade,

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .common import distance, mask_obedience
+from .common import mask_obedience, over_real
 from .control import mask_dice
 from .subject import Answerer, Measure, Subject, asked
 
@@ -17,7 +17,7 @@ _OBEDIENT = 0.7
 def super_resolution(answerer: Answerer, subject: Subject) -> float | None:
     """KID from the images whose coarse part was told, in units of that of real training images; None where that part is not kept.
 
-    Below 1, samples are nearer to these images than other real ones are.
+    At 1, the least there is, samples are no farther from these images than other real ones are.
     """
     made = asked(answerer, subject)
     if made is None:
@@ -30,7 +30,7 @@ def super_resolution(answerer: Answerer, subject: Subject) -> float | None:
     error = np.sqrt(np.square(block_means(images, factor) - coarse).mean()) / coarse.std()
     if error > _COARSE:
         return None
-    return distance(real, images) / distance(real, subject.made_of(subject.training))
+    return over_real(images, real, subject.made_of(subject.training))
 
 
 def kid_and_layout(answerer: Answerer, subject: Subject) -> float | None:
@@ -40,7 +40,7 @@ def kid_and_layout(answerer: Answerer, subject: Subject) -> float | None:
         return None
     images, told = made
     real = subject.made_of(told)
-    return distance(real, images) / distance(real, subject.made_of(subject.training))
+    return over_real(images, real, subject.made_of(subject.training))
 
 
 def slice_consistency(answerer: Answerer, subject: Subject) -> float | None:

@@ -1,5 +1,6 @@
 """Measures that suit any conditional system: obedience to masks and scalars, spectra, distance of feature distributions."""
 
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -7,9 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from sciimg.types import PatchSet
 from sciimg.validation.distance import kid as squared_mmd
 
 from .subject import Answerer, Measure, Subject, asked
+
+EQUAL = 1.1  # times another's KID that still counts as equal
+_MANY = 128  # patches; a distance of distributions from fewer is noise
+_NOISE = 1.0  # the kernel's own size about the centre; less is noise of the estimate
 
 
 def mask_obedience(answerer: Answerer, subject: Subject) -> float | None:
@@ -33,7 +39,7 @@ def scalar_obedience(answerer: Answerer, subject: Subject) -> float | None:
 
 
 def kid(answerer: Answerer, subject: Subject) -> float | None:
-    """How far samples are from unseen real images: 0 as far as real training images are, 1 as far as the blurred mean.
+    """How far samples are from unseen real images: 0 no farther than real training images are, 1 as far as the blurred mean.
 
     On a logarithmic scale, because squared distances span six orders of magnitude between the two. The distance is the squared MMD
     (unbiased, cubic kernel; Binkowski et al. 2018, arXiv:1801.01401) of wavelet features.
@@ -43,10 +49,45 @@ def kid(answerer: Answerer, subject: Subject) -> float | None:
         return None
     unseen, training = subject.made_of(subject.told), subject.made_of(subject.training)
     mean = np.broadcast_to(training.mean(0), made[0].shape)
-    like_real, worthless = distance(unseen, training), distance(unseen, mean)
-    if not 0 < like_real < worthless:
-        return None
-    return float(np.log(max(distance(unseen, made[0]), 0.01 * like_real) / like_real) / np.log(worthless / like_real))
+    worthless = over_real(mean, unseen, training)
+    return float(np.log(over_real(made[0], unseen, training)) / np.log(worthless)) if worthless > 1 else None
+
+
+def kid_over_real(answerer: Answerer, subject: Subject, told: PatchSet | None = None) -> float | None:
+    """KID from unseen images, in units of that of the training images: 1 is as good as real ones of another place, and the least."""
+    told = subject.told if told is None else told
+    made = asked(answerer, subject, told)
+    return None if made is None else over_real(made[0], subject.made_of(told), subject.made_of(subject.training))
+
+
+def kid_ratio(answerer: Answerer, other: Answerer, subject: Subject) -> float | None:
+    """KID over that of another answerer, of as many unseen images as there are: 1 is equal.
+
+    Neither counts as less than what real training images reach.
+    """
+    own = kid_over_real(answerer, subject, many(subject))
+    theirs = None if own is None else kid_of_reference(other, subject)
+    return None if own is None or theirs is None else own / theirs
+
+
+@lru_cache(maxsize=4)
+def kid_of_reference(other: Answerer, subject: Subject) -> float | None:
+    """Return the KID of one with whom all answerers of a row are compared; measured once."""
+    return kid_over_real(other, subject, many(subject))
+
+
+def many(subject: Subject) -> PatchSet:
+    """Return more unseen patches, for what cannot be told from a few."""
+    return subject.data.unseen.draw(("many",), range(_MANY))
+
+
+def over_real(images: NDArray[Any], real: NDArray[Any], training: NDArray[Any]) -> float:
+    """Distance of images from real ones in units of what real training images reach, and never below 1.
+
+    The estimate is unbiased, so of sets that are nearly alike it may be 0 or less, of which no ratio says anything.
+    """
+    least = max(distance(real, training), _NOISE)
+    return max(distance(real, images), least) / least
 
 
 def distance(real: NDArray[Any], others: NDArray[Any]) -> float:
@@ -81,4 +122,9 @@ def _read_back(images: NDArray[Any], labels: NDArray[np.int32], kind: str | None
     return float(np.mean([np.corrcoef(s, m)[0, 1] if np.ptp(s) else 0.0 for s, m in pairs if np.ptp(m.astype(float))]))
 
 
-MEASURES: dict[str, Measure] = {"mask-obedience": mask_obedience, "scalar-obedience": scalar_obedience, "kid": kid}
+MEASURES: dict[str, Measure] = {
+    "mask-obedience": mask_obedience,
+    "scalar-obedience": scalar_obedience,
+    "kid": kid,
+    "kid-over-real": kid_over_real,
+}

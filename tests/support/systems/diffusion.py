@@ -1,5 +1,7 @@
-"""Measures of flows and diffusions: encode and decode, few steps against many, obedience that grows with guidance."""
+"""Measures of flows and diffusions: encode and decode, one step against many, obedience that grows with guidance."""
 
+import copy
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,8 @@ from numpy.typing import NDArray
 from sciimg.augmenters.conditioning.encoder import encode_condition
 from sciimg.augmenters.processes.gaussian import GaussianProcess
 
-from .common import _mmd as squared_mmd
-from .common import features, mask_obedience, scalar_obedience
-from .subject import Answerer, Measure, Subject, asked
+from .common import kid_of_reference, kid_ratio, mask_obedience, scalar_obedience
+from .subject import Answerer, Measure, Subject, Trained
 
 _TEACHER_STEPS = 25
 _SHOWN = 8  # images that are encoded
@@ -69,35 +70,42 @@ def _neighbours(code: NDArray[Any]) -> float:
     return float(max(found))
 
 
-def few_steps(answerer: Answerer, subject: Subject) -> float | None:
-    """KID of the recipe's own sampler over that of 25 Euler steps of the flow that it was taught by.
+def one_step(answerer: Answerer, subject: Subject) -> float | None:
+    """KID of one step over that of 25 Euler steps of the flow that the recipe was taught by; both from unseen images.
 
-    No teacher counts as better than the training images are; None where there is no teacher, or where neither is anything like the data.
+    The teacher is the trained recipe's, whoever answers: its flow before that was made straight. None where the teacher itself is nothing
+    like the data. Neither counts as less than what real training images reach (:func:`.common.kid_ratio`).
     """
-    if answerer.model is None:
+    assert isinstance(subject.trained, Trained)
+    teacher = taught_by(subject.trained)
+    worth = kid_of_reference(teacher, subject)
+    if worth is None or worth > _WORTHLESS:
         return None
 
-    def with_teacher(*args: Any, **how: Any) -> NDArray[Any]:
-        return answerer.sample(*args, sampler="euler", steps=_TEACHER_STEPS, **how)
+    def at_once(*args: Any, **how: Any) -> NDArray[Any]:
+        return answerer.sample(*args, steps=1, **how)
 
-    few, many = kid_over_real(answerer, subject), kid_over_real(_Sampled(answerer, with_teacher), subject)
-    if few is None or many is None or few > _WORTHLESS:
-        return None
-    return few / max(many, 1.0)
+    return kid_ratio(_Sampled(answerer, at_once), teacher, subject)
 
 
 _WORTHLESS = 100.0  # times as far from unseen images as training images are
 
 
-def kid_over_real(answerer: Answerer, subject: Subject) -> float | None:
-    """KID of wavelet features from unseen images, in units of that of the training images: 1 is as good as real ones of another place."""
-    made = asked(answerer, subject)
-    if made is None:
-        return None
-    real = features(subject.made_of(subject.told))
-    scale = real.std(0) + 1e-9
-    own, other = (squared_mmd(real / scale, features(x) / scale) for x in (made[0], subject.made_of(subject.training)))
-    return own / max(other, 1.0)  # the kernel has the size of 1 there; less is noise of the estimate
+@lru_cache(maxsize=1)
+def taught_by(trained: Trained) -> Answerer:
+    """Return what samples a recipe's flow in many steps: the one that is kept from before reflow, or the only one there is."""
+    model = copy.deepcopy(trained.model)
+    assert model is not None
+    process = model.system.process
+    assert isinstance(process, GaussianProcess)
+    if process.teacher is not None:
+        process.network.load_state_dict(process.teacher.state_dict())
+    flow = Trained(model)
+
+    def in_many_steps(*args: Any, **how: Any) -> NDArray[Any]:
+        return flow.sample(*args, sampler="euler", steps=_TEACHER_STEPS, **how)
+
+    return _Sampled(flow, in_many_steps)
 
 
 class _Sampled:
@@ -129,7 +137,6 @@ def guidance_obedience(answerer: Answerer, subject: Subject) -> float | None:
 
 MEASURES: dict[str, Measure] = {
     "round-trip": round_trip,
-    "few-steps": few_steps,
-    "kid-over-real": kid_over_real,
+    "one-step": one_step,
     "guidance-obedience": guidance_obedience,
 }

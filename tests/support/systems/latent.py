@@ -11,8 +11,8 @@ from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.recipes import get_recipe
 from sciimg.augmenters.system import Noise
 
-from .common import kid
-from .siblings import sibling
+from .common import kid_ratio
+from .siblings import sibling_of_equal_time
 from .subject import FEWEST, Answerer, Measure, Subject
 
 
@@ -33,13 +33,8 @@ def sharpness(answerer: Answerer, subject: Subject) -> float | None:
 
 
 def kid_beside_unet(answerer: Answerer, subject: Subject) -> float | None:
-    """KID minus that of the same recipe with a UNet, trained on the same data for as long: a step of either costs the same on the CPU.
-
-    Where a blurred mean is 1. A difference, because an unbiased KID may be 0 or less, of which there is no percentage.
-    """
-    own = kid(answerer, subject)
-    other = kid(sibling(subject, _with_unet(subject.recipe, subject.dims)), subject)
-    return None if own is None or other is None else own - other
+    """KID over that of the same recipe with a UNet, trained on the same data for the same processor time (:func:`.common.kid_ratio`)."""
+    return kid_ratio(answerer, sibling_of_equal_time(subject, _with_unet(subject.recipe, subject.dims)), subject)
 
 
 def _drawn(model: Augmenter, images: NDArray[Any]) -> NDArray[Any]:

@@ -2,22 +2,21 @@
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.recipes import RECIPES, get_recipe
-from sciimg.augmenters.training import fit
 from sciimg.records import digest_of
 
 from .datasets import DATASETS
 from .editing import edited
-from .measures import MEASURES
+from .learned import trained as learned
+from .measures import MEASURES, REVISED
 from .subject import Answerer, BlurredMean, Replay, Subject, Trained
 
 ROWS = tuple((name, dims) for name, recipe in RECIPES.items() for dims in recipe.dims)
@@ -47,7 +46,9 @@ class Row:
 
 def asked_of(name: str, dims: int) -> str:
     """Return a digest of the recipe as it is trained here and of what it must reach: another one makes a row out of date."""
-    return digest_of(get_recipe(name, dict(RECIPES[name].reach.budget(dims)), dims).model_dump(mode="json"))
+    recipe = get_recipe(name, dict(RECIPES[name].reach.budget(dims)), dims)
+    revision = REVISED.get(recipe.reach.measure)
+    return digest_of(recipe.model_dump(mode="json") | ({} if revision is None else {"revision": revision}))
 
 
 def run(name: str, dims: int, folder: Path, told: int = 32, training: int = 128) -> Row | None:
@@ -58,12 +59,13 @@ def run(name: str, dims: int, folder: Path, told: int = 32, training: int = 128)
         return None
     subject = Subject(recipe, dims, data, data.unseen.draw(("told",), range(told)), data.train.draw(("training",), range(training)))
     begun = time.process_time()
-    trained = _trained(recipe, subject, folder / "trained")
+    trained = learned(recipe, data, (*KEY, recipe.name), folder / "trained")
+    subject = replace(subject, trained=trained)
     measure = MEASURES[recipe.reach.measure]
     real = subject.made_of(subject.training)
     value = _value(measure(trained, subject))
     answerers: dict[str, Answerer] = {
-        "untrained": _trained(_untrained(recipe), subject, folder / "untrained"),
+        "untrained": learned(_untrained(recipe), data, (*KEY, recipe.name), folder / "untrained"),
         "blurred": BlurredMean(real),
         "replay": Replay(real),
     }
@@ -94,12 +96,6 @@ def _shown(trained: Trained, subject: Subject) -> NDArray[Any] | None:
     if not subject.recipe.draws:
         return trained.reconstruct(subject.made_of(told))
     return trained.sample(told.labels, told.table, subject.given_of(told))
-
-
-def _trained(recipe: Recipe, subject: Subject, out: Path) -> Trained:
-    data = subject.data
-    fit(recipe, data.train, data.unseen, data.conditions, key=(*KEY, recipe.name), out=out, provenance={})
-    return Trained(Augmenter.load(out))
 
 
 def _untrained(recipe: Recipe) -> Recipe:

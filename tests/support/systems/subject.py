@@ -48,7 +48,7 @@ class Dataset:
     conditions: tuple[Condition, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Subject:
     """One row: a recipe on real data.
 
@@ -60,6 +60,8 @@ class Subject:
     told : PatchSet
         Real and unseen: conditions to ask for, images to compare with.
     training : PatchSet
+    trained : Answerer, optional
+        The recipe itself, for measures that compare every answerer with a part of it.
     """
 
     recipe: Recipe
@@ -67,6 +69,7 @@ class Subject:
     data: Dataset
     told: PatchSet
     training: PatchSet
+    trained: "Answerer | None" = None
 
     def made_of(self, patches: PatchSet) -> NDArray[Any]:
         """Return the channels that the recipe makes."""

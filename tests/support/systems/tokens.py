@@ -1,8 +1,6 @@
 """Measures of systems that work with codes: books, likelihoods, speed at equal quality, choice among candidates."""
 
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,15 +13,14 @@ from sciimg.augmenters.processes.tokens import TokenProcess
 from sciimg.augmenters.recipe import Recipe
 from sciimg.augmenters.recipes import get_recipe
 from sciimg.augmenters.spaces.tokens import TokenSpace, split_levels
-from sciimg.augmenters.training import fit
 
-from .common import kid, mask_obedience
+from .common import EQUAL, kid_ratio, mask_obedience
+from .siblings import sibling
 from .subject import Answerer, Measure, Subject, Trained, asked
 
 _USED = 0.5  # share of the book that van den Oord's and Razavi's rows ask for
 _OBEYS = 0.5  # least obedience to masks: without it the distance alone could be met by noise of the right spectrum
 _AS_WELL = 0.9  # share of the reference's obedience
-_WORSE = 0.05  # by which a distance may exceed another, in units of the blurred mean's, and still count as equal
 
 
 def codebook_psnr(answerer: Answerer, subject: Subject) -> float | None:
@@ -68,21 +65,18 @@ def bits_over_independent(answerer: Answerer, subject: Subject) -> float | None:
 
 
 def speed_over_next_token(answerer: Answerer, subject: Subject) -> float | None:
-    """Time that a next-token model needs over the time of this one, if its distance from real images is no larger, and it obeys as well.
+    """Time that a next-token model needs over the time of this one, if their KIDs are equal, and this one obeys as well.
 
-    The reference is recipe ``vq-vae``, trained as long on the same images.
+    The reference is recipe ``vq-vae``, trained for as many steps on the same images. Equal is a ratio of at most 1.1.
     """
-    if answerer.model is None:
+    reference = sibling(subject, _next_token(subject.recipe, subject.dims))
+    ratio = kid_ratio(answerer, reference, subject)
+    if ratio is None or ratio > EQUAL:
         return None
-    reference = _next_token(subject.recipe, subject.dims)
-    fit_here = _reference(reference, subject)
-    theirs, ours = kid(fit_here, subject), kid(answerer, subject)
-    if theirs is None or ours is None or ours > theirs + _WORSE:
-        return None
-    obeyed, obeys = mask_obedience(fit_here, subject), mask_obedience(answerer, subject)
+    obeyed, obeys = mask_obedience(reference, subject), mask_obedience(answerer, subject)
     if obeyed is None or obeys is None or obeys < max(_OBEYS, _AS_WELL * obeyed):
         return None
-    return _seconds(fit_here, subject) / _seconds(answerer, subject)
+    return _seconds(reference, subject) / _seconds(answerer, subject)
 
 
 def reranked_caption_obedience(answerer: Answerer, subject: Subject) -> float | None:
@@ -118,20 +112,6 @@ def _next_token(recipe: Recipe, dims: int) -> Recipe:
     """Return the next-token recipe with the budget of ``recipe``."""
     assert dims in (2, 3)
     return get_recipe("vq-vae", recipe.reach.budget(dims), dims)  # type: ignore[arg-type]
-
-
-_REFERENCES: dict[tuple[str, int], Trained] = {}
-
-
-def _reference(recipe: Recipe, subject: Subject) -> Trained:
-    """Train once, for this answerer and the impostors."""
-    name = (recipe.model_dump_json(), subject.dims)
-    if name not in _REFERENCES:
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "reference"
-            fit(recipe, subject.data.train, subject.data.unseen, subject.data.conditions, key=("reference",), out=out, provenance={})
-            _REFERENCES[name] = Trained(Augmenter.load(out))
-    return _REFERENCES[name]
 
 
 def _seconds(answerer: Answerer, subject: Subject) -> float:
