@@ -1,8 +1,8 @@
 """Every system on real images, against three impostors: ``make conformance``.
 
 Writes ``reports/benchmarks/conformance.json`` and a page with a sample sheet for each row (``reports/conformance/README.md``). A row takes
-about two minutes on one core; ``--only NAME...`` repeats some and keeps the others, ``--stale`` leaves out those whose recipe, budget and
-threshold are what they were.
+about two minutes on one core; ``--only NAME...`` repeats some and keeps the others, ``--stale`` leaves out those whose recipe, budget,
+measure and threshold are what they were.
 """
 
 import argparse
@@ -105,13 +105,19 @@ one to five minutes on one core: on a stained colon section (2D) or the ICBM 152
 recipe, and missed by an untrained network, a blurred mean of the training images, and a replay of the training set (whose copies are
 thrown out: a dash is what could not be measured).
 On each sheet real images are above, samples for their conditions below. `make conformance` repeats it; rows may come from different days.
-A star marks a row that was run with another recipe, budget or threshold than today's, or before rows kept record of them.
+A star marks a row that was run with another recipe, budget, measure or threshold than today's, or before rows kept record of them.
 Seconds are processor time; in rows run until 21 November 2026 they are wall time on a shared machine, pauses included.
 Starred rows of `gan-2014`, `dcgan`, `cgan`, `wgan-gp`, `progan`, `biggan`, `stylegan`, `stackgan` and `attngan` were trained with a
 gradient penalty that torch's bf16 on the CPU computed wrongly (mended on 22 November 2026); the lattices on their sheets may come
 from it.
 Rows of `inpainting` and `outpainting`, starred or not, are from before networks were told what surrounds a hole; those of `wgan-gp` are of
 a measure that asked one critic about all samples.
+In rows run until 22 November 2026, starred or not, the weights were chosen by their loss on the unseen part; now by that on other boxes of
+the training part. Starred rows of `dit` and `sit` are differences of KIDs on a logarithmic scale (now ratios, for equal processor time),
+those of `r3gan` were not compared with a DCGAN, those of `var` took a KID 1.8 times the other for equal, those of `rectified-flow`
+took two steps and had themselves for a teacher, those of `instaflow` were without reflow. KIDs are now never less than what real training
+images reach, so that noise about zero passes no bar: rows of `edm`, `imagen` and `super-resolution` below 1 are from before.
+CycleGAN's identity loss is in no row: it needs as many channels given as made, and these data have one and two.
 
 | system | recipe | dims | measure | value | threshold | untrained | blurred mean | replay | seconds | passed |
 |---|---|---|---|---|---|---|---|---|---|---|

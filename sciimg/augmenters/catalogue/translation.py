@@ -50,6 +50,7 @@ RECIPES = (
             at_least=0.1,
             data="contrasts",
             # in so few steps the weights of the paper, made for 200 epochs, leave the source as it is
+            # the identity loss would be skipped here in any case: one channel is given, two are made
             options={"training.steps": 400, "process.cycle": 1.0, "process.identity": 0.0},
             options_3d={"training.steps": 300, "training.batch": 6},
         ),
