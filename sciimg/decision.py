@@ -2,7 +2,8 @@
 
 Rules, in the order in which they are applied to one gate and one metric:
 
-1. A metric that is missing, reported twice or undefined fails.
+1. A metric that is missing, reported twice or undefined fails. One that is undefined for want of independent units or samples alone, as its
+   evidence says in numbers, is inconclusive: "N groups needed". "Not told apart" is never "alike".
 2. ``judged_on: value`` compares the value with the bar.
 3. ``judged_on: interval`` needs a 95 % interval; without one it fails, because a bar that asks for certainty was met by none.
 4. The conservative end clears the bar: passed. The whole interval lies on the wrong side: failed. It straddles the bar: inconclusive.
@@ -139,6 +140,8 @@ def _judge(gate: Gate, recipe: str | None, metrics: Iterable[Metric], study: Stu
         reason = f"{gate.metric} is reported {len(found)} times; which one counts is unknown"
     elif found:
         reason = f"{gate.metric} is undefined: {found[0].reason}"
+        if short := found[0].shortage:
+            outcome, reason = "inconclusive", f"{short.needed} {short.of} needed, {short.found} there; {reason}"
     elif study.review.readers and gate.metric.startswith("review-"):
         outcome, reason = "inconclusive", f"{gate.metric} waits for the planned review"
     return _result(gate, recipe, rule, outcome, reason, None)

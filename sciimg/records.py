@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 Digest = str  # "sha256:" + 64 hexadecimal digits
 
@@ -70,10 +70,40 @@ class Null(Record):
     ci95: tuple[float, float] | None = None
 
 
+class Shortage(Record):
+    """What there is too little of: a metric is undefined for this alone, and more data would define it."""
+
+    found: int = Field(ge=1)  # nothing at all is no shortage but nothing to judge
+    needed: int
+    of: str  # independent units or samples, in the plural
+
+    @model_validator(mode="after")
+    def _short(self) -> Self:
+        if self.needed <= self.found:
+            raise ValueError(f"{self.found} {self.of} are no shortage where {self.needed} are needed.")
+        return self
+
+
+class TooFew(str):
+    """A reason why a metric is undefined that says as data, too, how many independent units or samples are needed."""
+
+    shortage: Shortage | None = None
+
+    @classmethod
+    def of(cls, reason: str, found: int, needed: int, what: str = "groups") -> str:
+        """Return the reason; a plain one where there is nothing at all, or enough of it, so that more data are no remedy."""
+        if not 0 < found < needed:
+            return reason
+        few = cls(reason)
+        few.shortage = Shortage(found=found, needed=needed, of=what)
+        return few
+
+
 class Metric(Record):
     """One number with what is needed to believe it, or the reason why there is none.
 
-    ``n`` counts independent units (subjects, fields, blocks) when ``unit_of_n`` says so, otherwise samples.
+    ``n`` counts independent units (subjects, fields, blocks) when ``unit_of_n`` says so, otherwise samples. ``shortage`` is there, and
+    written, only where a metric is undefined for want of data.
     """
 
     name: str
@@ -92,6 +122,13 @@ class Metric(Record):
     higher_is_better: bool | None = None
     source: str = ""
     detail: dict[str, Any] = Field(default_factory=dict)
+    shortage: Shortage | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Evidence without a shortage has the bytes that it had before there was such a field."""
+        value: dict[str, Any] = handler(self)
+        return value if self.shortage is not None else {k: v for k, v in value.items() if k != "shortage"}
 
     @model_validator(mode="after")
     def _value_or_reason(self) -> Self:
@@ -99,12 +136,15 @@ class Metric(Record):
             raise ValueError(f"Metric {self.name!r} is 'ok' without a finite value; use Metric.undefined with a reason.")
         if self.status == "undefined" and (self.value is not None or not self.reason):
             raise ValueError(f"Metric {self.name!r} is 'undefined': give a reason and no value.")
+        if self.status == "ok" and self.shortage is not None:
+            raise ValueError(f"Metric {self.name!r} has a value: nothing was short.")
         return self
 
     @classmethod
     def undefined(cls, name: str, reason: str, **fields: Any) -> Self:
-        """Return the outcome of a metric that cannot be computed."""
-        return cls(name=name, value=None, status="undefined", reason=reason, **fields)
+        """Return the outcome of a metric that cannot be computed; a reason that is :class:`TooFew` brings its shortage."""
+        short = {"shortage": reason.shortage} if isinstance(reason, TooFew) else {}
+        return cls(name=name, value=None, status="undefined", reason=str(reason), **(short | fields))
 
 
 class Check(Record):

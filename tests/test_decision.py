@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sciimg.decision import REVIEW_GATE, REVIEW_METRIC, collect, decide
 from sciimg.errors import InputError
 from sciimg.protocol.models import Gate, RecipePlan, ReviewPlan, Study
-from sciimg.records import Decision, Metric
+from sciimg.records import Decision, Metric, Shortage, TooFew, canonical_json
 
 WHY = "Derived for this test."
 
@@ -228,3 +228,44 @@ def test_a_leak_is_refused_with_the_pairs_named() -> None:
     assert found.decision == "refused"
     said = found.gates[0].reason
     assert "h0 = t0 [0, 0]; h1 = t1 [0, 1]" in said and "h4 = t4" in said and "h5" not in said and "…" in said
+
+
+# ---------------------------------------------------------------- too few
+
+
+def short(found: int = 3, needed: int = 8) -> Metric:
+    return Metric.undefined("m", TooFew.of(f"{found} independent groups; {needed} are needed", found, needed))
+
+
+def test_too_few_groups_are_inconclusive_and_say_how_many_are_needed() -> None:
+    decision = judged({"at_most": 1}, short())
+    assert (decision.decision, decision.gates[0].outcome) == ("inconclusive", "inconclusive")
+    assert decision.gates[0].reason.startswith("8 groups needed, 3 there; m is undefined")
+    assert any("is inconclusive: 8 groups needed" in line for line in decision.reasons)
+
+
+def test_too_few_groups_release_nothing_and_excuse_no_other_gate() -> None:
+    two = study([{"metric": "m", "at_most": 1}, {"metric": "other", "at_most": 1}])
+    assert decide(two, {"ldm": [short(), metric(0.5, 0.4, 0.6, "other")]}, []).released is None
+    assert decide(two, {"ldm": [short(), metric(2.5, 2.4, 2.6, "other")]}, []).decision == "refused"
+    assert decide(two, {"ldm": [short(), Metric.undefined("other", "3 groups; 8 are needed")]}, []).decision == "refused"
+
+
+def test_words_alone_are_no_shortage_nor_is_nothing_at_all_or_enough() -> None:
+    for reason in ("3 groups; 8 groups are needed", TooFew.of("no images", 0, 8), TooFew.of("enough", 8, 8)):
+        assert judged({"at_most": 1}, Metric.undefined("m", reason)).decision == "refused"
+
+
+def test_a_shortage_survives_the_record_and_is_not_written_where_there_is_none() -> None:
+    recipes, _ = collect({"validate-ldm": {"metrics": [short().as_json()]}})
+    assert recipes["ldm"][0].shortage == Shortage(found=3, needed=8, of="groups")
+    assert "shortage" not in metric(1.0).as_json() and "shortage" not in Metric.undefined("m", "no noise").as_json()
+    before = Metric.undefined("m", "no noise").as_json()
+    assert Metric.model_validate_json(canonical_json(before)).as_json() == before
+
+
+def test_a_shortage_that_is_none_is_no_record() -> None:
+    with pytest.raises(ValueError, match="no shortage"):
+        Shortage(found=8, needed=8, of="groups")
+    with pytest.raises(ValueError, match="nothing was short"):
+        Metric(name="m", value=1.0, shortage=Shortage(found=3, needed=8, of="groups"))

@@ -141,7 +141,7 @@ def _in_spaces(
             fitted = fit_space(space, embed, reference, workers=HERE if space == WEIGHTS else workers)
             measured = set_metrics(first, second, [fitted], train=known)
         except UndefinedError as error:  # reference images that do not differ from one another make no space
-            found += [Metric.undefined(name, str(error), higher_is_better=None, n_real=len(first)) for name in sorted(wanted)]
+            found += [Metric.undefined(name, error.reason, higher_is_better=None, n_real=len(first)) for name in sorted(wanted)]
             continue
         found += [m for m in measured if m.name in wanted]
         controls += [m for m in measured if m.name.startswith("control_")]

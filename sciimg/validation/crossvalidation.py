@@ -23,7 +23,8 @@ import numpy as np
 from scipy import stats
 
 from sciimg.protocol.vocabulary import FOLDS
-from sciimg.records import Metric, Null
+from sciimg.records import Metric, Null, Shortage
+from sciimg.validation.outcome import shared_shortage
 
 Interval = tuple[float, float]
 
@@ -94,7 +95,9 @@ def _pooled(own: Sequence[Metric | None], ratio: float, obstacle: str) -> Metric
     values = [m.value for m in own if m is not None and m.value is not None]
     if obstacle or len(values) < max(len(own), FEWEST):
         reason = obstacle or next((f"fold {i}: {f['reason']}" for i, f in enumerate(folds, start=1) if "reason" in f), "too few folds")
-        return Metric.undefined(name, reason, detail={"folds": folds}, **about)
+        blank = [m for m in own if m is None or m.value is None]
+        few = None if obstacle else shared_shortage(blank) if blank else Shortage(found=len(own), needed=FEWEST, of="folds")
+        return Metric.undefined(name, reason, detail={"folds": folds}, shortage=few, **about)
     nulls = [m.null for m in own if m is not None and m.null is not None]
     null = _mean_null(nulls, ratio) if len(nulls) == len(own) else None
     interval = corrected_interval(values, ratio, [m.ci95 for m in own if m is not None])

@@ -21,14 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciimg.randomness import generator
-from sciimg.records import Metric, Null
+from sciimg.records import Metric, Null, TooFew
 from sciimg.types import PatchSet
 from sciimg.validation.c2st import accuracies, p_value
 from sciimg.validation.comparison import FEWEST_TO_EXTRAPOLATE, FRECHET_AXES, Candidate, Comparison, Control, feature_controls, upper_null
 from sciimg.validation.distance import NEAREST, coverage_ceiling
 from sciimg.validation.features.faults import FaultySet, faulty_sets
 from sciimg.validation.features.space import FeatureSpace
-from sciimg.validation.nearest import TrainingVectors
+from sciimg.validation.nearest import IN_CELL, TrainingVectors
 from sciimg.validation.outcome import faults_of, mismatch
 from sciimg.validation.relations import Relation, overlapping, related, same_group
 from sciimg.validation.resampling import MOST, HalfSplit, group_index, half_interval, half_splits, spread_of_mean
@@ -37,6 +37,7 @@ Array = NDArray[np.float64]
 Key = tuple[str | int, ...]
 
 _TRIED = 2 * MOST  # real images in which faults are planted
+_SIDE = "samples on each side of a real-versus-real split"
 _SHOWN = 2048  # real images whose pairs are counted
 MIN_GROUPS = 8  # two halves of four: with fewer there are too few splits for an interval
 
@@ -163,7 +164,8 @@ def set_metrics(
     if not reason:
         splits = half_splits(real.groups, synthetic.groups, generator(*key, "splits"), rounds=rounds)
         if len(splits[0].reference) < MIN_GROUPS // 2:
-            reason = f"{len(splits[0].reference)} samples on each side of a real-versus-real split; {MIN_GROUPS // 2} are needed"
+            side, least = len(splits[0].reference), MIN_GROUPS // 2
+            reason = TooFew.of(f"{side} samples on each side of a real-versus-real split; {least} are needed", side, least, _SIDE)
     if reason:
         return [m for space in spaces for m in _undefined(setting, space, reason)]
     relation = related(real)
@@ -212,7 +214,8 @@ def obstacle(real: PatchSet, synthetic: PatchSet) -> str:
     for patches, what in ((real, "real"), (synthetic, "synthetic")):
         groups = len(group_index(patches.groups)[0])
         if groups < MIN_GROUPS:
-            return f"{groups} independent groups of {what} images; {MIN_GROUPS} are needed for an interval and a null"
+            reason = f"{groups} independent groups of {what} images; {MIN_GROUPS} are needed for an interval and a null"
+            return TooFew.of(reason, groups, MIN_GROUPS)
     return ""
 
 
@@ -275,18 +278,19 @@ def _missing(setting: _Setting, name: str, values: Array, null: Array, compariso
         return ""
     if name in NEED_TRAINING and (reason := _training_missing(setting)):
         return reason
-    few = f"{len(comparison.splits[0].reference)} samples on each side of a real-versus-real split are too few"
+    side = len(comparison.splits[0].reference)
+    few = f"{side} {_SIDE} are too few"
     match name:
         case "mmd":
             return "the real images do not differ from one another in this space, so that its kernel has no width"
         case "fd_infinity":
-            return f"{few} to extrapolate from: {FEWEST_TO_EXTRAPOLATE} are needed"
+            return TooFew.of(f"{few} to extrapolate from: {FEWEST_TO_EXTRAPOLATE} are needed", side, FEWEST_TO_EXTRAPOLATE, _SIDE)
         case "c2st":
             return f"{few} for a classifier"
         case "ct":
-            return f"{few} for a rank test in any cell of the training set"
+            return TooFew.of(f"{few} for a rank test in any cell of the training set", side, IN_CELL, _SIDE)
         case _:
-            return f"{few} for {NEAREST} nearest neighbours"
+            return TooFew.of(f"{few} for {NEAREST} nearest neighbours", side, NEAREST + 1, _SIDE)
 
 
 def _own(name: str, controls: Sequence[Control], comparison: Comparison) -> dict[str, Any]:

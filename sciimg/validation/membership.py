@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from sciimg.randomness import generator
-from sciimg.records import Metric, Null
+from sciimg.records import Metric, Null, TooFew
 from sciimg.types import PatchSet
 from sciimg.validation.distance import distances
 from sciimg.validation.features.space import FeatureSpace
@@ -131,7 +131,8 @@ def auc(members: Array, others: Array) -> float:
 def tpr(members: Array, others: Array, fpr: float = FPR) -> float:
     """Return the share of members above the score that at most ``fpr`` of the others exceed."""
     if len(others) < MIN_NONMEMBERS:
-        raise UndefinedError(f"{len(others)} holdout images; a false-positive rate of {fpr:.0%} needs {MIN_NONMEMBERS}")
+        reason = f"{len(others)} holdout images; a false-positive rate of {fpr:.0%} needs {MIN_NONMEMBERS}"
+        raise UndefinedError(TooFew.of(reason, len(others), MIN_NONMEMBERS, "holdout images"))
     allowed = int(fpr * len(others))
     return float(np.mean(members > np.sort(others)[::-1][allowed]))
 
@@ -146,7 +147,8 @@ def _obstacle(train: PatchSet | None, holdout: PatchSet, synthetic: PatchSet | N
     if reason:
         return reason
     few = {what: n for what, p in sets.items() if (n := len(group_index(p.groups)[0])) < MIN_GROUPS}
-    return "; ".join(f"{n} independent groups of {what} images, {MIN_GROUPS} are needed" for what, n in few.items())
+    reason = "; ".join(f"{n} independent groups of {what} images, {MIN_GROUPS} are needed" for what, n in few.items())
+    return TooFew.of(reason, min(few.values(), default=0), MIN_GROUPS)
 
 
 def _scores(vectors: dict[str, Array], groups: tuple[NDArray[Any], NDArray[Any]]) -> list[Array]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciimg.randomness import generator
-from sciimg.records import Metric, Null
+from sciimg.records import Metric, Null, TooFew
 from sciimg.types import PatchSet
 from sciimg.validation.disguises import DISGUISES, disguised, span_of
 from sciimg.validation.nearness import Nearest, Training
@@ -95,7 +95,9 @@ def copies(
     reason = "there are no synthetic images" if synthetic is None else mismatch(holdout, synthetic, ("real", "synthetic"))
     kept = held.told & ~leaked
     if not reason and kept.sum() < MIN_IMAGES:
-        reason = f"{int(kept.sum())} of {len(holdout)} holdout images show enough to be recognised and lie apart; {MIN_IMAGES} are needed"
+        usable = int(kept.sum())
+        reason = f"{usable} of {len(holdout)} holdout images show enough to be recognised and lie apart; {MIN_IMAGES} are needed"
+        reason = TooFew.of(reason, usable, MIN_IMAGES, "such holdout images")
     if synthetic is None or reason or (reason := faults_of(synthetic, "synthetic")):
         return [*(Metric.undefined(name, reason, **about) for name in NAMES if name != leak.name), leak], {}
     made, scores = training.nearest(synthetic.images), held.score[kept]
@@ -171,6 +173,7 @@ def _leaked(
     told = int(held.told.sum())
     if len(score) < MIN_APART or not told:
         reason = f"{len(score)} images of {of} and {told} holdout images show enough to be recognised; {MIN_APART} are needed"
+        reason = TooFew.of(reason, len(score) if told else 0, MIN_APART, "real images to compare with")
         return held.correlation >= _DUPLICATE, Metric.undefined(name, reason, **described)
     bar = extreme(score)
     leaked = (held.score > bar) | (held.correlation >= _DUPLICATE)

@@ -24,7 +24,7 @@ Index = NDArray[np.intp]
 
 MOST_TRAINING = 2**14  # so that the cost of a search grows with the number of images alone
 CELLS = 5
-_IN_CELL = 8  # samples of either kind; a rank test of fewer says little
+IN_CELL = 8  # samples of either kind; a rank test of fewer says little
 _ITERATIONS = 10
 _BLOCK = 2**22  # distances that are held at once
 
@@ -61,7 +61,7 @@ class TrainingVectors:
         rows = np.linspace(0, len(vectors) - 1, min(len(vectors), MOST_TRAINING)).round().astype(np.intp)
         self.vectors = vectors[rows]
         self.own = nearest_of(self.vectors, self.vectors, relation.take(rows))[0]
-        self._centres = cell_centres(self.vectors, min(CELLS, max(1, min(len(rows), samples) // (4 * _IN_CELL))), rng)
+        self._centres = cell_centres(self.vectors, min(CELLS, max(1, min(len(rows), samples) // (4 * IN_CELL))), rng)
 
     def nearest(self, vectors: Array) -> Nearest:
         """Find the nearest training sample of each vector."""
@@ -106,7 +106,7 @@ def data_copying(test: Nearest, made: Nearest) -> float:
     total, weight = 0.0, 0
     for cell in np.unique(test.cell):
         theirs, ours = test.distance[test.cell == cell], made.distance[made.cell == cell]
-        if min(len(theirs), len(ours)) >= _IN_CELL:
+        if min(len(theirs), len(ours)) >= IN_CELL:
             total += len(theirs) * _rank_score(ours, theirs)
             weight += len(theirs)
     return total / weight if weight else math.nan

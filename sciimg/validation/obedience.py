@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciimg.randomness import generator
-from sciimg.records import Metric, Null
+from sciimg.records import Metric, Null, TooFew
 from sciimg.validation.pooling import by_group, centred_interval, pooled, resampling_weights
 
 Array = NDArray[np.float64]
@@ -142,7 +142,7 @@ def class_obedience(
 
 def _unusable(requested: Array, measured: Array) -> str:
     if len(requested) < 3:
-        return f"{len(requested)} synthetic images; three are needed"
+        return TooFew.of(f"{len(requested)} synthetic images; three are needed", len(requested), 3, "synthetic images")
     if not (np.all(np.isfinite(requested)) and np.all(np.isfinite(measured))):
         return "requested or measured values are not finite"
     if requested.std() <= _LEAST_SPREAD * max(1.0, float(np.abs(requested).max())):

@@ -1,13 +1,13 @@
 """What a metric says when there is no number: a reason."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sciimg.io.spacing import AGREE, convert
-from sciimg.records import Metric
+from sciimg.records import Metric, Shortage
 from sciimg.types import PatchSet, Spacing
 
 LARGEST = 1e30  # intensities beyond are no detector's, and their powers leave the range of floats
@@ -16,13 +16,25 @@ LARGEST = 1e30  # intensities beyond are no detector's, and their powers leave t
 class UndefinedError(Exception):
     """A quantity that does not exist for these data; the text says why, in words for the report."""
 
+    @property
+    def reason(self) -> str:
+        """The text as it was given: one that is :class:`sciimg.records.TooFew` says how many are needed."""
+        return self.args[0] if self.args and isinstance(self.args[0], str) else str(self)
+
 
 def measured(name: str, compute: Callable[[], Metric], **fields: Any) -> Metric:
     """Return the metric that ``compute`` makes, or the undefined outcome with the reason it raised."""
     try:
         return compute()
     except UndefinedError as error:
-        return Metric.undefined(name, str(error), **fields)
+        return Metric.undefined(name, error.reason, **fields)
+
+
+def shared_shortage(blank: Sequence[Metric | None]) -> Shortage | None:
+    """Return the largest shortage of metrics that are undefined for want of data; None where one of them is so for another reason."""
+    found = [None if m is None else m.shortage for m in blank]
+    known = [s for s in found if s is not None]
+    return max(known, key=lambda s: s.needed - s.found) if known and len(known) == len(found) else None
 
 
 def faults_of(patches: PatchSet, what: str, *, constant: bool = False) -> str:

@@ -210,7 +210,7 @@ def _pair_metric(name: str, metric: PairMetric, reference: PatchSet, test: Patch
         known = Known(np.nan if scale is None else scale.value, _kind_of_both(reference, test), spacing)
         values = _values(metric, reference.images, test.images, known)
     except UndefinedError as error:
-        return Metric.undefined(name, str(error), **described)
+        return Metric.undefined(name, error.reason, **described)
     if scale is not None:
         described["data_range"] = scale.value
         detail["data_range_origin"] = scale.origin

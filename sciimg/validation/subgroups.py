@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sciimg.protocol.vocabulary import worst_name
 from sciimg.records import Metric
 from sciimg.types import PatchSet
+from sciimg.validation.outcome import shared_shortage
 
 Values = NDArray[np.object_]
 
@@ -62,7 +63,8 @@ def worst(column: str, by_value: Mapping[str, Sequence[Metric]]) -> list[Metric]
             value, metric = next(iter(blank.items()))
             reason = f"in {len(blank)} of {len(told)} subgroups of {column}; {value}: {metric.reason}"
             same: dict[str, Any] = {"higher_is_better": first.higher_is_better, "features": first.features, "source": first.source}
-            found.append(Metric.undefined(name, reason, detail=detail, **same))
+            short = shared_shortage(list(blank.values()))
+            found.append(Metric.undefined(name, reason, detail=detail, shortage=short, **same))
             continue
         sign = 1.0 if first.higher_is_better else -1.0
         value = min(told, key=lambda v: sign * float(told[v].value or 0.0))

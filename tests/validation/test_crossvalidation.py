@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sciimg.records import Metric, Null
+from sciimg.records import Metric, Null, Shortage, TooFew
 from sciimg.validation.crossvalidation import corrected_interval, pooled
 
 
@@ -84,6 +84,16 @@ def test_one_fold_without_a_number_leaves_the_pool_without() -> None:
 
 def test_fewer_than_three_folds_are_no_cross_validation() -> None:
     assert pool([0.1, 0.3]).reason == "too few folds"
+
+
+def test_a_pool_is_short_where_folds_lack_nothing_but_data() -> None:
+    few, bad = Metric.undefined("m", TooFew.of("3 groups", 3, 8)), Metric.undefined("m", "no background")
+    found = [
+        pooled([[m] for m in folds], 0.5)[0].shortage for folds in ((metric(1), few, few), (few, bad, metric(1)), (metric(1), metric(2)))
+    ]
+    assert found == [Shortage(found=3, needed=8, of="groups"), None, Shortage(found=2, needed=3, of="folds")]
+    assert pooled([[few], [], [metric(1)]], 0.5)[0].shortage is None  # what was not measured is not short of groups
+    assert pooled([[few], [few], [few]], 0.5, obstacle="folds are not apart")[0].shortage is None
 
 
 def test_an_obstacle_takes_every_number_away() -> None:

@@ -148,6 +148,8 @@ def test_an_outcome_with_a_reason_instead_of_a_crash(first, second, said):
     metrics = set_metrics(first, second, [some], rounds=10)
     assert len(metrics) == len(SET_METRICS) + len(DERIVED) + len(FAULTS)
     assert all(m.status == "undefined" and said in m.reason for m in metrics)
+    few = "independent groups" in said  # more data would help here, and nowhere else
+    assert {m.shortage and m.shortage.needed for m in metrics} == {8 if few else None}
 
 
 def test_groups_decide_what_is_independent():

@@ -8,7 +8,7 @@ import pytest
 from patchsets import images_2d
 from scipy import stats
 
-from sciimg.records import Metric, canonical_json
+from sciimg.records import Metric, Shortage, canonical_json
 from sciimg.types import PatchSet
 from sciimg.validation import membership
 from sciimg.validation.features.space import FeatureSpace, Scale
@@ -124,6 +124,14 @@ def test_worse_images_are_not_taken_for_copies(space: FeatureSpace) -> None:
 def test_an_outcome_with_a_reason(space: FeatureSpace, train: PatchSet | None, synthetic: PatchSet | None, said: str) -> None:
     found = attack(space, train, synthetic)  # type: ignore[arg-type]
     assert all(m.status == "undefined" and said in m.reason for m in found.values())
+
+
+def test_too_few_groups_or_images_are_a_shortage_and_nothing_else_is(space: FeatureSpace) -> None:
+    by_name = {m.name: m for m in membership_metrics(points(30, 1, per_group=15), points(40, 2), points(30, 3), [space], rounds=5)}
+    assert all(m.shortage == Shortage(found=2, needed=4, of="groups") for m in by_name.values())
+    assert all(m.shortage is None for m in membership_metrics(points(30, 1), points(40, 2), None, [space], rounds=5))
+    enough = {m.name.split("_")[0]: m for m in membership_metrics(points(30, 1), points(40, 2), points(30, 3), [space], rounds=5)}
+    assert enough["membership-tpr"].shortage == Shortage(found=40, needed=100, of="holdout images")
 
 
 def test_few_holdout_images_leave_the_low_rate_undefined(space: FeatureSpace) -> None:

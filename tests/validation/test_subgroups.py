@@ -7,7 +7,7 @@ import pytest
 from patchsets import images_2d
 
 from sciimg.protocol.vocabulary import metrics
-from sciimg.records import Metric
+from sciimg.records import Metric, Shortage, TooFew
 from sciimg.validation.subgroups import MOST_LEVELS, obstacle, of_value, values_of, worst
 
 
@@ -32,6 +32,13 @@ def test_a_subgroup_that_cannot_be_judged_may_be_the_worst() -> None:
     (found,) = worst("site", {"a": [metric("recall_x", 0.9, True)], "rare": [metric("recall_x", None, True)]})
     assert found.status == "undefined" and found.reason == "in 1 of 2 subgroups of site; rare: 3 groups"
     assert found.detail["subgroups"]["a"]["value"] == 0.9 and found.detail["subgroups"]["rare"] == {"reason": "3 groups"}
+
+
+def test_the_worst_is_short_of_data_only_where_every_blank_subgroup_is() -> None:
+    few = Metric.undefined("m", TooFew.of("3 groups", 3, 8), higher_is_better=True)
+    fewer, bad = few.model_copy(update={"shortage": Shortage(found=1, needed=8, of="groups")}), metric("m", None, True)
+    assert worst("site", {"a": [few], "b": [metric("m", 1, True)], "c": [fewer]})[0].shortage == fewer.shortage
+    assert worst("site", {"a": [few], "b": [bad]})[0].shortage is None
 
 
 def test_what_has_no_direction_has_no_worst() -> None:

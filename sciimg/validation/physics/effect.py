@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciimg.randomness import generator
-from sciimg.records import Metric, Null
+from sciimg.records import Metric, Null, TooFew
 from sciimg.types import PatchSet
 from sciimg.validation.outcome import faults_of, mismatch
 from sciimg.validation.physics.check import Check
@@ -101,10 +101,12 @@ def calibrate(check: Check, real: RealImages, *, rounds: int = 500, bootstrap: i
     pool = np.concatenate([s for _, s in measured])
     size = len(groups) // 2
     if len(groups) < MIN_GROUPS or len(pool) < MIN_POOL:
-        return (
+        reason = (
             f"{len(groups)} independent groups in the real holdout and {len(pool)} with the calibration part; "
             f"{MIN_GROUPS} and {MIN_POOL} are needed to say how much real images differ"
         )
+        own = len(groups) < MIN_GROUPS
+        return TooFew.of(reason, len(groups if own else pool), MIN_GROUPS if own else MIN_POOL)
     first, second = disjoint_sets(generator(*key, check.name, "halves"), len(pool), size, rounds)
     between = check.distance(pooled(pool, first), pooled(pool, second), frame)
     floors = check.floors(frame)
@@ -158,7 +160,8 @@ def effect(ready: Calibration | str, synthetic: PatchSet | None, *, name: str, p
     assert synthetic is not None
     groups, sums = _measured(ready, synthetic)
     if len(groups) < 2:
-        return Metric.undefined(name, "one synthetic group; two or more are needed for an interval", detail=detail, **described)
+        reason = TooFew.of("one synthetic group; two or more are needed for an interval", len(groups), 2)
+        return Metric.undefined(name, reason, detail=detail, **described)
     parts = _components(ready, ready.sums.sum(axis=0)[None], sums.sum(axis=0)[None])
     value = float(_combined(ready, parts)[0])
     replicates = _replicates(ready, groups, sums, paired=paired)
