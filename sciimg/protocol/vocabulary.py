@@ -74,8 +74,8 @@ def metrics(
 ) -> dict[str, tuple[Need, ...]]:
     """Return every metric that the judges of a study can report, by name, with what each needs of the study.
 
-    Metrics of the whole study come first; ``<check>_effect`` needs its physics check to be asked for, ``<metric>_worst-<column>`` that
-    subgroups are made by the column. :func:`over_folds` gives those of a cross-validation.
+    Metrics of the whole study come first; ``<check>_effect`` and ``<check>_outliers`` need their physics check to be asked for,
+    ``<metric>_worst-<column>`` that subgroups are made by the column. :func:`over_folds` gives those of a cross-validation.
     """
     whole: dict[str, tuple[Need, ...]] = {
         "verification-failures": (),
@@ -100,6 +100,7 @@ def _of_a_recipe(conditions: Iterable[Condition], subgroups: Iterable[str]) -> d
         "leaked-holdout": (),
     }
     names |= {f"{check}_effect{suffix}": ("physics",) for check in PHYSICS for suffix in ("", "_paired")}
+    names |= {f"{check}_outliers": ("physics",) for check in PHYSICS}
     names |= {f"{stem}_{space}": ("features",) for space in SPACES for stem in (*_SETS, *_MEMBERSHIP)}
     names |= {f"{stem}_{space}_paired": ("features",) for space in SPACES for stem in _SETS if not stem.startswith("control")}
     names |= {f"{side}_{pair}": () for side in ("paired", "reconstruction") for pair in _PAIRS}
@@ -136,5 +137,5 @@ def worst_name(metric: str, column: str) -> str:
 
 
 def physics_of(metric: str) -> str:
-    """Return the physics check that a metric ``<check>_effect``, paired, of a subgroup or over folds, belongs to."""
-    return metric.removesuffix(FOLDS).split("_worst-")[0].removesuffix("_paired").removesuffix("_effect")
+    """Return the physics check of a metric ``<check>_effect``, paired, of a subgroup or over folds, or of ``<check>_outliers``."""
+    return metric.removesuffix(FOLDS).split("_worst-")[0].removesuffix("_paired").removesuffix("_effect").removesuffix("_outliers")

@@ -14,6 +14,7 @@ from sciimg.records import Metric
 from sciimg.review.typesetting import templates
 
 MINUS = "\N{MINUS SIGN}"
+OUTLIERS = "-outliers"  # ends the name of the share of samples that a physics check finds odd by themselves
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -131,11 +132,13 @@ def caption(name: str) -> Caption:
     plain_name = name.removesuffix(FOLDS).replace("_", "-")
     whole, _, column = plain_name.removesuffix("-paired").partition("-worst-")
     suffix = f", in the worst subgroup of {column}" if column else ", on conditions of the holdout" if whole != plain_name else ""
-    suffix += ", over folds" if name.endswith(FOLDS) else ""
+    whole, single = whole.removesuffix(OUTLIERS), whole.endswith(OUTLIERS)
+    suffix = (", samples unlike real ones" if single else "") + suffix + (", over folds" if name.endswith(FOLDS) else "")
     for pattern, template in _captions():
         if found := pattern.fullmatch(whole):
             title = found.expand(template.title).strip() + suffix
-            return Caption("subgroups" if column else template.family, title, found.expand(template.says), template.detail)
+            says = text("outliers") if single else found.expand(template.says)
+            return Caption("subgroups" if column else template.family, title, says, template.detail)
     return Caption("other", name, "")
 
 

@@ -87,7 +87,7 @@ def test_fewer_than_three_folds_are_no_cross_validation() -> None:
 
 
 def test_a_pool_is_short_where_folds_lack_nothing_but_data() -> None:
-    few, bad = Metric.undefined("m", TooFew.of("3 groups", 3, 8)), Metric.undefined("m", "no background")
+    few, bad = Metric.undefined("kid", TooFew.of("3 groups", 3, 8)), Metric.undefined("kid", "no background")
     found = [
         pooled([[m] for m in folds], 0.5)[0].shortage for folds in ((metric(1), few, few), (few, bad, metric(1)), (metric(1), metric(2)))
     ]

@@ -277,7 +277,7 @@ def _planted(evidence: Evidence) -> dict[str, dict[str, float]]:
     """Return the effect of each fault that was planted in real images, by physics check; the same for every recipe."""
     found: dict[str, dict[str, float]] = {}
     for metric in (m for r in evidence.recipes for m in r.metrics if caption(m.name).family == "physics"):
-        if metric.detail.get("controls") and not metric.name.endswith("paired"):
+        if metric.detail.get("controls") and not metric.name.endswith(("paired", "outliers")):
             found.setdefault(metric.name, {fault: float(effect) for fault, effect in metric.detail["controls"].items()})
     return found
 

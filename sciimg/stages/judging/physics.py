@@ -7,13 +7,13 @@ from sciimg.validation import gallery
 
 def physics(case: Case, name: str) -> Found:
     """Compare one property of the modality, and plot it."""
-    from sciimg.validation.physics import CHECKS, calibrate, curves, effect
+    from sciimg.validation.physics import CHECKS, calibrate, curves, effect, outliers
 
     if name not in CHECKS:
         reason = f"there is no check of this name; there are: {', '.join(CHECKS)}"
-        return [Metric.undefined(f"{name}_effect", reason, higher_is_better=False)], {}
+        return [Metric.undefined(f"{name}_{what}", reason, higher_is_better=False) for what in ("effect", "outliers")], {}
     ready = calibrate(CHECKS[name], case.real_images, bootstrap=case.rounds, key=(*case.key, "physics"))
-    metrics = [effect(ready, case.judged, name=f"{name}_effect")]
+    metrics = [effect(ready, case.judged, name=f"{name}_effect"), outliers(ready, case.judged, name=f"{name}_outliers")]
     if case.paired is not None:
         metrics.append(effect(ready, case.paired, name=f"{name}_effect_paired", paired=True))
     arrays = {} if isinstance(ready, str) else gallery.physics(name, curves(ready, case.judged))

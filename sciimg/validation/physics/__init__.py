@@ -20,6 +20,7 @@ from sciimg.validation.physics.noise_law import NoiseLaw
 from sciimg.validation.physics.noise_whiteness import NoiseWhiteness
 from sciimg.validation.physics.object_morphology import ObjectMorphology
 from sciimg.validation.physics.optical_cutoff import OpticalCutoff
+from sciimg.validation.physics.outliers import outliers
 from sciimg.validation.physics.photon_transfer import PhotonTransfer
 from sciimg.validation.physics.point_pattern import PointPattern
 from sciimg.validation.physics.power_spectrum import PowerSpectrum
@@ -61,4 +62,4 @@ CHECKS: dict[str, Check] = {
     )
 }
 
-__all__ = ["CHECKS", "Calibration", "Check", "Control", "RealImages", "calibrate", "curves", "effect", "obstacle_between"]
+__all__ = ["CHECKS", "Calibration", "Check", "Control", "RealImages", "calibrate", "curves", "effect", "obstacle_between", "outliers"]

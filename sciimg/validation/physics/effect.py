@@ -21,7 +21,8 @@ from sciimg.randomness import generator
 from sciimg.records import Metric, Null, TooFew
 from sciimg.types import PatchSet
 from sciimg.validation.outcome import faults_of, mismatch
-from sciimg.validation.physics.check import Check
+from sciimg.validation.physics.check import Check, Control
+from sciimg.validation.physics.typical import Typical, oddness, typical
 from sciimg.validation.pooling import basic_interval, by_group, disjoint_sets, pooled, resampling_weights
 
 Array = NDArray[np.float64]
@@ -59,6 +60,8 @@ class Calibration:
     segment: Segment | None
     bootstrap: int
     holdout: PatchSet
+    typical: Typical | str  # what held-out real samples do one by one, or why nothing can be said of single ones
+    beyond: dict[str, float]  # share of the samples of each control that are odd by themselves
 
     @property
     def blind_to(self) -> list[str]:
@@ -96,7 +99,8 @@ def calibrate(check: Check, real: RealImages, *, rounds: int = 500, bootstrap: i
     usable = [part for part in (real.holdout, real.calibration) if part is not None and not faults_of(part, "real")]
     held_out = [_labelled(check, part, real.segment) for part in usable]
     frame = check.frame(_joined(held_out))
-    measured = [by_group(check.measure(part, frame), part.groups) for part in held_out]
+    rows = [check.measure(part, frame) for part in held_out]
+    measured = [by_group(of, part.groups) for of, part in zip(rows, held_out, strict=True)]
     groups, sums = measured[0]
     pool = np.concatenate([s for _, s in measured])
     size = len(groups) // 2
@@ -115,12 +119,15 @@ def calibrate(check: Check, real: RealImages, *, rounds: int = 500, bootstrap: i
     scale = max(float(np.quantile(largest, 0.95)), 1.0)  # below 1 only where floors rule, and those stay as they are
     ratios = largest / scale
     null = Null(value=float(np.median(ratios)), ci95=(float(np.quantile(ratios, 0.025)), float(np.quantile(ratios, 0.975))))
-    ready = Calibration(check, key, frame, groups, sums, margins, scale, null, {}, None, real.segment, bootstrap, real.holdout)
-    controls = {control.name: _control_effect(ready, control.name, real.holdout) for control in check.controls}
+    alone = typical(check, frame, np.concatenate(rows), np.concatenate([part.groups.astype(str) for part in held_out]))
+    ready = Calibration(check, key, frame, groups, sums, margins, scale, null, {}, None, real.segment, bootstrap, real.holdout, alone, {})
+    planted = {control.name: _planted(ready, control, real.holdout) for control in check.controls}
+    controls = {name: _effect_of(ready, faulty) for name, faulty in planted.items()}
+    beyond = {} if isinstance(alone, str) else {name: _beyond(ready, faulty, alone) for name, faulty in planted.items()}
     training = None
     if real.train is not None and not faults_of(real.train, "training"):
-        training = _point(ready, _labelled(check, real.train, real.segment))
-    return replace(ready, controls=controls, training=training)
+        training = _effect_of(ready, measured_samples(ready, real.train))
+    return replace(ready, controls=controls, training=training, beyond=beyond)
 
 
 def effect(ready: Calibration | str, synthetic: PatchSet | None, *, name: str, paired: bool = False, source: str = "") -> Metric:
@@ -152,10 +159,7 @@ def effect(ready: Calibration | str, synthetic: PatchSet | None, *, name: str, p
         "controls": ready.controls,
         "training_part": ready.training,
     }
-    if ready.blind_to:
-        reason = "not flagged by the check on these data: " + ", ".join(f"{c} (effect {ready.controls[c]:.2f})" for c in ready.blind_to)
-        return Metric.undefined(name, f"positive control {reason}", detail=detail, **described)
-    if reason := obstacle_between(ready.holdout, synthetic) or _obstacle_in(ready, synthetic):
+    if reason := blindness(ready) or obstacle_to(ready, synthetic):
         return Metric.undefined(name, reason, detail=detail, **described)
     assert synthetic is not None
     groups, sums = _measured(ready, synthetic)
@@ -173,7 +177,16 @@ def effect(ready: Calibration | str, synthetic: PatchSet | None, *, name: str, p
     return Metric(name=name, value=value, ci95=interval, detail=detail, **described)
 
 
-def _obstacle_in(ready: Calibration, synthetic: PatchSet | None) -> str:
+def blindness(ready: Calibration) -> str:
+    """Return which positive controls the check did not flag, so that it may not judge, or ``""``."""
+    missed = ", ".join(f"{c} (effect {ready.controls[c]:.2f})" for c in ready.blind_to)
+    return f"positive control not flagged by the check on these data: {missed}" if missed else ""
+
+
+def obstacle_to(ready: Calibration, synthetic: PatchSet | None) -> str:
+    """Return why the check cannot be made on these synthetic images, or ``""``."""
+    if reason := obstacle_between(ready.holdout, synthetic):
+        return reason
     if ready.check.labels == "condition" and (synthetic is None or synthetic.labels is None):
         return "synthetic images carry no condition labels"
     return "" if synthetic is None else ready.check.obstacle_in(synthetic)
@@ -182,7 +195,7 @@ def _obstacle_in(ready: Calibration, synthetic: PatchSet | None) -> str:
 def curves(ready: Calibration, synthetic: PatchSet | None) -> dict[str, Array]:
     """Return what to draw: the check's curves for the real holdout (``real-…``) and for the synthetic set (``synthetic-…``)."""
     out = {f"real-{name}": array for name, array in ready.check.curves(ready.sums.sum(axis=0), ready.frame).items()}
-    if not (obstacle_between(ready.holdout, synthetic) or _obstacle_in(ready, synthetic)):
+    if not obstacle_to(ready, synthetic):
         assert synthetic is not None
         total = _measured(ready, synthetic)[1].sum(axis=0)
         out |= {f"synthetic-{name}": array for name, array in ready.check.curves(total, ready.frame).items()}
@@ -216,8 +229,12 @@ def _finite(distance: Array) -> Array:
 
 
 def _measured(ready: Calibration, patches: PatchSet) -> tuple[list[str], Array]:
-    labelled = _labelled(ready.check, patches, ready.segment)
-    return by_group(ready.check.measure(labelled, ready.frame), labelled.groups)
+    return by_group(measured_samples(ready, patches), patches.groups)
+
+
+def measured_samples(ready: Calibration, patches: PatchSet) -> Array:
+    """Return the check's statistics of each sample, shape (N, ...)."""
+    return ready.check.measure(_labelled(ready.check, patches, ready.segment), ready.frame)
 
 
 def _components(ready: Calibration, first: Array, second: Array) -> dict[str, Array]:
@@ -229,15 +246,18 @@ def _combined(ready: Calibration, parts: dict[str, Array]) -> Array:
     return largest / ready.scale
 
 
-def _point(ready: Calibration, labelled: PatchSet) -> float:
-    total = ready.check.measure(labelled, ready.frame).sum(axis=0)[None]
+def _effect_of(ready: Calibration, rows: Array) -> float:
+    total = rows.sum(axis=0)[None]
     return float(_combined(ready, _components(ready, ready.sums.sum(axis=0)[None], total))[0])
 
 
-def _control_effect(ready: Calibration, name: str, holdout: PatchSet) -> float:
-    control = next(c for c in ready.check.controls if c.name == name)
-    faulty = control.plant(holdout, generator(*ready.key, ready.check.name, "control", name))
-    return _point(ready, _labelled(ready.check, faulty, ready.segment))
+def _planted(ready: Calibration, control: Control, holdout: PatchSet) -> Array:
+    """Return the statistics of each holdout image with a control's fault."""
+    return measured_samples(ready, control.plant(holdout, generator(*ready.key, ready.check.name, "control", control.name)))
+
+
+def _beyond(ready: Calibration, rows: Array, real: Typical) -> float:
+    return float(np.mean(oddness(ready.check, ready.frame, rows, real)[0] > real.bar))
 
 
 def _replicates(ready: Calibration, groups: list[str], sums: Array, *, paired: bool) -> Array:
