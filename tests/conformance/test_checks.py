@@ -12,7 +12,7 @@ from skimage.measure import label
 
 from sciimg.report.sections.curves import KINDS
 from sciimg.types import PatchSet
-from sciimg.validation.physics import CHECKS, RealImages, calibrate, curves, effect
+from sciimg.validation.physics import CHECKS, RealImages, calibrate, curves, effect, outliers
 from sciimg.validation.physics.effect import Calibration
 
 KEY = ("test",)
@@ -102,6 +102,18 @@ def test_the_holdout_against_itself_is_zero(row: Row) -> None:
     metric = effect(calibrated, real.holdout, name="x", paired=True)
     assert metric.value == pytest.approx(0, abs=1e-9)
     assert metric.ci95 == pytest.approx((0, 0), abs=1e-9)
+
+
+def test_few_real_samples_lie_outside_or_it_says_why_single_ones_are_not_counted(row: Row) -> None:
+    calibrated, real = row
+    found = outliers(calibrated, real.holdout, name="x")
+    if calibrated.check.name in ("point-pattern", "bleed-through"):
+        assert found.shortage is not None and found.shortage.needed == 19
+    elif calibrated.check.name == "dose-linearity":
+        assert "one sample alone" in found.reason and found.shortage is None
+    else:
+        assert found.value is not None and found.value <= 0.1 and found.ci95 is not None
+        assert set(found.detail["controls"]) == set(calibrated.controls)
 
 
 def test_halves_of_real_images_have_the_nominal_quantile(row: Row) -> None:

@@ -111,6 +111,7 @@ def test_every_family_reports(judged: tuple[dict[str, Metric], Path]) -> None:
     metrics, _ = judged
     expected = {
         "kid_scattering", "kid_effect_encoder", "coverage_ratio_texture_paired", "control_blurred_scattering",
+        "intensity-law_outliers",
         "intensity-law_effect", "noise-law_effect_paired", "snr_effect", "mask-dice", "mask-fidelity_paired", "mask-object-f1",
         "condition_dab-level_correlation", "paired_ssim", "reconstruction_psnr", "downstream_score_combined",
         "downstream_gain_over_classical", "downstream_f1_gain_over_classical", "c2st_texture", "membership-auc_scattering",
