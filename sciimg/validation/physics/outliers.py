@@ -8,6 +8,7 @@ share groups it is too narrow.
 """
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,7 @@ def outliers(ready: Calibration | str, synthetic: PatchSet | None, *, name: str)
     if isinstance(ready, str):
         return Metric.undefined(name, ready, higher_is_better=False, source=SOURCE)
     real = ready.typical
-    described = {
+    described: dict[str, Any] = {
         "unit": "share of samples outside the central 95 % of real ones",
         "n": 0 if synthetic is None else len(synthetic),
         "n_real": 0 if isinstance(real, str) else len(real.oddness),
@@ -53,7 +54,7 @@ def outliers(ready: Calibration | str, synthetic: PatchSet | None, *, name: str)
     if isinstance(real, str):
         return Metric.undefined(name, real, **described)
     described["null"] = real_share(real, (*ready.key, ready.check.name))
-    detail = {"estimator": ready.check.estimator, "bar": real.bar, "controls": ready.beyond}
+    detail: dict[str, Any] = {"estimator": ready.check.estimator, "bar": real.bar, "controls": ready.beyond}
     if reason := blindness(ready) or obstacle_to(ready, synthetic):
         return Metric.undefined(name, reason, detail=detail, **described)
     assert synthetic is not None
