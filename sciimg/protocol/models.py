@@ -290,6 +290,9 @@ class GenerationPlan(Model):
 # ---------------------------------------------------------------- how it is judged
 
 
+LARGEST_RATIO = 8  # synthetic images for each annotated one, in a curve
+
+
 class DownstreamPlan(Model):
     """Segmenters trained on real, real + classical augmentation, real + synthetic; tested on the real holdout."""
 
@@ -298,6 +301,12 @@ class DownstreamPlan(Model):
     annotated_groups: int | None = Field(default=None, gt=0, description="How many training groups count as annotated (few-shot).")
     annotated_images: int = Field(default=8, gt=0)
     synthetic_per_real: float = Field(default=1.0, gt=0)
+    synthetic_only: bool = Field(default=False, description="Also train on synthetic images alone.")
+    ratios: tuple[Annotated[int, Field(ge=1, le=LARGEST_RATIO)], ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Also train with so many different synthetic images for each annotated one, e.g. [1, 2, 4]: how the gain grows with them.",
+    )
 
 
 class WeightsFile(Model):
@@ -452,6 +461,8 @@ _LATER: tuple[tuple[str, ...], ...] = (
     ("sources", "optics"),
     ("verification",),
     ("release", "watermark"),
+    ("validation", "downstream", "synthetic_only"),
+    ("validation", "downstream", "ratios"),
 )
 
 
@@ -510,5 +521,7 @@ def _places(plan: Model, data: dict[str, Any], parts: Sequence[str]) -> Iterator
         yield plan, data
         return
     own, value = getattr(plan, parts[0]), data[parts[0]]
+    if own is None:
+        return
     for member, told in zip(own, value, strict=True) if isinstance(own, tuple) else ((own, value),):
         yield from _places(member, told, parts[1:])

@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from sciimg.protocol.models import Condition, ReviewPlan
+from sciimg.protocol.models import LARGEST_RATIO, Condition, ReviewPlan
 
-Need = Literal["mask", "instances", "classes", "downstream", "review", "physics", "features", "folds", "watermark"]
+Need = Literal[
+    "mask", "instances", "classes", "downstream", "synthetic-only", "ratio", "review", "physics", "features", "folds", "watermark"
+]
 
 MODALITIES = ("fluorescence", "brightfield", "electron", "mri")
 _MICROSCOPY = ("fluorescence", "brightfield", "electron")
@@ -66,6 +68,8 @@ _PAIRS = ("ssim", "ssim_uniform", "ms_ssim", "psnr", "nrmse", "ncc", "mutual_inf
 _WATERMARK = ("z", "z_unmarked", "z_cropped", "z_eight-bit", "z_noisier", "z_together", "psnr", "ssim", "dice-change")
 _ARMS = ("score_real", "score_classical", "score_synthetic", "score_combined")
 _GAINS = ("gain_over_real", "gain_over_classical", "gain_added_to_classical", "classical_gain")
+_SYNTHETIC_ONLY = ("score_synthetic-only", "gain_synthetic-only_over_real")
+_RATIOS = tuple(stem for n in range(1, LARGEST_RATIO + 1) for stem in (f"score_ratio-{n}", f"gain_ratio-{n}_over_real"))
 _BY_CONDITION = {"scalar": ("correlation", "slope", "error"), "class": ("accuracy", "accuracy-ratio"), "mask": (), "image": (), "text": ()}
 
 
@@ -106,8 +110,10 @@ def _of_a_recipe(conditions: Iterable[Condition], subgroups: Iterable[str]) -> d
     names |= {f"{side}_{pair}": () for side in ("paired", "reconstruction") for pair in _PAIRS}
     names |= {f"mask-{what}{suffix}": ("mask",) for what in ("dice", "fidelity") for suffix in ("", "_paired")}
     names |= {f"mask-object-{what}{suffix}": ("mask", "instances") for what in ("f1", "fidelity") for suffix in ("", "_paired")}
-    names |= {f"downstream_{stem}": ("downstream",) for stem in (*_ARMS, *_GAINS)}
-    names |= {f"downstream_f1_{stem}": ("downstream", "instances") for stem in (*_ARMS, *_GAINS)}
+    arms: dict[str, tuple[Need, ...]] = dict.fromkeys((*_ARMS, *_GAINS), ("downstream",))
+    arms |= dict.fromkeys(_SYNTHETIC_ONLY, ("downstream", "synthetic-only")) | dict.fromkeys(_RATIOS, ("downstream", "ratio"))
+    names |= {f"downstream_{stem}": needs for stem, needs in arms.items()}
+    names |= {f"downstream_f1_{stem}": (*needs, "instances") for stem, needs in arms.items()}
     names |= {f"condition_{c.name}_{part}": () for c in conditions for part in _BY_CONDITION[c.kind]}
     names |= {f"watermark-{what}": ("watermark",) for what in _WATERMARK}
     split: dict[str, tuple[Need, ...]] = {f"{check}_effect": ("physics",) for check in PHYSICS}
@@ -123,6 +129,11 @@ def review_metrics(plan: ReviewPlan | None) -> list[str]:
         names += [f"{what}_{c.name}" for c in plan.criteria for what in ("difference", "superiority")]
         names += [f"artefact_{name}" for name in plan.artefacts]
     return [f"review-{name}" for name in names]
+
+
+def ratio_of(metric: str) -> int:
+    """Return how many synthetic images for each annotated one a downstream metric speaks of."""
+    return int(metric.removesuffix(FOLDS).partition("ratio-")[2].partition("_")[0])
 
 
 def space_of(metric: str) -> str:

@@ -2,6 +2,8 @@
 
 Arms, each with the same network, number of steps and batch size: ``real`` (annotated images only), ``classical`` (with flips, turns, zoom,
 gain, noise), ``synthetic`` (annotated and synthetic images), ``combined`` (annotated and synthetic, classical augmentation on both).
+Where the study asks: ``synthetic-only`` (no real image at all), and ``ratio-N`` (annotated images and N times as many synthetic ones, each
+ratio with the synthetic images of the smaller ones and more), where ``synthetic`` draws from all that there are.
 Seeds change the annotated images, the weights and the batches, and are the same in every arm, so arms are compared in pairs of
 (group, seed). Harm is a negative gain and is reported like any other.
 
@@ -10,7 +12,8 @@ annotations, not over the whole training part, whose own result is given as the 
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +29,13 @@ from sciimg.validation.scores import f1, object_counts, overlap_counts
 from sciimg.validation.segmentation import Training, train_segmenter
 
 Array = NDArray[np.float64]
-Arm = Literal["real", "classical", "synthetic", "combined"]
-Result = dict[str, Any]  # {"groups": [...], "dice": (G, K, 3) counts, "f1": (G, 1, 3) counts | None}
+Arm = str
+Result = dict[str, Any]  # {"groups": [...], "dice": (G, K, 3) counts, "f1": (G, 1, 3) counts | None, "annotated": number of images}
 
 BASELINE_ARMS: tuple[Arm, ...] = ("real", "classical")  # they do not depend on any recipe
 RECIPE_ARMS: tuple[Arm, ...] = ("synthetic", "combined")
+SYNTHETIC_ONLY: Arm = "synthetic-only"
+_RATIO = "ratio-"
 _GAINS: dict[str, tuple[Arm, Arm]] = {
     "gain_over_real": ("synthetic", "real"),
     "gain_over_classical": ("synthetic", "classical"),
@@ -38,6 +43,12 @@ _GAINS: dict[str, tuple[Arm, Arm]] = {
     "classical_gain": ("classical", "real"),
 }
 _SOURCE = "few-shot design after Frid-Adar et al. 2018, doi:10.1016/j.neucom.2018.09.013; Dice 1945, doi:10.2307/1932409"
+
+
+def recipe_arms(plan: DownstreamPlan) -> tuple[Arm, ...]:
+    """Return the arms that depend on the synthetic images, those of the plan's wishes last."""
+    alone = (SYNTHETIC_ONLY,) if plan.synthetic_only else ()
+    return (*RECIPE_ARMS, *alone, *(f"{_RATIO}{ratio}" for ratio in plan.ratios or ()))
 
 
 def annotated(train: PatchSet, plan: DownstreamPlan, seed: int, key: tuple[str, ...]) -> PatchSet:
@@ -57,16 +68,40 @@ def run_arm(
 ) -> Result:
     """Train one student and count its hits and misses on the real holdout, by group."""
     real = annotated(train, plan, seed, key)
-    with_synthetic = arm in RECIPE_ARMS
-    share = plan.synthetic_per_real / (1 + plan.synthetic_per_real) if with_synthetic else 0.0
+    added = _added(arm, synthetic, len(real), (*key, "ratio", seed))
+    per_real = _ratio(arm) or plan.synthetic_per_real
     training = Training(steps=plan.steps, augmentation="classical" if arm in ("classical", "combined") else "none")
-    student = train_segmenter(real, training, key=(*key, "student", seed), added=synthetic if with_synthetic else None, share=share)
+    seeded = (*key, "student", seed)
+    if arm == SYNTHETIC_ONLY:
+        assert added is not None
+        student = train_segmenter(replace(added, label_kind=train.label_kind), training, key=seeded)
+    else:
+        student = train_segmenter(real, training, key=seeded, added=added, share=0.0 if added is None else per_real / (1 + per_real))
     predicted, truth = student.segment(holdout).labels, holdout.labels
     assert predicted is not None and truth is not None and holdout.label_kind is not None
     classes = int(truth.max(initial=0)) + 1
     names, pixels = by_group(overlap_counts(predicted, truth, holdout.label_kind, classes), holdout.groups)
     objects = by_group(object_counts(predicted, truth), holdout.groups)[1].tolist() if holdout.label_kind == "instances" else None
-    return {"groups": names, "dice": pixels.tolist(), "f1": objects, "annotated": len(real)}
+    result = {"groups": names, "dice": pixels.tolist(), "f1": objects, "annotated": 0 if arm == SYNTHETIC_ONLY else len(real)}
+    return result if arm in (*BASELINE_ARMS, *RECIPE_ARMS) else result | {"synthetic": 0 if added is None else len(added)}
+
+
+def too_few(arm: Arm, plan: DownstreamPlan, *, train: PatchSet, synthetic: PatchSet, key: tuple[str, ...]) -> str:
+    """Return why an arm lacks synthetic images under some seed, or ``""``."""
+    wanted = max((_ratio(arm) or 0) * len(annotated(train, plan, seed, key)) for seed in range(plan.seeds))
+    return f"{arm} needs {wanted} synthetic images; there are {len(synthetic)}" if wanted > len(synthetic) else ""
+
+
+def _ratio(arm: Arm) -> int | None:
+    return int(arm.removeprefix(_RATIO)) if arm.startswith(_RATIO) else None
+
+
+def _added(arm: Arm, synthetic: PatchSet | None, annotated_images: int, key: tuple[str | int, ...]) -> PatchSet | None:
+    """Return the synthetic images that an arm learns from; a ratio has as many as it says, the first of one order under each seed."""
+    if arm in BASELINE_ARMS or synthetic is None:
+        return None
+    ratio = _ratio(arm)
+    return synthetic if ratio is None else synthetic.take(generator(*key).permutation(len(synthetic))[: ratio * annotated_images].tolist())
 
 
 def obstacle(train: PatchSet, holdout: PatchSet, synthetic: PatchSet | None = None, *, with_synthetic: bool = False) -> str:
@@ -83,9 +118,9 @@ def obstacle(train: PatchSet, holdout: PatchSet, synthetic: PatchSet | None = No
     return "" if synthetic is not None and synthetic.labels is not None else "synthetic images carry no condition labels"
 
 
-def names(kind: str | None) -> list[str]:
-    """Return the names of all downstream metrics."""
-    stems = [*(f"score_{arm}" for arm in (*BASELINE_ARMS, *RECIPE_ARMS)), *_GAINS]
+def names(kind: str | None, plan: DownstreamPlan) -> list[str]:
+    """Return the names of all downstream metrics of a plan."""
+    stems = [*(f"score_{arm}" for arm in (*BASELINE_ARMS, *recipe_arms(plan))), *_gains(plan)]
     return [_named(stem, score) for score in _scores(kind) for stem in stems]
 
 
@@ -97,12 +132,17 @@ def downstream_metrics(
     bootstrap: int,
     key: tuple[str, ...],
     ceiling: float | None,
+    missing: Mapping[Arm, str] | None = None,
 ) -> list[Metric]:
     """Return the score of each arm and the gains between arms, from every arm's result under every seed.
+
+    ``missing`` says why there are no results of an arm.
 
     Intervals resample groups and seeds, both with replacement and jointly for the two arms of a gain (Owen 2007,
     doi:10.1214/07-AOAS122): a gain has to hold in other fields and under other seeds.
     """
+    missing = missing or {}
+    arms = tuple(arm for arm in (*BASELINE_ARMS, *recipe_arms(plan)) if arm not in missing)
     groups = next(iter(results.values()))["groups"]
     detail = {
         "seeds": plan.seeds,
@@ -117,20 +157,37 @@ def downstream_metrics(
     seed_weights = resampling_weights(rng, plan.seeds, bootstrap) / plan.seeds
     out = []
     for score in _scores(kind):
-        counts = {arm: np.array([results[arm, s][score] for s in range(plan.seeds)]) for arm in (*BASELINE_ARMS, *RECIPE_ARMS)}
+        counts = {arm: np.array([results[arm, s][score] for s in range(plan.seeds)]) for arm in arms}
         per_seed = {arm: f1(c.sum(axis=1)) for arm, c in counts.items()}
         rounds = {
             arm: (np.stack([f1(pooled(c[s], group_weights)) for s in range(plan.seeds)], axis=1) * seed_weights).sum(axis=1)
             for arm, c in counts.items()
         }
         for arm, values in per_seed.items():
-            more = detail | {"per_seed": values.tolist()}
+            more = detail | {"per_seed": values.tolist()} | _images(arm, results)
             out.append(_metric(_named(f"score_{arm}", score), float(values.mean()), rounds[arm], more, about))
-        for gain, (better, worse) in _GAINS.items():
+        for gain, (better, worse) in _gains(plan).items():
+            if better in missing:
+                continue
             difference = per_seed[better] - per_seed[worse]
-            more = detail | {"per_seed": difference.tolist(), "arms": [better, worse]}
+            more = detail | {"per_seed": difference.tolist(), "arms": [better, worse]} | _images(better, results)
             out.append(_metric(_named(gain, score), float(difference.mean()), rounds[better] - rounds[worse], more, about))
+        for arm, reason in missing.items():
+            stems = [f"score_{arm}", *(gain for gain, (better, _) in _gains(plan).items() if better == arm)]
+            out += [Metric.undefined(_named(stem, score), reason, detail=detail, **about) for stem in stems]
     return out
+
+
+def _gains(plan: DownstreamPlan) -> dict[str, tuple[Arm, Arm]]:
+    return _GAINS | {f"gain_{arm}_over_real": (arm, "real") for arm in recipe_arms(plan) if arm not in RECIPE_ARMS}
+
+
+def _images(arm: Arm, results: Mapping[tuple[Arm, int], Result]) -> dict[str, Any]:
+    """Return how many images an arm of the plan's wishes learnt from."""
+    first = results[arm, 0]
+    if "synthetic" not in first:
+        return {}
+    return {"annotated_images": first["annotated"], "synthetic_images": first["synthetic"], "synthetic_per_real": _ratio(arm)}
 
 
 def _scores(kind: str | None) -> tuple[str, ...]:

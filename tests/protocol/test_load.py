@@ -286,6 +286,8 @@ def test_a_key_of_a_later_version_counts_where_it_is_used(part: str, key: str, v
     data = plain.model_dump(mode="json")
     for of, name, _ in LATER:
         del (data[of] if of else data)[name]
+    wishes = data["validation"]["downstream"]
+    assert wishes.pop("synthetic_only") is False and wishes.pop("ratios") is None
     assert data.pop("verification") is None and all(source.pop("optics") is None for source in data["sources"])
     assert plain.digest == digest_of(data)
     own = getattr(plain, part) if part else plain
@@ -311,6 +313,36 @@ def test_later_keys_of_sources_and_of_the_study_count_where_they_are_used() -> N
     asked = parse_study((TISSUE + "verification: {benchmarks: true}\n").encode(), "s").study
     assert asked.verification == VerificationPlan(benchmarks=True)
     assert len({plain.digest, plain.model_copy(update={"sources": (seen,)}).digest, asked.digest}) == 3
+
+
+def test_more_students_are_another_study_and_none_is_the_same() -> None:
+    plain = parse_study(TISSUE.encode(), "s").study
+
+    def told(**keys: object) -> Study:
+        assert plain.validation.downstream is not None
+        plan = plain.validation.downstream.model_copy(update=keys)
+        return plain.model_copy(update={"validation": plain.validation.model_copy(update={"downstream": plan})})
+
+    assert told(synthetic_only=False, ratios=None).digest == plain.digest
+    assert len({plain.digest, told(synthetic_only=True).digest, told(ratios=(1, 2)).digest}) == 3
+    none = plain.model_copy(update={"validation": plain.validation.model_copy(update={"downstream": None})})
+    assert none.digest != plain.digest
+
+
+def test_ratios_and_gates_on_them_are_checked() -> None:
+    plan = "downstream: {seeds: 3, steps: 200, annotated_images: 8}"
+    gates = """gates:
+  - {name: far, metric: downstream_gain_ratio-2_over_real, at_least: 0, why: A ratio that is not asked for.}
+  - {name: alone, metric: downstream_score_synthetic-only, at_least: 0, why: A student that is not asked for.}
+"""
+    asked = edited(plan, plan.replace("}", ", ratios: [1, 4, 4]}"))
+    said = " ".join(p.message for p in problems(edited("gates:\n", gates, asked)))
+    assert "4 stands twice" in said
+    assert "needs 2 in validation.downstream.ratios" in said and "needs validation.downstream.synthetic_only: true" in said
+    few = edited(plan, "downstream: {annotated_images: 100, ratios: [1, 3]}")
+    assert [(p.kind, "are 300; generate.count is only 256" in p.message) for p in problems(few)] == [("too-few-samples", True)]
+    right = edited(plan, plan.replace("}", ", ratios: [1, 2, 4], synthetic_only: true}"))
+    assert problems_or_none(edited("gates:\n", gates, right)) == []
 
 
 def test_the_dose_is_a_condition_of_the_study() -> None:

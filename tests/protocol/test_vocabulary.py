@@ -2,8 +2,8 @@
 
 import pytest
 
-from sciimg.protocol.models import ClassCondition, MaskCondition, ScalarCondition
-from sciimg.protocol.vocabulary import PHYSICS, SPACES, metrics
+from sciimg.protocol.models import LARGEST_RATIO, ClassCondition, DownstreamPlan, MaskCondition, ScalarCondition
+from sciimg.protocol.vocabulary import PHYSICS, SPACES, metrics, ratio_of
 from sciimg.validation import downstream, pair
 from sciimg.validation.distribution import DERIVED, FAULTS, SET_METRICS
 from sciimg.validation.membership import NAMES as MEMBERSHIP
@@ -37,8 +37,14 @@ def test_pair_metrics() -> None:
 
 
 def test_downstream_metrics() -> None:
-    assert starting("downstream_") == set(downstream.names("instances"))
-    assert {n for n, needs in KNOWN.items() if needs == ("downstream",)} == set(downstream.names("classes"))
+    whole = DownstreamPlan(synthetic_only=True, ratios=tuple(range(1, LARGEST_RATIO + 1)))
+    assert starting("downstream_") == set(downstream.names("instances", whole))
+    assert {n for n, needs in KNOWN.items() if needs == ("downstream",)} == set(downstream.names("classes", DownstreamPlan()))
+    usual = set(downstream.names("instances", DownstreamPlan()))
+    alone = set(downstream.names("instances", DownstreamPlan(synthetic_only=True))) - usual
+    assert {n for n, needs in KNOWN.items() if "synthetic-only" in needs} == alone
+    threefold = set(downstream.names("instances", DownstreamPlan(ratios=(3,)))) - usual
+    assert {n for n, needs in KNOWN.items() if "ratio" in needs and ratio_of(n) == 3} == threefold
 
 
 def test_metrics_of_conditions() -> None:

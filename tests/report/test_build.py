@@ -12,7 +12,8 @@ from sciimg.errors import InputError
 from sciimg.protocol import parse_study
 from sciimg.records import Check, Metric
 from sciimg.report.build import plan_of_study, report_of_evidence, report_of_run
-from sciimg.report.evidence import Evidence, read_run
+from sciimg.report.evidence import Evidence, RecipeEvidence, read_run
+from sciimg.report.sections.curves import _ratio_panel
 from sciimg.report.sections.done import group_numbers
 from sciimg.report.sections.judged import effect_notice
 from sciimg.report.sections.training import losses
@@ -144,6 +145,27 @@ def test_harm_is_said_as_loudly_as_gain(ci, tone, word):
 
 def test_harm_of_the_fixture_is_in_the_report(refused):
     assert any(b.tone == "bad" and b.title == "gan: harm" for b in blocks(section(refused, "use")) if b.kind == "notice")
+
+
+def test_students_that_a_study_asked_for_have_a_curve_and_their_harm_is_said():
+    study = parse_study(
+        STUDY.replace("annotated_images: 8}", "annotated_images: 8, synthetic_only: true, ratios: [4, 1]}").encode(), "s.yaml"
+    ).study
+
+    def gain(arm, value):
+        return Metric(name=f"downstream_gain_{arm}_over_real", value=value, ci95=(value - 0.01, value + 0.01), higher_is_better=True)
+
+    found = (gain("synthetic-only", -0.3), gain("ratio-1", 0.02), gain("ratio-4", -0.05))
+    recipe = RecipeEvidence(plan=study.recipes[0], metrics=found)
+    use = section(report_of_evidence(Evidence(study=study, recipes=(recipe,))), "use")
+    notices = {(b.title, b.tone) for b in blocks(use) if b.kind == "notice"}
+    assert {("ldm: harm", "bad"), ("ldm: gain", "good")} <= notices
+    assert sum(b.kind == "notice" and b.tone == "bad" for b in blocks(use)) == 2
+    (plot,) = [b for b in blocks(use) if b.kind == "plot"]
+    assert plot.key[0] == ("ink", "real annotated images alone") and "gain over real" in plot.panels[0].data
+    (panel,) = [_ratio_panel(Evidence(study=study, recipes=(recipe,)), (1, 4), "", "Dice")]
+    assert panel.curves[1].x.tolist() == [0, 1, 4] and panel.curves[1].y.tolist() == [0, 0.02, -0.05]
+    assert panel.curves[1].band[0].tolist() == pytest.approx([0, 0.01, -0.06])
 
 
 def test_one_image_is_said_to_be_one(refused):

@@ -97,6 +97,12 @@ def test_judging_grows_with_steps_seeds_and_samples() -> None:
     assert plan is not None
     twice = plan.model_copy(update={"steps": 2 * plan.steps})
     assert cost("baseline", downstream=twice) - none == pytest.approx(2 * (cost("baseline") - none))
+    asked, usual_s = (
+        plan.model_copy(update={"synthetic_only": True, "ratios": (1, 2, 4)}),
+        cost("validate") - cost("validate", downstream=None),
+    )
+    assert cost("validate", downstream=asked) - cost("validate") == pytest.approx(usual_s * 4 / 2)  # four arms beside two
+    assert cost("baseline", downstream=asked) == cost("baseline")
     assert cost("validate", samples=256) > 1.2 * cost("validate", samples=128)
     assert cost("baseline", samples=256) == cost("baseline", samples=128)
     more = usual("ingest", loaded.study, replace(about, images=1000, pixels=1000 * about.pixels))

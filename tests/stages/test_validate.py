@@ -51,7 +51,7 @@ STUDY = Study.model_validate(
             "samples": 48,
             "bootstrap": 50,
             "physics": ["intensity-law", "noise-law", "snr", "no-such-check"],
-            "downstream": {"seeds": 2, "steps": 3, "annotated_images": 4},
+            "downstream": {"seeds": 2, "steps": 3, "annotated_images": 4, "synthetic_only": True, "ratios": [2, 8]},
             "segmenter_steps": 40,
             "encoder_steps": 3,
         },
@@ -122,6 +122,9 @@ def test_every_family_reports(judged: tuple[dict[str, Metric], Path]) -> None:
     control = metrics["copy-control"].value
     assert "copy-rate" in metrics and control is not None and control > 0.9
     assert metrics["condition_dab-level_correlation"].value == pytest.approx(1, abs=1e-3)
+    assert metrics["downstream_score_ratio-2"].detail["synthetic_images"] == 8
+    assert metrics["downstream_gain_synthetic-only_over_real"].ci95 is not None
+    assert metrics["downstream_gain_ratio-8_over_real"].reason == "ratio-8 needs 32 synthetic images; there are 24"
     assert metrics["snr_effect"].reason and metrics["no-such-check_effect"].reason
 
 

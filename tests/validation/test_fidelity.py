@@ -184,7 +184,7 @@ def results(which: str) -> dict:
 
 def gains(which: str) -> dict:
     found = downstream_metrics(results(which), PLAN, kind="instances", bootstrap=100, key=KEY, ceiling=0.9)
-    assert [m.name for m in found] == names("instances")
+    assert [m.name for m in found] == names("instances", PLAN)
     return {m.name: m for m in found}
 
 

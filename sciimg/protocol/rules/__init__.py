@@ -13,6 +13,7 @@ from sciimg.protocol.rules.judgement import (
     gates_have_a_bar,
     gates_name_known_metrics,
     physics_fits_modality,
+    ratios_can_be_made,
     review_asks_one_thing_by_one_name,
     the_dose_is_a_scalar,
 )
@@ -55,6 +56,7 @@ RULES: tuple[Callable[[Parts], Iterator[Fault]], ...] = (
     gates_have_a_bar,
     gates_name_known_metrics,
     enough_is_generated,
+    ratios_can_be_made,
     expiry_follows_registration,
     review_asks_one_thing_by_one_name,
 )

@@ -13,7 +13,7 @@ from sciimg.protocol.models import (
     ValidationPlan,
 )
 from sciimg.protocol.rules.parts import Fault, Parts, label_kind
-from sciimg.protocol.vocabulary import PHYSICS, USUAL_SPACES, Need, metrics, over_folds, physics_of, space_of
+from sciimg.protocol.vocabulary import PHYSICS, USUAL_SPACES, Need, metrics, over_folds, physics_of, ratio_of, space_of
 from sciimg.protocol.yaml_tree import KeyPath, dotted
 
 
@@ -109,6 +109,12 @@ def _lacking(need: Need, metric: str, parts: Parts) -> str:
             return "" if parts.validation is None else _lacking_space(space_of(metric), parts.validation)
         case "downstream":
             return "" if parts.validation is None or parts.validation.downstream else "validation.downstream"
+        case "synthetic-only":
+            plan = parts.validation and parts.validation.downstream
+            return "" if plan is None or plan.synthetic_only else "validation.downstream.synthetic_only: true"
+        case "ratio":
+            plan, ratio = parts.validation and parts.validation.downstream, ratio_of(metric)
+            return "" if plan is None or ratio in (plan.ratios or ()) else f"{ratio} in validation.downstream.ratios"
         case "review":
             return "" if parts.review is None or parts.review.readers else "review.readers above 0"
         case "folds":
@@ -145,6 +151,21 @@ def enough_is_generated(parts: Parts) -> Iterator[Fault]:
             f"{parts.generate.count}. Raise generate.count or lower validation.samples."
         )
         yield ("generate", "count"), "too-few-samples", message
+
+
+def ratios_can_be_made(parts: Parts) -> Iterator[Fault]:
+    plan = parts.validation and parts.validation.downstream
+    ratios = (plan.ratios if plan else None) or ()
+    place: KeyPath = ("validation", "downstream", "ratios")
+    for i, ratio in enumerate(ratios):
+        if ratio in ratios[:i]:
+            yield (*place, i), "duplicate-name", f"A ratio stands once; {ratio} stands twice. Remove one."
+    if plan and ratios and parts.generate and parts.generate.count < (wanted := max(ratios) * plan.annotated_images):
+        message = (
+            f"{max(ratios)} synthetic images for each of {plan.annotated_images} annotated ones are {wanted}; generate.count is only "
+            f"{parts.generate.count}. Raise generate.count, or lower the ratio or validation.downstream.annotated_images."
+        )
+        yield place, "too-few-samples", message
 
 
 def expiry_follows_registration(parts: Parts) -> Iterator[Fault]:

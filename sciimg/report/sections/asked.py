@@ -163,6 +163,10 @@ def _judged(study: Study) -> str:
     if plan.downstream:
         d = plan.downstream
         parts.append(f"a segmenter trained on {d.annotated_images} annotated images under {d.seeds} seeds, {d.steps} steps each")
+        if d.synthetic_only:
+            parts.append("the same segmenter trained on synthetic images alone")
+        if d.ratios:
+            parts.append(f"the same segmenter with {listed((str(r) for r in d.ratios), 'or')} synthetic images for each annotated one")
     if study.verification is not None and study.verification.benchmarks:
         parts.append("short trainings of each family of recipes, held against recorded bands on the machine that runs the study")
     return "; ".join(parts)

@@ -1,6 +1,6 @@
-"""Curves that physics checks leave for drawing: the real holdout in ink, each recipe in its own colour and dash."""
+"""Curves of what judges found: the real holdout, or real images alone, in ink, each recipe in its own colour and dash."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,7 @@ from sciimg.report.evidence import Evidence
 from sciimg.report.figures import Curve, Panel, draw, finite
 from sciimg.report.model import Block, Plot
 from sciimg.report.palette import series
-from sciimg.report.words import caption
+from sciimg.report.words import caption, text
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
@@ -77,6 +77,33 @@ def physics_plots(evidence: Evidence) -> Iterator[Block]:
             continue
         key = (("ink", "real holdout"), *((series(i), r.plan.name) for i, r in enumerate(evidence.recipes)))
         yield Plot(title=caption(check).title, caption=caption(check).says, panels=tuple(draw(p) for p in panels), key=key)
+
+
+def ratio_curves(evidence: Evidence) -> Iterator[Block]:
+    """Return how the gain over real images alone grows, or falls, with the number of synthetic images for each annotated one."""
+    plan = evidence.study.validation.downstream
+    ratios = sorted(plan.ratios or ()) if plan else []
+    panels = [panel for score, name in (("", "Dice"), ("f1_", "Objects (F1)")) if (panel := _ratio_panel(evidence, ratios, score, name))]
+    if panels:
+        key = (("ink", "real annotated images alone"), *((series(i), r.plan.name) for i, r in enumerate(evidence.recipes)))
+        yield Plot(title="Gain by number of synthetic images", caption=text("ratio-curve"), panels=tuple(draw(p) for p in panels), key=key)
+
+
+def _ratio_panel(evidence: Evidence, ratios: Sequence[int], score: str, name: str) -> Panel | None:
+    lines = []
+    for i, recipe in enumerate(evidence.recipes):
+        found = {m.name: m for m in recipe.metrics}
+        gains = [(n, m) for n in ratios if (m := found.get(f"downstream_{score}gain_ratio-{n}_over_real")) and m.value is not None]
+        if gains:
+            x = np.array([0.0, *(n for n, _ in gains)])
+            value, low, high = np.array([(0.0, 0.0, 0.0), *((m.value, *(m.ci95 or (m.value, m.value))) for _, m in gains)]).T
+            lines.append(Curve(x, value, series(i), dots=True, band=(low, high)))
+    if not lines:
+        return None
+    end = float(max(line.x[-1] for line in lines))
+    alt = f"{name}: gain over real images alone by synthetic images for each annotated one, for {len(lines)} recipes."
+    level = Curve(np.array([0.0, end]), np.zeros(2), "ink")
+    return Panel(name, "synthetic images for each annotated one", "gain over real alone", [level, *lines], alt)
 
 
 def _panels(evidence: Evidence, check: str, kind: Kind) -> Iterator[Panel]:

@@ -9,7 +9,7 @@ from sciimg.report.evidence import Evidence, RecipeEvidence
 from sciimg.report.figures import Scale, ruler
 from sciimg.report.model import Block, Column, GateLine, Gates, Missing, Notice, Outcome, Picture, Prose, Section, Table, Tone
 from sciimg.report.sections.asked import rule_words
-from sciimg.report.sections.curves import physics_plots
+from sciimg.report.sections.curves import physics_plots, ratio_curves
 from sciimg.report.words import Caption, caption, count, estimate, families, listed, null, number, sentence, text, with_interval
 
 ORDER: Mapping[str, int] = {"failed": 0, "inconclusive": 1, "open": 1, "passed": 2}
@@ -295,6 +295,7 @@ def use(evidence: Evidence) -> Section:
     blocks: list[Block] = [Prose(text=student)]
     for recipe in evidence.recipes:
         blocks += _effects(recipe)
+    blocks += ratio_curves(evidence)
     table = family_table(evidence.recipes, "use")
     blocks.insert(0, group_verdict(evidence, "use"))
     blocks.append(table or Missing(what="downstream scores", why="The validation stage left none."))

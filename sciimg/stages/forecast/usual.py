@@ -114,6 +114,11 @@ def _students(study: Study, arms: int) -> float:
     return 0.0 if plan is None else arms * plan.seeds * plan.steps * _STUDENT[study.dims] * _patch(study)
 
 
+def _more_arms(study: Study) -> int:
+    plan = study.validation.downstream
+    return 0 if plan is None else plan.synthetic_only + len(plan.ratios or ())
+
+
 def _baseline(study: Study, material: Material) -> Usual:
     asked, voxels = study.validation, _patch(study)
     cpu_s = 2.0 + _students(study, 2)
@@ -130,7 +135,7 @@ def _validate(study: Study, material: Material) -> Usual:
     spaces = len(asked.features or USUAL_SPACES) + (asked.weights is not None)
     likeness = spaces * 1e-6 * (_DRAWS[dims] * voxels + seen)
     physics = sum(0.5 + (_READ_BACK[dims] * seen if name in _SEES_OBJECTS else 0.0) for name in asked.physics)
-    cpu_s = 3.0 + likeness + physics + _students(study, 2)
+    cpu_s = 3.0 + likeness + physics + _students(study, 2 + _more_arms(study))
     training = _train_pixels(study, material)
     cpu_s += 1.0 + 6e-9 * training * (study.generate.count + asked.samples)  # the search for copies
     if any(isinstance(c, MaskCondition) for c in study.conditions):
