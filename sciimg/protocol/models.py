@@ -305,7 +305,7 @@ class DownstreamPlan(Model):
     ratios: tuple[Annotated[int, Field(ge=1, le=LARGEST_RATIO)], ...] | None = Field(
         default=None,
         min_length=1,
-        description="Also train with so many different synthetic images for each annotated one, e.g. [1, 2, 4]: how the gain grows with them.",
+        description="Also train with so many different synthetic images for each annotated one, e.g. [1, 2, 4]: how gains grow.",
     )
 
 

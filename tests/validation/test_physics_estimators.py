@@ -1,5 +1,7 @@
 """Every estimator against a closed form or an independent library."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,9 +10,11 @@ from patchsets import images_2d
 from scipy.stats import rayleigh, wasserstein_distance
 from tissue import brain
 
+from sciimg.types import PatchSet, Spacing
 from sciimg.validation.physics import CHECKS
 from sciimg.validation.physics.histograms import counts, edges_of, quantile, wasserstein
 from sciimg.validation.physics.noise_law import NoiseLaw, sigma
+from sciimg.validation.physics.object_morphology import roundness
 from sciimg.validation.physics.power_spectrum import PowerSpectrum
 from sciimg.validation.physics.residuals import residual
 from sciimg.validation.physics.snr import DIETRICH
@@ -169,3 +173,82 @@ def test_object_morphology_measures_an_ellipse() -> None:
     size = np.flatnonzero(curves["ln-size"])
     assert curves["ln-size-edges"][size[0]] <= np.log(np.pi * 200) + 0.01
     assert np.flatnonzero(curves["number"]).tolist() == [2]
+
+
+def test_roundness_is_that_of_known_shapes() -> None:
+    """A disc and a ball have 1, a cube (pi / 6)^(1/3); facets cost some per cent.
+
+    Crofton's perimeter by four directions is pi times the mean width: of an upright square with side 1, pi (1 + sqrt 2) / 2.
+    """
+    y, x = np.mgrid[:96, :96] - 48
+    assert roundness(y**2 + x**2 <= 30**2, (1.0, 1.0)) == pytest.approx(1, abs=0.03)
+    assert roundness(np.maximum(abs(y), abs(x)) <= 30, (1.0, 1.0)) == pytest.approx(
+        4 * np.pi / (np.pi * (1 + np.sqrt(2)) / 2) ** 2, abs=0.015
+    )
+    spiky = np.hypot(y, x) <= 20 + 12 * np.cos(8 * np.arctan2(y, x))
+    assert roundness(spiky, (1.0, 1.0)) < 0.5
+    z, y, x = np.mgrid[:40, :40, :40] - 20
+    ball = roundness(z**2 + y**2 + x**2 <= 16**2, (1.0, 1.0, 1.0))
+    assert ball == pytest.approx(1, abs=0.1)
+    cube = roundness(np.maximum(np.maximum(abs(z), abs(y)), abs(x)) <= 12, (1.0, 1.0, 1.0))
+    assert cube == pytest.approx(np.cbrt(np.pi / 6), abs=0.03)
+
+
+def test_shapes_of_volumes_are_those_of_the_sample_not_of_the_grid() -> None:
+    """A ball in planes three times as far apart as pixels is flat on the grid; an oblate ball has a sphericity in closed form."""
+    z, y, x = np.mgrid[:14, :40, :40] - np.array([7, 20, 20])[:, None, None, None]
+    ball = (3 * z) ** 2 + y**2 + x**2 <= 15**2
+    assert roundness(ball, (3.0, 1.0, 1.0)) == pytest.approx(roundness(ball, (6.0, 2.0, 2.0))) == pytest.approx(1, abs=0.15)
+    e = np.sqrt(1 - (5 / 15) ** 2)  # semi-axes 15, 15, 5 where planes are as near as pixels
+    surface = 2 * np.pi * 15**2 * (1 + (1 - e**2) / e * np.arctanh(e))
+    oblate = np.cbrt(np.pi * (6 * 4 / 3 * np.pi * 15 * 15 * 5) ** 2) / surface
+    assert roundness(ball, (1.0, 1.0, 1.0)) == pytest.approx(oblate, abs=0.09)
+    check, labels = CHECKS["object-morphology"], ball[None].astype(np.int32)
+    patches = replace(images_2d(np.zeros((1, 1, 14, 40, 40)), labels), spacing=Spacing((3.0, 1.0, 1.0), "um"))
+    for spacing, expected in (((3.0, 1.0, 1.0), 0.0), ((1.0, 1.0, 1.0), np.sqrt(1 - (15**2 + 5**2) / (2 * 15**2)))):
+        patches = replace(patches, spacing=Spacing(spacing, "um"))
+        curves = check.curves(check.measure(patches, check.frame(patches))[0], check.frame(patches))
+        (place,) = np.flatnonzero(curves["eccentricity"])
+        assert curves["eccentricity-edges"][place] - 0.15 <= expected <= curves["eccentricity-edges"][place + 1] + 0.05
+
+
+def _nuclei(seed: int, change: str = "", n: int = 40, dims: int = 2) -> PatchSet:
+    """Discs or balls of several sizes as labels; ``change`` spoils every other one."""
+    rng = np.random.default_rng(seed)
+    side = 64 if dims == 2 else 24
+    grid = np.stack(np.meshgrid(*(np.arange(side),) * dims, indexing="ij")).astype(float)
+    labels = np.zeros((n, *(side,) * dims), np.int32)
+    for label in labels:
+        cells = [np.array(c) for c in np.ndindex(*(3 if dims == 2 else 2,) * dims)]
+        step = side / (3 if dims == 2 else 2)
+        for k, cell in enumerate(cells):
+            if rng.random() < 0.3:
+                continue
+            away = grid - ((cell + 0.5) * step + rng.uniform(-1, 1, dims)).reshape(-1, *(1,) * dims)
+            distance, radius = np.sqrt((away**2).sum(0)), rng.uniform(*((5, 8) if dims == 2 else (3.2, 4.5)))
+            if change == "spikes":
+                turn = np.arctan2(away[-1], away[-2])
+                radius = radius * np.sqrt(1 / (1 + 0.4**2 / 2)) * (1 + 0.4 * np.cos(6 * turn))
+            label[(distance <= radius) & ~((change == "holes") & (k % 2 == 0) & (distance <= 1))] = k + 1
+    groups = np.array([f"g{i // 2}" for i in range(n)])
+    patches = images_2d(np.random.default_rng(seed).random((n, 1, *labels.shape[1:])), labels)
+    return replace(patches, groups=groups, spacing=Spacing((1.0,) * dims, "pixel"))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_holes_and_spikes_are_noticed_and_other_real_objects_are_not(dims: int) -> None:
+    """Each fault is seen by the component that is for it, beyond what halves of real images differ by."""
+
+    def ratios(change: str, seed: int) -> dict[str, float]:
+        parts = check.distance(sums.sum(0)[None], check.measure(_nuclei(seed, change, dims=dims), frame).sum(0)[None], frame)
+        return {name: float(d[0]) / margins[name] for name, d in parts.items()}
+
+    check, real = CHECKS["object-morphology"], _nuclei(0, dims=dims)
+    frame = check.frame(real)
+    sums = check.measure(real, frame)
+    weights = np.array([np.random.default_rng(i).permutation(40) < 20 for i in range(200)], dtype=float)
+    between = check.distance(weights @ sums, (1 - weights) @ sums, frame)
+    margins = {name: max(float(np.quantile(d, 0.95)), check.floors(frame)[name]) for name, d in between.items()}
+    assert max(max(ratios("", seed).values()) for seed in (1, 2, 3)) < 1.5
+    assert ratios("holes", 4)["euler"] > 5
+    assert ratios("spikes", 5)["roundness"] > 5

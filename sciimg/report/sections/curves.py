@@ -50,6 +50,7 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
     "object-morphology": (
         Kind("ln-size", "ln-size-edges", "Object size", "ln pixels", _BELOW, "share"),
         Kind("eccentricity", "eccentricity-edges", "Elongation", "eccentricity", _BELOW, "share"),
+        Kind("roundness", "roundness-edges", "Roundness", "form factor or sphericity", _BELOW, "share"),
     ),
     "image-quality": (
         Kind("cjv", "cjv-edges", "Joint variation", "ln CJV", _BELOW, "share"),
