@@ -212,7 +212,7 @@ def test_shapes_of_volumes_are_those_of_the_sample_not_of_the_grid() -> None:
         assert curves["eccentricity-edges"][place] - 0.15 <= expected <= curves["eccentricity-edges"][place + 1] + 0.05
 
 
-def _nuclei(seed: int, change: str = "", n: int = 40, dims: int = 2) -> PatchSet:
+def _nuclei(seed: int, change: str = "", n: int = 20, dims: int = 2) -> PatchSet:
     """Discs or balls of several sizes as labels; ``change`` spoils every other one."""
     rng = np.random.default_rng(seed)
     side = 64 if dims == 2 else 24
@@ -246,9 +246,9 @@ def test_holes_and_spikes_are_noticed_and_other_real_objects_are_not(dims: int) 
     check, real = CHECKS["object-morphology"], _nuclei(0, dims=dims)
     frame = check.frame(real)
     sums = check.measure(real, frame)
-    weights = np.array([np.random.default_rng(i).permutation(40) < 20 for i in range(200)], dtype=float)
+    weights = np.array([np.random.default_rng(i).permutation(20) < 10 for i in range(200)], dtype=float)
     between = check.distance(weights @ sums, (1 - weights) @ sums, frame)
     margins = {name: max(float(np.quantile(d, 0.95)), check.floors(frame)[name]) for name, d in between.items()}
-    assert max(max(ratios("", seed).values()) for seed in (1, 2, 3)) < 1.5
+    assert max(max(ratios("", seed).values()) for seed in (1, 2)) < 1.5
     assert ratios("holes", 4)["euler"] > 5
     assert ratios("spikes", 5)["roundness"] > 5

@@ -89,6 +89,59 @@ def test_objects_that_keep_their_distance_have_no_pair_below_it() -> None:
     assert curves["l-minus-r"][near] == pytest.approx(-frame.edges[1:][near])
 
 
+def outside(made: PatchSet, real: PatchSet) -> float:
+    """Return the share of images outside the envelope of real ones."""
+    frame = CHECK.frame(real)
+    return float(CHECK.curves(CHECK.measure(made, frame).sum(axis=0), frame)["outside-envelope"][0])
+
+
+def scattered(n: int, kind: str, rng: np.random.Generator) -> PatchSet:
+    """Images of 25 objects or so: at random, in clusters, or each alone in a cell of a grid."""
+    labels = []
+    for _ in range(n):
+        points = rng.random((rng.poisson(25), 2)) * 60
+        if kind == "clustered":
+            points = (np.repeat(points[::5], 5, axis=0) + 2 * rng.standard_normal((5 * len(points[::5]), 2))).clip(0, 59.9)
+        if kind == "hard-core":
+            corner = np.stack(np.meshgrid(*(np.arange(0, 60, 12),) * 2), axis=-1).reshape(-1, 2)
+            points = corner + rng.random(corner.shape) * 4
+        labels.append(drawn(points, (60, 60)))
+    return replace(pattern(np.stack(labels)), groups=np.array([f"g{i // 3}" for i in range(n)]))
+
+
+def test_the_envelope_has_its_level_and_sees_clusters_and_distances() -> None:
+    """Of other images of the same process as many are outside as the level says; the bound holds in 999 of 1000 draws."""
+    rng = np.random.default_rng(5)
+    real, others = scattered(300, "random", rng), scattered(600, "random", rng)
+    assert outside(real, real) <= 0.05 + 1e-9
+    spread = np.sqrt(0.05 * 0.95 * (1 / 300 + 1 / 600))
+    assert outside(others, real) == pytest.approx(0.05, abs=3.3 * spread)
+    for kind in ("clustered", "hard-core"):
+        assert outside(scattered(40, kind, rng), real) > 0.8, kind
+    assert outside(scattered(40, "random", rng), scattered(60, "hard-core", rng)) > 0.8
+
+
+def test_images_of_which_none_has_a_curve_are_far_and_no_crash() -> None:
+    rng = np.random.default_rng(6)
+    real = scattered(30, "random", rng)
+    frame = CHECK.frame(real)
+    empty = pattern(np.zeros((4, 60, 60), np.int32))
+    rows = CHECK.measure(empty, frame)
+    assert np.all(rows == 0)
+    assert np.isnan(CHECK.distance(CHECK.measure(real, frame).sum(0)[None], rows.sum(0)[None], frame)["outside-envelope"]).all()
+    assert CHECK.frame(empty).critical == np.inf
+
+
+def test_one_group_of_many_images_does_not_set_the_envelope() -> None:
+    """Sixty images of one clustered group are one group of twenty-one: the others decide where the envelope lies."""
+    rng = np.random.default_rng(7)
+    many, odd = scattered(60, "random", rng), scattered(60, "clustered", rng)
+    both = pattern(np.concatenate([many.labels, odd.labels]))
+    alike = replace(both, groups=np.array([*many.groups, *(["odd"] * 60)]))
+    apart = replace(both, groups=np.array([f"g{i}" for i in range(120)]))
+    assert outside(odd, alike) > outside(odd, apart) + 0.2
+
+
 def test_distances_are_physical() -> None:
     """Planes three times as far apart: random places in micrometres stay random, which they are not where pixels count as distances."""
     points = [poisson(0.004, (36.0, 36.0, 36.0)) for _ in range(16)]
