@@ -32,11 +32,11 @@ _ROUNDNESS = np.linspace(0, 1.2, 33)  # the outlines of a few pixels are taken a
 
 
 class ObjectMorphology(Check):
-    """Distance between distributions of object size, elongation, roundness and number, of foreground fractions and of Euler numbers.
+    """Distance between distributions of object size, elongation, roundness and number, and between foregrounds and Euler numbers.
 
     Roundness in 2D is the form factor, 4 pi area / perimeter², in 3D the sphericity, the surface of a ball of the same volume over the
-    surface, in units of the spacing; 1 for a disc or ball, less for spikes. The Euler number of the foreground is its pieces less its
-    holes; in 3D pieces less tunnels plus cavities.
+    surface, in units of the spacing; 1 for a disc or ball, less for spikes. The Euler number of an object is its pieces less its holes; in
+    3D pieces less tunnels plus cavities. Its mean has no weights: one large object with a hole must not speak for many.
     """
 
     name = "object-morphology"
@@ -44,11 +44,11 @@ class ObjectMorphology(Check):
         "objects found by the segmenter trained on the real training part, in real and synthetic images alike; 1-Wasserstein distances "
         "of ln(size), eccentricity and roundness (form factor by Crofton's perimeter; sphericity by marching cubes) over objects that do "
         "not touch the border (Miles-Lantuejoul weights), and of the number per sample; difference of foreground fraction and of the "
-        "Euler number of the foreground over the number of objects"
+        "mean Euler number (holes) of the objects inside"
     )
     unit = (
         "size: real standard deviations of ln(size); eccentricity, roundness: 1; number: real mean; foreground: fraction of pixels; euler: "
-        "one for each object"
+        "holes for each object"
     )
     source = (
         "Second moments: Teague 1980, doi:10.1364/JOSA.70.000920; edge correction: Miles 1974, Lantuejoul 1978, as in Serra 1982; form "
@@ -82,7 +82,7 @@ class ObjectMorphology(Check):
                 counts(found.roundness, _ROUNDNESS, found.weights),
                 counts(np.array([found.number]), frame.numbers),
             )
-            rows.append(np.concatenate([*parts, [np.mean(label > 0), euler_number(label > 0), found.number]]))
+            rows.append(np.concatenate([*parts, [np.mean(label > 0), found.euler.sum(), len(found.euler)]]))
         return np.array(rows)
 
     def distance(self, first: Array, second: Array, frame: _Frame) -> dict[str, Array]:
@@ -97,7 +97,7 @@ class ObjectMorphology(Check):
         }
 
     def floors(self, frame: _Frame) -> dict[str, float]:
-        return {"size": 0.05, "eccentricity": 0.01, "roundness": 0.01, "number": 0.02, "foreground": 0.005, "euler": 0.01}
+        return {"size": 0.05, "eccentricity": 0.01, "roundness": 0.01, "number": 0.02, "foreground": 0.005, "euler": 0.05}
 
     def curves(self, total: Array, frame: _Frame) -> dict[str, Array]:
         sizes, elongations, roundness, numbers, _, _ = _split(total[None], frame)
@@ -135,6 +135,7 @@ class _Objects:
     sizes: Array  # ln of pixels
     elongations: Array
     roundness: Array
+    euler: Array  # pieces less holes
     weights: Array
     number: float
 
@@ -157,9 +158,11 @@ def _regions(label: NDArray[np.int32], spacing: tuple[float, ...]) -> tuple[list
 
 def _objects(label: NDArray[np.int32], spacing: tuple[float, ...]) -> _Objects:
     whole, number = _regions(label, spacing)
-    rows = [(np.log(float(r.num_pixels)), _elongation(r), roundness(r.image, spacing), weight) for r, weight in whole]
-    sizes, elongations, round_, weights = np.array(rows, dtype=np.float64).reshape(-1, 4).T
-    return _Objects(sizes, elongations, round_, weights, float(number))
+    rows = [
+        (np.log(float(r.num_pixels)), _elongation(r), roundness(r.image, spacing), euler_number(r.image), weight) for r, weight in whole
+    ]
+    sizes, elongations, round_, euler, weights = np.array(rows, dtype=np.float64).reshape(-1, 5).T
+    return _Objects(sizes, elongations, round_, euler, weights, float(number))
 
 
 def _elongation(region: Any) -> float:
