@@ -110,15 +110,15 @@ def scattered(n: int, kind: str, rng: np.random.Generator) -> PatchSet:
 
 
 def test_the_envelope_has_its_level_and_sees_clusters_and_distances() -> None:
-    """Of other images of the same process as many are outside as the level says; the bound holds in 999 of 1000 draws."""
+    """Of other images of the same process as many are outside as the level says; the bound holds in 997 of 1000 draws."""
     rng = np.random.default_rng(5)
-    real, others = scattered(300, "random", rng), scattered(600, "random", rng)
+    real, others = scattered(300, "random", rng), scattered(400, "random", rng)
     assert outside(real, real) <= 0.05 + 1e-9
-    spread = np.sqrt(0.05 * 0.95 * (1 / 300 + 1 / 600))
-    assert outside(others, real) == pytest.approx(0.05, abs=3.3 * spread)
+    spread = np.sqrt(0.05 * 0.95 * (1 / 300 + 1 / 400))
+    assert outside(others, real) == pytest.approx(0.05, abs=3 * spread)
     for kind in ("clustered", "hard-core"):
-        assert outside(scattered(40, kind, rng), real) > 0.8, kind
-    assert outside(scattered(40, "random", rng), scattered(60, "hard-core", rng)) > 0.8
+        assert outside(scattered(20, kind, rng), real) > 0.8, kind
+    assert outside(scattered(20, "random", rng), scattered(40, "hard-core", rng)) > 0.8
 
 
 def test_images_of_which_none_has_a_curve_are_far_and_no_crash() -> None:

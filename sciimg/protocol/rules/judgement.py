@@ -110,10 +110,10 @@ def _lacking(need: Need, metric: str, parts: Parts) -> str:
         case "downstream":
             return "" if parts.validation is None or parts.validation.downstream else "validation.downstream"
         case "synthetic-only":
-            plan = parts.validation and parts.validation.downstream
+            plan = parts.validation.downstream if parts.validation else None
             return "" if plan is None or plan.synthetic_only else "validation.downstream.synthetic_only: true"
         case "ratio":
-            plan, ratio = parts.validation and parts.validation.downstream, ratio_of(metric)
+            plan, ratio = parts.validation.downstream if parts.validation else None, ratio_of(metric)
             return "" if plan is None or ratio in (plan.ratios or ()) else f"{ratio} in validation.downstream.ratios"
         case "review":
             return "" if parts.review is None or parts.review.readers else "review.readers above 0"
@@ -154,7 +154,7 @@ def enough_is_generated(parts: Parts) -> Iterator[Fault]:
 
 
 def ratios_can_be_made(parts: Parts) -> Iterator[Fault]:
-    plan = parts.validation and parts.validation.downstream
+    plan = parts.validation.downstream if parts.validation else None
     ratios = (plan.ratios if plan else None) or ()
     place: KeyPath = ("validation", "downstream", "ratios")
     for i, ratio in enumerate(ratios):
