@@ -71,7 +71,7 @@ def run_arm(
     added = _added(arm, synthetic, len(real), (*key, "ratio", seed))
     per_real = _ratio(arm) or plan.synthetic_per_real
     training = Training(steps=plan.steps, augmentation="classical" if arm in ("classical", "combined") else "none")
-    seeded = (*key, "student", seed)
+    seeded: tuple[str | int, ...] = (*key, "student", seed)
     if arm == SYNTHETIC_ONLY:
         assert added is not None
         student = train_segmenter(replace(added, label_kind=train.label_kind), training, key=seeded)
