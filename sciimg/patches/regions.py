@@ -1,11 +1,12 @@
 """Regions: which box of which image belongs to which part. The one shape in which every kind of split is told."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
+from sciimg.errors import InputError, Problem
 from sciimg.patches.location import PatchLocation
 from sciimg.types import Part
 
@@ -51,6 +52,39 @@ class Region:
         ]
         where = f"{self.group}/" if self.group else ""
         return f"{self.image}/{self.part}/{where}" + ".".join(str(max(0, i)) for i in index)
+
+
+def refuse_short(regions: Sequence[Region], shape: tuple[int, ...], where: str) -> None:
+    """Refuse regions that do not hold a patch: beyond them a patch is mirrored, and no judge may look at mirrored pixels.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of a patch, along the last spatial axes of the images.
+    where : str
+        What the regions belong to, for the message.
+
+    Raises
+    ------
+    InputError
+        Kind ``too-small``.
+    """
+    sizes = [(r.image, r.extent[-len(shape) :]) for r in regions if len(r.extent) >= len(shape)]
+    short: dict[str, tuple[int, ...]] = {}
+    for image, size in sizes:
+        if any(n < needed for n, needed in zip(size, shape, strict=True)):
+            short.setdefault(image, size)
+    if short:
+        name, size = next(iter(short.items()))
+        message = (
+            f"What is judged is cut into patches of {_sides(shape)} px; {len(short)} of {len({r.image for r in regions})} images have no "
+            f"room for one, first {name} with {_sides(size)}. Leave such images out, or choose a smaller patches.shape."
+        )
+        raise InputError(Problem(where, "too-small", message))
+
+
+def _sides(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def to_table(regions: Iterable[Region]) -> pd.DataFrame:

@@ -40,17 +40,19 @@ def split_collection(study: Study, collection: Path, out: Path) -> None:
     ------
     InputError
         Where the images cannot be split as asked; see :func:`sciimg.patches.split.make_split` and
-        :func:`sciimg.patches.folds.make_folds`. Parts that share a copy are no error here: the check fails, and so does every gate that
-        reads it.
+        :func:`sciimg.patches.folds.make_folds`; kind ``too-small`` where a judge would see mirrored pixels. Parts that
+        share a copy are no error here: the check fails, and so does every gate that reads it.
     """
     from sciimg.patches.folds import make_folds
     from sciimg.patches.prove import evidence_json, prove_folds, prove_split
-    from sciimg.patches.regions import table_bytes
+    from sciimg.patches.regions import from_table, refuse_short, table_bytes
     from sciimg.patches.split import make_split
     from sciimg.store import Collection
 
     images = Collection(collection)
     regions = make_split(images, study.split, study.patches.shape)
+    for part in ("calibration", "holdout"):
+        refuse_short(from_table(regions, part), study.patches.shape, part)  # before hours of training, not when it is judged
     asked, guard = study.validation.cross_validation, guard_of(study)
     folds = make_folds(images, regions, study.split, study.patches.shape, asked.folds) if asked else []
     evidence = prove_split(images, regions, study.patches.shape, guard_px=guard, key=(study.digest, "split"))

@@ -28,7 +28,7 @@ from sciimg.stages.judging.subgroups import subgroups
 from sciimg.stages.parts import CATALOGUE, Parts, file_keys
 from sciimg.types import Spacing
 from sciimg.validation import gallery
-from sciimg.validation.material import real_data
+from sciimg.validation.material import real_data, refuse_small
 from sciimg.workers import open_workers
 
 GALLERY = "gallery.npz"
@@ -75,10 +75,16 @@ def validate(
         Folder to fill; parts of an interrupted attempt are kept.
     key : tuple of str
         What draws depend on beside the study: the fold, where ``regions`` are not the split of the study.
+
+    Raises
+    ------
+    InputError
+        Kind ``too-small`` where real or synthetic images are smaller than a patch, and those of the weights.
     """
     import pandas as pd
 
     weights = _checked_weights(study, folder)
+    refuse_small(study, synthetic)
     base = made_baseline or out / "baseline"
     if made_baseline is None:
         baseline(study, real=real, regions=regions, train=train, out=base, key=key)

@@ -328,7 +328,8 @@ def _metric(
 ) -> Metric:
     kind = SET_METRICS[base]
     spread = _spread(setting, comparison.splits[: len(values)])
-    low, high = half_interval(values, min(setting.groups), lowest=kind.lowest, highest=kind.highest, spread=spread)
+    samples = min(len(setting.real), len(setting.synthetic))
+    low, high = half_interval(values, min(setting.groups), lowest=kind.lowest, highest=kind.highest, spread=spread, samples=samples)
     quantiles = np.quantile(null, [0.025, 0.975]) / divisor
     return Metric(
         name=f"{name}_{space.name}",

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sciimg.patches.location import PatchLocation
-from sciimg.patches.regions import Region, to_table
+from sciimg.patches.regions import Region, from_table, refuse_short, to_table
 from sciimg.patches.source import PatchSource
 from sciimg.protocol.models import ImageCondition, Study, TissueMaps
 from sciimg.store import Collection
@@ -155,15 +155,23 @@ def real_data(
         Collection of real images.
     regions : DataFrame or None
         The split; without one the whole collection is holdout, and ``train`` (if given) is a collection of training images.
+
+    Raises
+    ------
+    InputError
+        Kind ``too-small`` where images to be judged are smaller than a patch. The training part of a split may hold such images: they are
+        judged as what was learned from, mirrored as they were then.
     """
     about = (study.patches.shape, study.conditions, study.patches.min_foreground)
     opened = Collection(collection)
     if regions is None:
-        sources = {"holdout": PatchSource(opened, whole(opened, "holdout"), "holdout", *about)}
+        sources = {"holdout": PatchSource(opened, _judged(opened, "holdout", study, "real images"), "holdout", *about)}
         if train is not None:
             other = Collection(train)
-            sources["train"] = PatchSource(other, whole(other, "train"), "train", *about)
+            sources["train"] = PatchSource(other, _judged(other, "train", study, "training images"), "train", *about)
     else:
+        for part in ("calibration", "holdout"):
+            refuse_short(from_table(regions, part), study.patches.shape, part)
         sources = {part: PatchSource(opened, regions, part, *about) for part in ("train", "calibration", "holdout")}
     return RealData(study, sources, (study.digest, "validate", *key))  # type: ignore[arg-type]
 
@@ -175,6 +183,13 @@ def whole(collection: Collection, part: Part) -> pd.DataFrame:
         extent = _extent(row.axes, row.shape)
         regions.append(Region(str(row.id), part, str(row.group), (0,) * len(extent), extent))
     return to_table(regions)
+
+
+def _judged(collection: Collection, part: Part, study: Study, where: str) -> pd.DataFrame:
+    """Return :func:`whole`, if each image holds a patch."""
+    regions = whole(collection, part)
+    refuse_short(from_table(regions), study.patches.shape, where)
+    return regions
 
 
 def made_channels(study: Study, channels: Sequence[str]) -> list[int]:
@@ -207,6 +222,11 @@ def synthetic_set(study: Study, path: Path | None) -> PatchSet | None:
     """Return the samples of a synthetic collection, with conditions and groups as in its catalogue; None where there is no collection.
 
     Images of another shape than the study's samples (a collection made elsewhere) are cut into patches, without their conditions.
+
+    Raises
+    ------
+    InputError
+        Kind ``too-small`` where images are smaller than a patch.
     """
     if path is None or not path.exists():
         return None
@@ -215,7 +235,7 @@ def synthetic_set(study: Study, path: Path | None) -> PatchSet | None:
     if table.empty:
         return None
     if {_extent(row.axes, row.shape) for row in table.itertuples()} != {study.patches.shape}:
-        source = PatchSource(collection, whole(collection, "holdout"), "holdout", study.patches.shape)
+        source = PatchSource(collection, _judged(collection, "holdout", study, "synthetic images"), "holdout", study.patches.shape)
         cut = source.grid(limit=study.validation.samples, seed_key=(study.digest, "validate", "synthetic"))
         return _made(study, replace(cut, attributes=_told(study)))
     first = collection.volume(str(table["id"][0]))
@@ -238,6 +258,12 @@ def synthetic_set(study: Study, path: Path | None) -> PatchSet | None:
         _told(study),
     )
     return _made(study, whole_set)
+
+
+def refuse_small(study: Study, path: Path) -> None:
+    """Refuse a synthetic collection with images smaller than a patch, before anything is made of it."""
+    if path.exists():
+        _judged(Collection(path), "holdout", study, "synthetic images")
 
 
 def _extent(axes: Any, shape: Any) -> tuple[int, ...]:

@@ -239,7 +239,7 @@ def _nearer(
     ends = percentile_interval(np.array(null))
     p = (int(np.sum(np.array(null) >= value)) + 1) / (rounds + 1)
     law = Null(value=float(np.clip(np.mean(null), *ends)), ci95=ends)
-    low, high = half_interval(replicates, least, lowest=0.0, highest=1.0)
+    low, high = half_interval(replicates, least, lowest=0.0, highest=1.0, samples=max(least, min(len(rows), size)))
     # a few central images may be nearest to everything, which halves do not show: at least as wide as exchanged groups spread
     low, high = min(low, value - (law.value - ends[0])), max(high, value + (ends[1] - law.value))
     return value, (max(low, 0.0), min(high, 1.0)), law, p

@@ -13,6 +13,7 @@ import tissue
 
 from sciimg.errors import InputError
 from sciimg.io.image import Image
+from sciimg.patches.regions import Region, to_table
 from sciimg.patches.split import make_split
 from sciimg.protocol.models import Study, WeightsFile
 from sciimg.randomness import generator
@@ -260,6 +261,43 @@ def test_folders_of_files_are_judged_from_the_command_line(made: Path, tmp_path:
     assert found["noise-law_effect"]["value"] < 1.5 and found["power-spectrum_effect"]["value"] < 1.5
     assert found["kid_effect_scattering"]["status"] == "ok", found["kid_effect_scattering"]["reason"]
     assert found == {m["name"]: m for m in validate_stage.validate_command(*arguments)["metrics"]}
+
+
+def _unconditional() -> Study:
+    return STUDY.model_copy(update={"conditions": ()})
+
+
+def _flat(path: Path, sides: list[int]) -> Path:
+    with CollectionWriter(path, synthetic=False) as writer:
+        for i, side in enumerate(sides):
+            pixels = np.random.default_rng(i).integers(0, 255, (2, side, 40)).astype(np.uint8)
+            writer.add(f"i{i:02d}", Image.from_array(pixels, "cyx", tissue.patches("train", 64).spacing, CHANNELS), group=f"i{i:02d}")
+    return path
+
+
+@pytest.mark.parametrize("small", ["real", "synthetic", "train"])
+def test_no_judge_looks_at_mirrored_pixels(tmp_path: Path, small: str) -> None:
+    """Images smaller than a patch are refused, all of them or some, before anything is trained."""
+    plain = _unconditional()
+    large = _flat(tmp_path / "large", [32] * 9)
+    for name, sides, said in (
+        ("all", [8] * 9, "9 of 9 images .* first i00 with 8 x 40"),
+        ("one", [32] * 8 + [31], "1 of 9 .* i08 with 31 x"),
+    ):
+        given = dict.fromkeys(("real", "synthetic", "train"), large) | {small: _flat(tmp_path / name, sides)}
+        with pytest.raises(InputError, match=f"32 x 32 px; {said}.*too-small"):
+            validate(plain, regions=None, out=tmp_path / "out", **given)
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_split_whose_holdout_is_smaller_than_a_patch_is_refused_and_one_of_training_is_not(tmp_path: Path) -> None:
+    collection = _flat(tmp_path / "c", [32, 8])
+    rows = [Region("i00", "holdout", "a", (0, 0), (32, 40)), Region("i00", "calibration", "a", (0, 0), (32, 40))]
+    real_data(_unconditional(), collection, to_table([*rows, Region("i01", "train", "b", (0, 0), (8, 40))]))
+    for part in ("holdout", "calibration"):
+        more = [*rows, Region("i00", "train", "b", (0, 0), (32, 40)), Region("i01", part, "b", (0, 0), (8, 40))]
+        with pytest.raises(InputError, match=f"{part}.*too-small"):
+            real_data(_unconditional(), collection, to_table(more))
 
 
 def test_subgroups_are_judged_apart_and_the_worst_is_reported(tmp_path: Path) -> None:
