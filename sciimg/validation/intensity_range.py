@@ -37,7 +37,7 @@ def data_range_of(reference: PatchSet, test: PatchSet, given: float | None) -> D
     Raises
     ------
     UndefinedError
-        If no rule applies.
+        If no rule applies, or if the test needs two bits more than the reference: it is on another scale. One bit more may be overshoot.
     """
     if given is not None:
         if not SMALLEST <= given <= LARGEST:
@@ -49,8 +49,16 @@ def data_range_of(reference: PatchSet, test: PatchSet, given: float | None) -> D
         )
     bits = _declared_bits(reference.attributes)
     if bits is not None and reference.images.dtype.kind in "ui" and bits < 8 * reference.images.dtype.itemsize:
-        return DataRange(2.0**bits - 1, f"{bits} bits, from the reference's metadata")
-    return _true_depth(reference.images)
+        found = DataRange(2.0**bits - 1, f"{bits} bits, from the reference's metadata")
+    else:
+        found = _true_depth(reference.images)
+    top = int(test.images.max(initial=0))
+    if top > 2 * found.value + 1:
+        raise UndefinedError(
+            f"the reference's scale ends at {found.value:g} ({found.origin}), the test goes up to {top}: two scales. Bring them to one, "
+            "or give data_range (--data-range)"
+        )
+    return found
 
 
 def _declared_bits(attributes: Mapping[str, Any]) -> int | None:

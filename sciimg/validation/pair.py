@@ -33,24 +33,27 @@ def psnr(reference: NDArray[Any], test: NDArray[Any], *, data_range: float) -> f
     UndefinedError
         For identical images: the ratio is infinite.
     """
-    error = _mse(reference, test)
+    error = _rms(_float(reference) - _float(test))
     if error == 0:
         raise UndefinedError("the images are identical: PSNR is infinite")
-    return float(10 * np.log10(data_range**2 / error))
+    return float(20 * (np.log10(data_range) - np.log10(error)))
 
 
 def nrmse(reference: NDArray[Any], test: NDArray[Any]) -> float:
     """Return the root-mean-square error over the reference's root-mean-square (Fienup 1997, doi:10.1364/AO.36.008352)."""
-    power = float(np.mean(np.square(reference, dtype=np.float64)))
+    power, error = _rms(_float(reference)), _rms(_float(reference) - _float(test))
     if power == 0:
         raise UndefinedError("the reference is zero everywhere")
-    return float(np.sqrt(_mse(reference, test) / power))
+    if not np.isfinite(error / power):
+        raise UndefinedError(f"the error is {error:.3g}, the reference {power:.3g}: no number holds their ratio")
+    return error / power
 
 
 def ncc(reference: NDArray[Any], test: NDArray[Any]) -> float:
     """Return the zero-mean normalised cross-correlation (Pearson's r over pixels)."""
-    x = reference.astype(np.float64) - np.mean(reference, dtype=np.float64)
-    y = test.astype(np.float64) - np.mean(test, dtype=np.float64)
+    if np.ptp(reference) == 0 or np.ptp(test) == 0:  # a mean that rounds would leave something
+        raise UndefinedError("an image is constant")
+    x, y = (_scaled(_float(image) - np.mean(image, dtype=np.float64))[0] for image in (reference, test))
     norm = float(np.sqrt(np.sum(x * x) * np.sum(y * y)))
     if norm == 0:
         raise UndefinedError("an image is constant")
@@ -76,8 +79,36 @@ def mutual_information(reference: NDArray[Any], test: NDArray[Any], *, bins: int
     return float(np.sum(joint[seen] * np.log(joint[seen] / independent[seen])))
 
 
-def _mse(reference: NDArray[Any], test: NDArray[Any]) -> float:
-    return float(np.mean(np.square(reference.astype(np.float64) - test.astype(np.float64))))
+def _mutual_information(reference: NDArray[Any], test: NDArray[Any]) -> float:
+    """Return the mutual information where there are at least as many pixels as cells of the joint histogram that can be filled.
+
+    The estimate is too high by (a - 1)(b - 1) / 2n nats for n pixels in a and b classes (Panzeri & Treves 1996,
+    doi:10.1088/0954-898X/7/1/006), and from n = ab on, where that is half a nat, it says nothing (Paninski 2003,
+    doi:10.1162/089976603321780272).
+    """
+    value = mutual_information(reference, test)
+    first, second = (int(np.count_nonzero(np.histogram(image.astype(np.float64), MI_BINS)[0])) for image in (reference, test))
+    if reference.size < first * second:
+        raise UndefinedError(
+            f"{reference.size} pixels fall into {first} x {second} classes of intensity: with fewer pixels than cells of the joint "
+            "histogram, unrelated images seem to share information"
+        )
+    return value
+
+
+def _float(image: NDArray[Any]) -> Array:
+    return image.astype(np.float64)
+
+
+def _scaled(image: Array) -> tuple[Array, int]:
+    """Return an image with its largest magnitude from 1/2 to 1, and the power of two taken out: no digit is lost, no square vanishes."""
+    exponent = int(np.frexp(np.abs(image).max(initial=0.0))[1])
+    return np.ldexp(image, -exponent), exponent
+
+
+def _rms(image: Array) -> float:
+    scaled, exponent = _scaled(image)
+    return float(np.ldexp(np.sqrt(np.mean(np.square(scaled))), exponent))
 
 
 # ---------------------------------------------------------------- over two sets
@@ -118,7 +149,7 @@ PAIR_METRICS: dict[str, PairMetric] = {
     "nrmse": PairMetric(lambda a, b, k: nrmse(a, b), False, "Fienup 1997, doi:10.1364/AO.36.008352", needs_range=False),
     "ncc": PairMetric(lambda a, b, k: ncc(a, b), True, "Pearson correlation over pixels", needs_range=False),
     "mutual_information": PairMetric(
-        lambda a, b, k: mutual_information(a, b), True, f"Viola & Wells 1997, doi:10.1023/A:1007958904918; {MI_BINS} bins", "nat", False
+        lambda a, b, k: _mutual_information(a, b), True, f"Viola & Wells 1997, doi:10.1023/A:1007958904918; {MI_BINS} bins", "nat", False
     ),
     "dice": PairMetric(lambda a, b, k: dice(a, b, k.label_kind), True, "Dice 1945, doi:10.2307/1932409", needs_range=False, of_masks=True),
     "object_f1": PairMetric(
@@ -229,14 +260,33 @@ def _incomparable(reference: PatchSet, test: PatchSet) -> str:
     for patches, what in ((reference, "reference"), (test, "test")):
         if fault := faults_of(patches, what, constant=True):
             return fault
+    if spacings_differ(reference.spacing, test.spacing):
+        return f"the pixels of the reference are {said(reference.spacing)} apart, those of the test {said(test.spacing)}"
     return ""
 
 
 def _as_masks(patches: PatchSet, told: LabelKind | None) -> PatchSet:
-    """Return a set whose images are its labels, with one channel, or a set of masks that came as images, with what they number."""
+    """Return a set whose images are its labels, with one channel, or a set of masks that came as images, with what they number.
+
+    Images of which nothing says that they are masks must look like masks as a set: one foreground value, and background somewhere. An
+    image may be foreground all over, but where every one is, an intensity is as likely as a mask.
+    """
     if patches.labels is None:
+        if told is None and patches.images.size:
+            _refuse_intensities(patches.images)
         return replace(patches, label_kind=told)
     return replace(patches, images=patches.labels[:, None], labels=None)
+
+
+def _refuse_intensities(images: NDArray[Any]) -> None:
+    if images.dtype != bool and images.all():
+        raise UndefinedError("no pixel is 0 (background): nothing says that these are masks (--label-kind if they are)")
+    values = np.unique(images)
+    if np.count_nonzero(values) > 1 and all(len(np.unique(image)) <= 2 for image in images):
+        raise UndefinedError(
+            f"one value an image, but {np.count_nonzero(values)} values over all: say whether they number objects or classes "
+            "(--label-kind); if neither, these are intensities"
+        )
 
 
 def _kind_of_both(reference: PatchSet, test: PatchSet) -> LabelKind | None:
@@ -247,11 +297,8 @@ def _kind_of_both(reference: PatchSet, test: PatchSet) -> LabelKind | None:
 
 
 def _common_spacing(reference: PatchSet, test: PatchSet) -> Spacing:
-    """Return the spacing of both sides; where one side knows none, that of the other holds."""
-    own, other = reference.spacing, test.spacing
-    if spacings_differ(own, other):
-        raise UndefinedError(f"the pixels of the reference are {said(own)} apart, those of the test {said(other)}")
-    return other if own.unit == "pixel" else own
+    """Return the spacing of both sides, which agree; where one side knows none, that of the other holds."""
+    return test.spacing if reference.spacing.unit == "pixel" else reference.spacing
 
 
 def _values(metric: PairMetric, reference: NDArray[Any], test: NDArray[Any], known: Known) -> Array:

@@ -43,6 +43,28 @@ def test_masks_of_many_kinds():
     assert dice(np.array([0, 3, 3]), np.array([0, 3, 1]), "classes") == pytest.approx(2 * 1 / 3)
 
 
+def _set(images: list[np.ndarray]) -> PatchSet:
+    array = np.stack(images)[:, None]
+    table = pd.DataFrame(index=range(len(array)))
+    return PatchSet(array, None, np.arange(len(array)).astype(str), table, Spacing((1.0, 1.0), "pixel"), ("c",), None, {})
+
+
+def test_images_without_background_or_with_a_value_each_are_no_masks():
+    """Grey images of one value each agreed perfectly: Dice 1."""
+    one, two = np.full((4, 4), 9, np.uint8), np.full((4, 4), 200, np.uint8)
+    part = np.eye(4, dtype=np.uint8)
+    for images, said in (
+        ([one, one], "no pixel is 0"),
+        ([one, two, 0 * one], "2 values over all"),
+        ([part, 3 * part], "2 values over all"),
+    ):
+        for metric in pair_metrics(_set(images), _set(images), metrics=OF_MASKS):
+            assert metric.status == "undefined" and said in metric.reason and "--label-kind" in metric.reason, metric
+        assert pair_metrics(_set(images[:2]), _set(images[:2]), metrics=["dice"], label_kind="instances")[0].value == 1
+    assert pair_metrics(_set([one, 9 * part]), _set([one, 9 * part]), metrics=["dice"])[0].value == 1  # one is foreground all over
+    assert pair_metrics(_set([one > 0]), _set([one > 0]), metrics=["dice"])[0].value == 1  # truth values are a mask
+
+
 def test_objects_by_hand():
     reference = np.array([[1, 1, 1, 1, 0, 2, 2, 0, 3]])
     test = np.array([[7, 7, 7, 0, 0, 8, 0, 0, 0]])  # overlaps of 3/4, exactly 1/2, and a missed object

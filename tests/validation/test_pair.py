@@ -1,5 +1,6 @@
 import tracemalloc
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -239,6 +240,57 @@ def test_formulas_on_two_pixels():
 def test_what_has_no_value_says_why(compute, said):
     with pytest.raises(UndefinedError, match=said):
         compute()
+
+
+def test_a_range_read_off_the_reference_does_not_hold_for_a_test_on_another_scale():
+    """12 bits against 16: PSNR came out at -16 dB."""
+    low, high = (np.random.default_rng(s).integers(0, top, (2, 1, 48, 48)).astype(np.uint16) for s, top in ((0, 4096), (1, 65536)))
+    for about in ({}, {"BitsStored": 12}):
+        for metric in pair_metrics(patches(low, **about), patches(high), metrics=["psnr", "ssim", "ssim_uniform", "ms_ssim"]):
+            assert metric.status == "undefined"
+            assert "4095" in metric.reason and "12 bits" in metric.reason and str(high.max()) in metric.reason, metric.reason
+            assert "--data-range" in metric.reason
+    assert pair_metrics(patches(low), patches(high), 65535.0, metrics=["psnr"])[0].status == "ok"
+    above = np.minimum(low * 1.5, 8191).astype(np.uint16)  # overshoot of a restoration
+    assert pair_metrics(patches(low), patches(above), metrics=["psnr"])[0].data_range == 4095
+
+
+def test_pixels_of_two_sizes_cannot_be_compared_one_by_one():
+    reference, test = images((2, 1, 48, 48))
+    first, second = (replace(patches(a), spacing=Spacing((s, s), "micrometer")) for a, s in ((reference, 0.1), (test, 0.2)))
+    for metric in pair_metrics(first, second, 4095.0, metrics=list(PAIR_METRICS), label_kind="instances"):
+        assert metric.status == "undefined" and "0.1 x 0.1 micrometer" in metric.reason and "0.2 x 0.2" in metric.reason, metric
+    unknown = replace(second, spacing=Spacing((1.0, 1.0), "pixel"))  # contradicts nothing
+    assert {m.status for m in pair_metrics(first, unknown, 4095.0)} == {"ok"}
+
+
+def test_mutual_information_needs_as_many_pixels_as_cells_of_the_histogram():
+    """Two unrelated images of 8 x 8 px shared 2.88 nats."""
+    rng = np.random.default_rng(0)
+    few, many = (rng.integers(0, 255, (2, 1, 1, side, side)).astype(np.uint8) for side in (8, 128))
+    (metric,) = pair_metrics(*map(patches, few), metrics=["mutual_information"])
+    assert metric.status == "undefined" and "64 pixels" in metric.reason and "classes" in metric.reason
+    (metric,) = pair_metrics(*map(patches, many), metrics=["mutual_information"])
+    assert metric.value == mutual_information(many[0, 0, 0], many[1, 0, 0]) == pytest.approx(63**2 / (2 * 128**2), rel=0.1)
+    coarse = (few // 64).astype(np.uint8)  # 4 x 4 cells: 64 pixels are enough
+    assert pair_metrics(*map(patches, coarse), metrics=["mutual_information"])[0].value < 0.5
+
+
+@pytest.mark.parametrize("power", [-298, -30, 28])
+def test_metrics_of_very_faint_and_very_bright_images_are_those_of_ordinary_ones(power):
+    reference, test = (i.astype("float64") for i in images((32, 40)))
+    scale = 10.0**power
+    assert nrmse(reference * scale, test * scale) == pytest.approx(nrmse(reference, test), rel=1e-9)
+    assert ncc(reference * scale, test * scale) == pytest.approx(ncc(reference, test), rel=1e-9)
+    assert psnr(reference * scale, test * scale, data_range=1000 * scale) == pytest.approx(psnr(reference, test, data_range=1000), rel=1e-9)
+    assert psnr(reference * scale, test * scale, data_range=1e30) > 0  # the squares of both are no floats
+
+
+def test_a_ratio_beyond_all_floats_has_a_reason():
+    with pytest.raises(UndefinedError, match="no number"):
+        nrmse(np.full((4, 4), 1e-298), np.full((4, 4), 1e30))
+    with pytest.raises(UndefinedError, match="constant"):
+        ncc(np.full((7, 7), 0.1), np.eye(7))
 
 
 def test_what_is_known_of_each_metric():
