@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -243,6 +244,60 @@ def test_sets_that_cannot_be_compared_are_undefined_and_no_crash(tmp_path: Path)
     tifffile.imwrite(tmp_path / "one" / "a.tif", np.full((32, 32), 7, np.uint8))
     code, value = reply("metrics", "set", tmp_path / "one", tmp_path / "one", "--metric", "kid")
     assert code == 0 and {m["status"] for m in value["metrics"]} == {"undefined"} and all(m["reason"] for m in value["metrics"])
+
+
+def test_images_of_one_pixel_are_undefined_without_a_warning(tmp_path: Path) -> None:
+    for i in range(24):
+        tifffile.imwrite(tmp_path / f"{i}.tif", np.array([[10 * i]], np.uint8))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        code, value = reply("metrics", "set", tmp_path, tmp_path, "--metric", "kid", "--features", "texture")
+    assert code == 0 and {m["status"] for m in value["metrics"]} == {"undefined"}
+    assert all("1 x 1 px" in m["reason"] for m in value["metrics"]), value
+
+
+EMPTY = [
+    ("metrics", "pair", "", "X"),
+    ("metrics", "set", "X", ""),
+    ("ingest", "X", "", "--out", "X/c"),
+    ("ingest", "X", "--out", ""),
+    ("info", ""),
+]
+
+
+@pytest.mark.parametrize("words", EMPTY, ids=" ".join)
+def test_an_empty_path_is_not_the_working_folder(images: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(images)
+    code, value = reply(*(word.replace("X", str(images)) for word in words))
+    assert code == 2 and [p["kind"] for p in value["problems"]] == ["empty-path"]
+    assert sorted(p.name for p in images.iterdir()) == [f"cell {i}.tif" for i in range(3)]
+
+
+def _set_of(folder: Path, top: int, seed: int) -> Path:
+    folder.mkdir()
+    for i, image in enumerate(np.random.default_rng(seed).integers(0, top, (12, 16, 16)).astype(np.uint16)):
+        tifffile.imwrite(folder / f"{i:02d}.tif", image)
+    return folder
+
+
+def test_a_set_says_how_many_of_its_images_are_real_ones_and_on_what_scale_it_is(tmp_path: Path) -> None:
+    real, other, bright = _set_of(tmp_path / "a", 4096, 0), _set_of(tmp_path / "b", 4096, 1), _set_of(tmp_path / "c", 65536, 2)
+    words = ("--metric", "coverage", "--features", "texture")
+
+    def notes(synthetic: Path) -> dict[str, str]:
+        return {note["kind"]: note["message"] for note in reply("metrics", "set", real, synthetic, *words)[1]["notes"]}
+
+    assert notes(other) == {}
+    assert "12 bits" in (said := notes(bright)["other-bit-depth"]) and "16 (" in said
+    for i in range(5):
+        tifffile.imwrite(other / f"{i:02d}.tif", tifffile.imread(real / f"{11 - i:02d}.tif"), compression="zlib")
+    assert notes(other) == {"identical-images": "5 of 12 synthetic images are real ones, pixel for pixel."}
+    code, text, _ = call("metrics", "set", real, real, *words)
+    assert code == 0 and "12 of 12 synthetic images are real ones, pixel for pixel" in text
+    line = text.splitlines()[0]
+    assert line.startswith("coverage_texture") and "; null " in line and "; n 12 groups; higher is better" in line, text
+    found = {m["name"]: m for m in reply("metrics", "set", real, real, *words)[1]["metrics"]}["coverage_texture"]
+    assert found["ci95"][0] < 0.75, found  # twelve images cannot show a share of 0.99
 
 
 @pytest.mark.parametrize("value", ["nan", "0", "-1", "inf", "1e200", "1e-200"])

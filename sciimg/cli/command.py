@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from sciimg.errors import InputError, Problem, SciimgError, StorageError, printable
 
@@ -41,6 +42,25 @@ _INTERNAL = 70  # EX_SOFTWARE of sysexits.h: a mistake of ours is neither a refu
 Reply = tuple[Any, str, int]  # JSON value, text for people, exit code
 
 
+class _Command(TyperCommand):
+    """A command that refuses empty paths, which Python would read as the working folder: a script's variable was not set."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        as_json, debug = "--json" in args, "--debug" in args  # the parser takes the words away
+        empty = any(word == "" or (word.startswith("--") and word.endswith("=")) for word in args)
+        rest: list[str] = super().parse_args(ctx, args)
+        here = [name for name, value in ctx.params.items() if empty and _is_here(value)]
+        if here:
+            message = "A path names a file or a folder; this one is empty. Write ./ for the working folder, and leave no other word empty."
+            fail(InputError([Problem(name, "empty-path", message) for name in here]), as_json=as_json, debug=debug)
+        return rest
+
+
+def _is_here(value: Any) -> bool:
+    """Whether a path, or one of several, is that of the working folder."""
+    return any(map(_is_here, value)) if isinstance(value, list | tuple) else isinstance(value, Path) and value == Path()
+
+
 def command(group: typer.Typer, name: str) -> Callable[[Callable[..., Reply]], Callable[..., None]]:
     """Register a function that returns (JSON value, text, exit code) as a command with ``--json``, ``--debug`` and one way to fail."""
 
@@ -67,7 +87,7 @@ def command(group: typer.Typer, name: str) -> Callable[[Callable[..., Reply]], C
                     typer.echo(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) if as_json else text)
                 raise typer.Exit(code)
 
-        group.command(name)(run)
+        group.command(name, cls=_Command)(run)
         return run
 
     return register

@@ -99,8 +99,23 @@ def _names(text: str) -> list[str]:
 
 
 def _metric_lines(value: dict[str, Any]) -> str:
-    lines = []
-    for m in sorted(value["metrics"], key=lambda m: m["name"].startswith("control_")):  # what was asked for stands first
-        interval = f" [{m['ci95'][0]:.4g}, {m['ci95'][1]:.4g}]" if m.get("ci95") else ""
-        lines.append(f"{m['name']:<36} " + (f"{m['value']:.5g}{interval}" if m["status"] == "ok" else f"undefined: {m['reason']}"))
-    return "\n".join(lines)
+    ordered = sorted(value["metrics"], key=lambda m: m["name"].startswith("control_"))  # what was asked for stands first
+    lines = [f"{m['name']:<36} " + (_measured(m) if m["status"] == "ok" else f"undefined: {m['reason']}") for m in ordered]
+    return "\n".join([*lines, *(f"Note  {note['message']} [{note['kind']}]" for note in value.get("notes", ()))])
+
+
+def _measured(metric: dict[str, Any]) -> str:
+    """Return a value with its interval, and what it is read against: the null, how many units there are, which way is better."""
+    parts = [_with_interval(metric)]
+    if metric.get("null"):
+        parts.append(f"null {_with_interval(metric['null'])}")
+    if metric.get("n") is not None:
+        parts.append(f"n {metric['n']} {metric['unit_of_n']}")
+    if metric.get("higher_is_better") is not None:
+        parts.append(f"{'higher' if metric['higher_is_better'] else 'lower'} is better")
+    return "; ".join(parts)
+
+
+def _with_interval(number: dict[str, Any]) -> str:
+    interval = f" [{number['ci95'][0]:.4g}, {number['ci95'][1]:.4g}]" if number.get("ci95") else ""
+    return f"{number['value']:.5g}{interval}"

@@ -1,6 +1,7 @@
 """Metrics of any two images or sets, for the command line."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, get_args
 
@@ -87,6 +88,11 @@ def compare_sets(
     workers : int, optional
         Processes, as in :func:`sciimg.workers.open_workers`; changes no number.
 
+    Returns
+    -------
+    dict
+        ``metrics``, and ``notes``: what changes no number and what a reader of the numbers must know, each with its kind and message.
+
     Raises
     ------
     InputError
@@ -109,7 +115,28 @@ def compare_sets(
     if known is not None:
         training = Training(list(known.images), known.images.shape[2:], list(known.table["name"]), list(known.groups))
         found += copies(training, known.take(_evenly(known, _PLANTED)), first, second, key=("metrics",))[0]
-    return {"metrics": [m.as_json() for m in (*found, *controls)]}
+    return {"metrics": [m.as_json() for m in (*found, *controls)], "notes": [*_notes(first, second)]}
+
+
+def _notes(real: PatchSet, synthetic: PatchSet) -> Iterator[dict[str, str]]:
+    """Yield what is odd about two sets: synthetic images that are real ones, and detectors of two depths."""
+    from sciimg.validation.intensity_range import depth_of
+
+    known = {_bytes_of(image) for image in real.images}
+    if count := sum(_bytes_of(image) in known for image in synthetic.images):
+        message = f"{count} of {len(synthetic)} synthetic images are real ones, pixel for pixel."
+        yield {"kind": "identical-images", "message": message}
+    depths = depth_of(real.images), depth_of(synthetic.images)
+    if None not in depths and depths[0] != depths[1]:
+        message = (
+            f"The real images fill {depths[0]} bits (largest pixel {real.images.max()}), the synthetic ones {depths[1]} "
+            f"({synthetic.images.max()}): if these are two intensity scales, the metrics show that alone."
+        )
+        yield {"kind": "other-bit-depth", "message": message}
+
+
+def _bytes_of(image: NDArray[Any]) -> bytes:
+    return sha256(np.ascontiguousarray(image).data).digest()
 
 
 def _in_spaces(

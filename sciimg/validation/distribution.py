@@ -211,6 +211,9 @@ def obstacle(real: PatchSet, synthetic: PatchSet) -> str:
     reason = faults_of(real, "real") or faults_of(synthetic, "synthetic") or mismatch(real, synthetic, ("real", "synthetic"))
     if reason:
         return reason
+    if min(real.images.shape[-2:]) < 2:
+        y, x = real.images.shape[-2:]
+        return f"images of {y} x {x} px have pixels without neighbours: the faults that a feature space must tell cannot be planted"
     for patches, what in ((real, "real"), (synthetic, "synthetic")):
         groups = len(group_index(patches.groups)[0])
         if groups < MIN_GROUPS:

@@ -66,16 +66,22 @@ def _declared_bits(attributes: Mapping[str, Any]) -> int | None:
     return next((int(bits) for bits in found if isinstance(bits, (int, float)) and 1 <= bits <= 32), None)
 
 
+def depth_of(images: NDArray[Any]) -> int | None:
+    """Return the smallest usual depth, in bits, that holds every pixel of 16-bit images; None where it cannot be told."""
+    if images.dtype.kind != "u" or images.dtype.itemsize != 2 or images.max() == images.min():
+        return None
+    return next(bits for bits in DEPTHS if images.max() < 2**bits)
+
+
 def _true_depth(images: NDArray[Any]) -> DataRange:
     dtype = images.dtype
     if dtype == np.uint8:
         return DataRange(255.0, "8-bit files")
     if dtype.kind == "u" and dtype.itemsize == 2:
-        top = int(images.max())
-        if top == int(images.min()):
+        top, bits = int(images.max()), depth_of(images)
+        if bits is None:
             raise UndefinedError(
                 f"the reference is {top} everywhere, which does not tell how many bits its detector fills: give data_range"
             )
-        bits = next(b for b in DEPTHS if top < 2**b)
         return DataRange(2.0**bits - 1, f"{bits} bits: the smallest usual depth that holds the reference's largest pixel, {top}")
     raise UndefinedError(f"{dtype} images do not say how wide their intensity scale is: give data_range")
