@@ -67,16 +67,21 @@ def mutual_information(reference: NDArray[Any], test: NDArray[Any], *, bins: int
     ----------
     Viola P, Wells WM (1997) Alignment by maximization of mutual information. doi:10.1023/A:1007958904918
     """
-    x, y = (image.astype(np.float64).ravel() for image in (reference, test))
-    if np.ptp(x) == 0 or np.ptp(y) == 0:
-        raise UndefinedError("an image is constant")
-    try:
-        joint = np.histogram2d(x, y, bins=bins)[0] / x.size
-    except ValueError:  # a range of a few floats cannot be cut into bins
-        raise UndefinedError("the intensities of an image differ by no more than their rounding") from None
+    joint = _joint(reference, test, bins) / reference.size
     independent = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
     seen = joint > 0
     return float(np.sum(joint[seen] * np.log(joint[seen] / independent[seen])))
+
+
+def _joint(reference: NDArray[Any], test: NDArray[Any], bins: int) -> Array:
+    """Return how many pixels fall into each pair of classes, shape (bins, bins)."""
+    x, y = (_float(image).ravel() for image in (reference, test))
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        raise UndefinedError("an image is constant")
+    try:
+        return np.asarray(np.histogram2d(x, y, bins=bins)[0])
+    except ValueError:  # a range of a few floats cannot be cut into bins
+        raise UndefinedError("the intensities of an image differ by no more than their rounding") from None
 
 
 def _mutual_information(reference: NDArray[Any], test: NDArray[Any]) -> float:
@@ -86,14 +91,14 @@ def _mutual_information(reference: NDArray[Any], test: NDArray[Any]) -> float:
     doi:10.1088/0954-898X/7/1/006), and from n = ab on, where that is half a nat, it says nothing (Paninski 2003,
     doi:10.1162/089976603321780272).
     """
-    value = mutual_information(reference, test)
-    first, second = (int(np.count_nonzero(np.histogram(image.astype(np.float64), MI_BINS)[0])) for image in (reference, test))
+    joint = _joint(reference, test, MI_BINS)
+    first, second = (int(np.count_nonzero(joint.sum(axis=axis))) for axis in (1, 0))
     if reference.size < first * second:
         raise UndefinedError(
             f"{reference.size} pixels fall into {first} x {second} classes of intensity: with fewer pixels than cells of the joint "
             "histogram, unrelated images seem to share information"
         )
-    return value
+    return mutual_information(reference, test)
 
 
 def _float(image: NDArray[Any]) -> Array:
