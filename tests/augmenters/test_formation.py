@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.special import j1
+from scipy.integrate import quad
+from scipy.special import j0, j1
 from scipy.stats import rice
 
 from sciimg.augmenters.formation import starlet
@@ -143,6 +144,26 @@ def test_depth_moves_and_weakens_the_focus() -> None:
     )
     assert plain.argmax() == 120 and plain.max() == pytest.approx(1.0, abs=1e-3)
     assert deep.max() < 0.8 * plain.max() and abs(deep.argmax() - 120) > 5
+
+
+@pytest.mark.parametrize("depth", [0.0, 0.3, 2.0])
+def test_rays_beyond_the_index_of_the_sample_fade_with_depth(depth: float) -> None:
+    """Against the integral by adaptive quadrature, its travelling and its evanescent part written down one by one."""
+    scope = Microscope(numerical_aperture=1.45, wavelength_nm=520, refractive_index=1.515, sample_index=1.33, depth_um=depth)
+    k, na = 2 * np.pi / 0.52, 1.45
+
+    def wave(r: float, z: float) -> complex:
+        def field(p: float) -> complex:
+            beyond = (na * p) ** 2 - 1.33**2
+            sample = np.exp(-k * depth * np.sqrt(beyond)) if beyond > 0 else np.exp(1j * k * depth * np.sqrt(-beyond))
+            return 2 * p * j0(k * na * r * p) * np.exp(1j * k * (z - depth) * np.sqrt(1.515**2 - (na * p) ** 2)) * sample
+
+        return complex(quad(field, 0, 1, points=[1.33 / na], limit=400, complex_func=True)[0])
+
+    places = [(0.0, 0.0), (0.1, 0.0), (0.3, 0.4), (0.0, -0.5)]
+    expected = [abs(wave(r, z)) ** 2 for r, z in places]
+    found = gibson_lanni(scope, *(np.array(column) for column in zip(*places, strict=True)))
+    np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
 @pytest.mark.parametrize("shape", [(31, 47), (9, 33, 20)])

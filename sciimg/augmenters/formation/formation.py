@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from sciimg.augmenters.formation.camera import CameraLaw, learn_camera
 from sciimg.augmenters.formation.optics import blurred, kernel, sharpened
 from sciimg.augmenters.formation.scanner import ScannerLaw, learn_scanner
-from sciimg.augmenters.formation.settings import Camera, FormationSettings
+from sciimg.augmenters.formation.settings import Camera, FormationSettings, GaussianSpot
+from sciimg.augmenters.formation.spot import learn_spot
 from sciimg.augmenters.settings import Settings
 from sciimg.types import Unit
 
@@ -33,8 +34,7 @@ class Formation(Settings):
     def structure(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """Return what lies behind images (N, C, [Z,] Y, X), in grey levels."""
         dims, out = images.ndim - 2, np.empty(images.shape, np.float32)
-        psf = self._psf(images.shape[2:])
-        for channel, law in enumerate(self.laws):
+        for channel, (law, psf) in enumerate(zip(self.laws, self._psfs(images.shape[2:]), strict=True)):
             calm = law.structure(images[:, channel].astype(np.float64), dims)
             if psf is not None and isinstance(law, CameraLaw):
                 calm = sharpened(calm - law.offset, psf) + law.offset
@@ -52,9 +52,8 @@ class Formation(Settings):
             Of this sample alone.
         """
         dtype, name = np.dtype(self.dtype), self.condition[0]
-        psf = self._psf(structure.shape[1:])
         out = np.empty(structure.shape, np.float64)
-        for channel, law in enumerate(self.laws):
+        for channel, (law, psf) in enumerate(zip(self.laws, self._psfs(structure.shape[1:]), strict=True)):
             own = structure[channel].astype(np.float64)
             if isinstance(law, CameraLaw):
                 if psf is not None:
@@ -67,10 +66,14 @@ class Formation(Settings):
             return np.clip(np.rint(out), limits.min, limits.max).astype(dtype)
         return out.astype(dtype)
 
-    def _psf(self, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
+    def _psfs(self, shape: tuple[int, ...]) -> list[NDArray[np.float64] | None]:
+        """Return the point-spread function of every channel, None where there is none."""
         if not isinstance(self.settings, Camera) or self.settings.psf is None:
-            return None
-        return kernel(self.settings.psf, self.spacing, self.unit, shape)
+            return [None] * len(self.laws)
+        if not self.settings.measures_spot:
+            return [kernel(self.settings.psf, self.spacing, self.unit, shape)] * len(self.laws)
+        spots = [GaussianSpot(sigma_px=law.sigma_px) for law in self.laws if isinstance(law, CameraLaw)]
+        return [kernel(spot, self.spacing, self.unit, shape) for spot in spots]
 
 
 def learn_formation(
@@ -87,8 +90,11 @@ def learn_formation(
     laws: Any
     if isinstance(settings, Camera):
         laws = tuple(learn_camera(settings, own, name) for own, name in channels)
+        if settings.measures_spot:
+            spots = (learn_spot(own, spacing, name) for own, name in channels)
+            laws = tuple(law.model_copy(update={"sigma_px": spot}) for law, spot in zip(laws, spots, strict=True))
     else:
         laws = tuple(learn_scanner(settings, own, name) for own, name in channels)
     found = Formation(settings=settings, laws=laws, spacing=spacing, unit=unit, dtype=str(images.dtype))
-    found._psf(images.shape[2:])  # refuses here what would be refused after training
+    found._psfs(images.shape[2:])  # refuses here what would be refused after training
     return found

@@ -35,6 +35,8 @@ def kernel(spot: Spot, spacing: tuple[float, ...], unit: Unit, shape: tuple[int,
     half = tuple(min((size - 1) // 2, 16) for size in shape)
     grid = np.meshgrid(*(np.arange(-h, h + 1) for h in half), indexing="ij")
     if isinstance(spot, GaussianSpot):
+        if spot.sigma_px is None:
+            raise ValueError("The spot is not measured yet.")
         if len(spot.sigma_px) != len(shape):
             message = f"The spot has a sigma for {len(spot.sigma_px)} axes, the images have {len(shape)}. Give one an axis."
             raise InputError(Problem("formation.psf.sigma_px", "dimensions", message))
@@ -58,13 +60,14 @@ def gibson_lanni(scope: Microscope, lateral_um: Array, axial_um: Array) -> Array
 
     Gibson & Lanni 1991, doi:10.1364/JOSAA.8.001601, with cover glass and immersion as designed: the integral over the pupil of
     ``J0(k NA r p) exp(i k W(p)) p`` with ``W = (z - d) sqrt(n_i^2 - NA^2 p^2) + d sqrt(n_s^2 - NA^2 p^2)``. In focus and with equal indices
-    it is the Airy pattern.
+    it is the Airy pattern. Rays beyond the sample's index are evanescent: there the second root is imaginary, and what is deeper sends less
+    light on them (Born & Wolf 1999, *Principles of Optics*, section 1.5.4).
     """
     k = 2 * math.pi / (scope.wavelength_nm * 1e-3)
     radius = (np.arange(_RAYS) + 0.5) / _RAYS
     aperture = (scope.numerical_aperture * radius) ** 2
     immersion = np.sqrt(scope.refractive_index**2 - aperture)
-    sample = np.sqrt(np.maximum(scope.sample_index**2 - aperture, 0.0))  # beyond it the wave does not travel
+    sample = np.sqrt(scope.sample_index**2 - aperture + 0j)  # the root above the real axis: waves fade with depth
     places, back = np.unique(np.round(np.stack([lateral_um.ravel(), axial_um.ravel()]), 9), axis=1, return_inverse=True)
     amplitude = np.empty(places.shape[1], np.complex128)
     for i, (r, z) in enumerate(places.T):

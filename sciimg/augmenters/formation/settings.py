@@ -12,10 +12,14 @@ from sciimg.augmenters.settings import Settings
 
 
 class GaussianSpot(Settings):
-    """A Gaussian point-spread function; its standard deviation a axis in pixels ([z,] y, x)."""
+    """A Gaussian point-spread function; its standard deviation a axis in pixels ([z,] y, x).
+
+    Left out, it is measured in each channel on the spectra of the training images, which show the blur of the images: soft borders of the
+    structure itself and motion are in it (:mod:`sciimg.augmenters.formation.spot`).
+    """
 
     kind: Literal["gaussian"] = "gaussian"
-    sigma_px: tuple[float, ...] = Field(min_length=2, max_length=3)
+    sigma_px: Annotated[tuple[float, ...], Field(min_length=2, max_length=3)] | None = None
 
 
 class Microscope(Settings):
@@ -51,6 +55,10 @@ class Camera(Settings):
     offset: float | None = Field(default=None, description="Grey level of the dark.")
     read_noise: float | None = Field(default=None, ge=0, description="Standard deviation in grey levels.")
     dose: float = Field(default=1.0, gt=0)
+
+    @property
+    def measures_spot(self) -> bool:
+        return isinstance(self.psf, GaussianSpot) and self.psf.sigma_px is None
 
 
 class Scanner(Settings):
