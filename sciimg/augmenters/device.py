@@ -93,6 +93,24 @@ def usable(name: str | None = None) -> torch.device:
     return device
 
 
+def require_cpu(option: str) -> None:
+    """Refuse another device for what is computed on the CPU alone.
+
+    Parameters
+    ----------
+    option : str
+        What asks for it, e.g. ``--shape``.
+
+    Raises
+    ------
+    InputError
+        Kind ``no-device``.
+    """
+    if (device := usable()).type != "cpu":
+        message = f"{option} draws on the CPU, whose bits repeat; {str(device)!r} was asked for. Leave out --device, or unset {VARIABLE}."
+        raise InputError(Problem("--device", "no-device", message))
+
+
 @contextmanager
 def enough_memory(what: str, advice: str) -> Iterator[None]:
     """Turn a failed allocation into a message that says what to change.

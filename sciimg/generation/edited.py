@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sciimg.augmenters.augmenter import CHUNK, Augmenter
+from sciimg.augmenters.device import require_cpu
 from sciimg.augmenters.model_file import ModelCard
 from sciimg.augmenters.samplers.settings import Task
 from sciimg.errors import InputError, Problem
@@ -71,8 +72,9 @@ def generate_edited(
     ------
     InputError
         Kinds ``no-task``, ``no-editing``, ``bad-box``, ``no-mask``, ``bad-condition``, ``unknown-condition``, ``missing-condition``,
-        ``channels``, ``too-few-images``.
+        ``channels``, ``too-few-images``, ``no-device``.
     """
+    require_cpu("--source, to edit real images,")
     augmenter = Augmenter.load(model, "cpu")
     check_fields(augmenter)
     editor = Editor(augmenter, sampler=sampler, steps=steps, strength=strength)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.conditioning.encoder import encode_condition
+from sciimg.augmenters.device import require_cpu
 from sciimg.augmenters.grid_noise import GridNoise
 from sciimg.augmenters.model_file import ModelCard, model_digest
 from sciimg.augmenters.system import Condition
@@ -91,8 +92,10 @@ def generate_volumes(
     Raises
     ------
     InputError
-        Kinds ``shape``, ``no-mask``, ``mismatched-mask``, ``no-volumes``, ``no-overlap``, and those of the model's conditions.
+        Kinds ``no-device``, ``shape``, ``no-mask``, ``mismatched-mask``, ``no-volumes``, ``no-overlap``, and those of the model's
+        conditions.
     """
+    require_cpu("--shape")
     digest = model_digest(model)
     augmenter = loaded(model, digest, "cpu")
     check_fields(augmenter)

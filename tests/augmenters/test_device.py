@@ -9,6 +9,8 @@ from typer.testing import CliRunner
 from sciimg.augmenters.device import VARIABLE, described, usable
 from sciimg.cli import app
 from sciimg.errors import InputError
+from sciimg.generation.edited import generate_edited
+from sciimg.generation.volume import generate_volumes
 
 
 def test_the_cpu_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,6 +22,16 @@ def test_the_cpu_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_no_device_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="no-device"):
         usable(name)
+
+
+def test_what_draws_on_the_cpu_alone_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    monkeypatch.setenv(VARIABLE, "cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(InputError, match="--shape draws on the CPU, whose bits repeat; 'cuda' was asked for"):
+        generate_volumes(tmp_path / "model", tmp_path / "out", [], (8, 8), seed=0, study=None)
+    with pytest.raises(InputError, match="--source, to edit real images, draws on the CPU"):
+        generate_edited(tmp_path / "model", tmp_path / "out", tmp_path / "real", 1, seed=0, study=None)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
