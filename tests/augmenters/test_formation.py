@@ -198,6 +198,26 @@ def test_motion_and_missing_lines_blur_the_phase_direction_alone() -> None:
     assert np.abs(moved - rows).mean() > 5
 
 
+@pytest.mark.parametrize("acceleration", [1.0, 2.0, 4.0])
+def test_lines_that_are_left_out_bring_no_noise(acceleration: float) -> None:
+    law = ScannerLaw(name="t1", sigma=5.0, level=500.0, zeroed=False)
+    flat = np.full((64, 256), 500.0)  # has the middle of k-space alone, which is kept
+    images = np.stack([law.form(flat, None, Scanner(acceleration=acceleration), np.random.default_rng(i)) for i in range(4)])
+    assert images.mean() == pytest.approx(500.0, rel=0.002)
+    assert images.std() == pytest.approx(5.0 / np.sqrt(acceleration), rel=0.03)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("object_share", [0.0, 0.0005])
+def test_noise_is_read_from_air_where_there_is_little_else(dims: int, object_share: float) -> None:
+    shape = (4, 96, 96) if dims == 2 else (4, 24, 32, 32)
+    rng = np.random.default_rng(0)
+    images = rice(0).rvs(shape, random_state=rng) * 7.0
+    images[rng.random(shape) < object_share] += 200.0  # single voxels: none has bright ones around it
+    law = learn_formation(Scanner(), images[:, None], ("t1",), (1.0,) * dims, "millimeter").laws[0]
+    assert isinstance(law, ScannerLaw) and law.sigma == pytest.approx(7.0, rel=0.05)
+
+
 def test_bias_is_smooth_and_of_the_asked_strength() -> None:
     law = ScannerLaw(name="t1", sigma=1e-9, level=100.0, zeroed=False)
     field = np.log(law.form(np.full((48, 48), 100.0), None, Scanner(bias=0.2), np.random.default_rng(0)) / 100)

@@ -17,6 +17,8 @@ Array = NDArray[np.float64]
 _SIGNAL = 0.3  # share of the bright end (99 %) above which there is signal
 _ZEROED = 0.01  # share of exact zeros from which the background counts as cut away
 _CENTRE = 0.08  # share of k-space lines in the middle that are always kept
+_FEWEST = 50  # voxels inside bright parts
+_AIR = 2.0  # mean over standard deviation below which there is noise alone: that has sqrt(pi / (4 - pi)) = 1.91
 _STRETCHES = 8  # of an acquisition, between which the subject may move
 
 
@@ -44,10 +46,10 @@ class ScannerLaw(Settings):
         """Return one magnitude image of structure ([Z,] Y, X)."""
         sigma = self.sigma if snr is None else self.level / snr
         image: NDArray[np.complex128] = np.asarray(structure * _bias(structure.shape, settings.bias, rng), np.complex128)
-        if settings.acceleration > 1 or settings.motion_px > 0:
-            image = _acquired(image, settings, rng)
-        noise = rng.standard_normal((2, *structure.shape)) * sigma
-        out = np.abs(image + noise[0] + 1j * noise[1])
+        parts = rng.standard_normal((2, *structure.shape)) * sigma
+        noise = parts[0] + 1j * parts[1]
+        partial = settings.acceleration > 1 or settings.motion_px > 0
+        out = np.abs(_acquired(image, noise, settings, rng) if partial else image + noise)
         return np.where(structure > 0, out, 0.0) if self.zeroed else out
 
 
@@ -66,11 +68,21 @@ def learn_scanner(settings: Scanner, images: Array, name: str) -> ScannerLaw:
     inside = tuple(slice(1, -1) if axis in used else slice(None) for axis in range(images.ndim))
     within = ndimage.binary_erosion(bright, np.ones((1, *(3,) * dims)))[inside]
     spread = residuals(images, dims)
-    sigma = settings.sigma or (sigma_of(spread[within]) if within.sum() > 50 else sigma_of(spread))
+    sigma = settings.sigma or _noise(images, spread, within)
     if not sigma > 0:
         raise InputError(Problem("formation", "no-noise", f"Channel {name!r} has no noise to be measured. Give formation.sigma."))
     signal = images[images > _SIGNAL * np.quantile(images, 0.99)]
     return ScannerLaw(name=name, sigma=sigma, level=float(signal.mean()), zeroed=zeroed)
+
+
+def _noise(images: Array, spread: Array, within: NDArray[np.bool_]) -> float:
+    """Return sigma from residuals: those inside bright parts, where noise is normal; of magnitudes of noise alone where there are none.
+
+    Magnitudes of noise alone have sqrt(2 - pi/2) of its standard deviation (Gudbjartsson & Patz 1995, doi:10.1002/mrm.1910340618).
+    """
+    overall = sigma_of(spread)
+    air = images.min() >= 0 and images.mean() < _AIR * overall
+    return overall / float(np.sqrt(2 - np.pi / 2)) if air or within.sum() <= _FEWEST else sigma_of(spread[within])
 
 
 @cache
@@ -91,8 +103,13 @@ def _bias(shape: tuple[int, ...], strength: float, rng: np.random.Generator) -> 
     return np.asarray(np.exp(strength * (field - field.mean()) / field.std()))
 
 
-def _acquired(image: NDArray[np.complex128], settings: Scanner, rng: np.random.Generator) -> NDArray[np.complex128]:
-    """Return the image after k-space was sampled line by line along y: lines left out, the subject moving between stretches."""
+def _acquired(
+    image: NDArray[np.complex128], noise: NDArray[np.complex128], settings: Scanner, rng: np.random.Generator
+) -> NDArray[np.complex128]:
+    """Return the image after k-space was sampled line by line along y: lines left out, the subject moving between stretches.
+
+    ``noise`` is that of an image of all lines; the transform of white noise is white.
+    """
     y = image.ndim - 2
     lines = image.shape[y]
     spectrum = np.fft.fftn(image)
@@ -104,6 +121,7 @@ def _acquired(image: NDArray[np.complex128], settings: Scanner, rng: np.random.G
         for stretch, chosen in enumerate(np.array_split(order, _STRETCHES)):
             phase = np.exp(-2j * np.pi * (shifts[stretch, 0] * rows[0][chosen][:, None] + shifts[stretch, 1] * rows[1][None, :]))
             spectrum[..., chosen, :] *= phase
+    spectrum += np.fft.fftn(noise)
     if settings.acceleration > 1:
         middle = np.abs(np.fft.fftfreq(lines)) <= _CENTRE / 2
         missing = np.flatnonzero(~middle)

@@ -62,7 +62,11 @@ class Camera(Settings):
 
 
 class Scanner(Settings):
-    """Magnitude MRI: |bias * F^-1 K F structure + complex normal noise|, so that noise is Rician.
+    """Magnitude MRI: |F^-1 K (F (bias * structure) + complex normal noise)|, so that noise is Rician.
+
+    The coil's field acts on the object before it is acquired. Noise is of the samples in k-space, white and alike in all (Macovski 1996,
+    doi:10.1002/mrm.1910360327), so lines that are left out bring none, and noise falls by the root of the share that is kept. ``sigma`` and
+    ``snr`` are those of all lines.
 
     ``snr`` is the mean of the training images where there is signal (above 0.3 of their 99th percentile) over the standard deviation of one
     noise channel, and a condition of generation: ``--condition snr=20``. Left out, it is that of the training images.
