@@ -101,8 +101,10 @@ def values_of(card: ModelCard, count: int, fixed: Sequence[str], seed: int, *, a
                 columns[name] = float(values[name])
             except ValueError:
                 columns[name] = float("nan")
-            if not 0 < float(columns[name]) < float("inf"):
-                problems.append(Problem(name, "bad-condition", f"{name} is a number above zero; got {values[name]!r}."))
+            low, high = (0.0, float("inf")) if card.formation is None else card.formation.usable
+            if not (0 < float(columns[name]) < float("inf") and low <= float(columns[name]) <= high):
+                message = f"{name} is a number above zero; this model's images can have {low:.3g} to {high:.3g}; got {values[name]!r}."
+                problems.append(Problem(name, "bad-condition", message))
     for category in card.conditions.classes:
         columns[category.name] = values.get(category.name, rng.choice(list(category.values), count))
     if text is not None and text.name in values:

@@ -238,9 +238,7 @@ class _Large:
 
     def _check(self) -> None:
         card, problems = self.augmenter.card, []
-        if len(self.shape) != self.augmenter.dims or min(self.shape) < 1:
-            message = f"The model makes images of {self.augmenter.dims} dimensions; --shape needs as many sizes above 0, got {self.shape}."
-            raise InputError(Problem("--shape", "shape", message))
+        _check_axes(card, self.shape)
         if card.conditions.image is not None:
             problems.append(
                 Problem("--shape", "no-volumes", "A model that turns images into others works patch by patch; leave out --shape.")
@@ -315,8 +313,10 @@ def asked_by_hand(card: ModelCard, count: int, fixed: Sequence[str], masks: Path
     Raises
     ------
     InputError
-        Kind ``no-mask``: no image of the collection has labels of this shape; and those of a bad condition.
+        Kind ``shape``: as many axes as the model's images have; ``no-mask``: no image of the collection has labels of this shape; and those
+        of a bad condition.
     """
+    _check_axes(card, shape)
     columns, problems = values_of(card, count, fixed, seed, along=True)
     if card.conditions.mask is not None and masks is None:
         message = "The model is conditioned on a mask. Give a collection with labels: --mask COLLECTION."
@@ -335,6 +335,13 @@ def asked_by_hand(card: ModelCard, count: int, fixed: Sequence[str], masks: Path
         message = f"No image of this collection has labels of shape {shape}. Choose --shape by the masks, or ingest masks of that shape."
         raise InputError(Problem(str(masks), "no-mask", message))
     return [Asked(own, *fit[i % len(fit)]) for i, own in enumerate(values)]
+
+
+def _check_axes(card: ModelCard, shape: tuple[int, ...]) -> None:
+    dims = len(card.shape) - 1
+    if len(shape) != dims or min(shape) < 1:
+        message = f"The model makes images of {dims} dimensions; --shape needs as many sizes above 0, got {shape}."
+        raise InputError(Problem("--shape", "shape", message))
 
 
 def _plain(value: Any) -> Any:

@@ -298,4 +298,7 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
             seed=0,
             study=None,
         )
+    for asked_of in (masks, None):
+        with pytest.raises(InputError, match=r"2 dimensions; --shape needs as many sizes above 0, got \(40, 40, 40\)"):
+            asked_by_hand(read_card(tmp_path / "model"), 1, [], asked_of, (40, 40, 40), 0)
     assert not (tmp_path / "out").exists()

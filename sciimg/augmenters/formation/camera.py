@@ -17,13 +17,16 @@ _CLEAR = 3.0  # standard errors by which noise must grow with the signal
 
 
 class CameraLaw(Settings):
-    """One channel of a camera: grey levels a photoelectron, dark level, read noise (grey levels); its spot where that was measured."""
+    """One channel of a camera: grey levels a photoelectron, dark level, read noise (grey levels); its spot where that was measured;
+    mean photoelectrons a pixel of the training images (models from before this was noted have none).
+    """
 
     name: str
     gain: float
     offset: float
     read_noise: float
     sigma_px: tuple[float, ...] | None = None
+    photons: float | None = None
 
     def structure(self, images: Array, dims: int) -> Array:
         """Return images (N, [Z,] Y, X) without their noise.

@@ -14,6 +14,8 @@ from sciimg.augmenters.formation.spot import learn_spot
 from sciimg.augmenters.settings import Settings
 from sciimg.types import Unit
 
+_FEWEST, _MOST = 0.01, 1e12  # photons a pixel
+
 
 class Formation(Settings):
     """Settings with the law of every channel, the grid they were measured on and the number type of the images."""
@@ -30,6 +32,27 @@ class Formation(Settings):
         if isinstance(self.settings, Camera):
             return "dose", self.settings.dose
         return "snr", self.settings.snr or float(np.mean([law.snr for law in self.laws if isinstance(law, ScannerLaw)]))
+
+    @property
+    def usable(self) -> tuple[float, float]:
+        """Return the lowest and the highest of what may be asked for.
+
+        A dose leaves a photon in a hundred pixels of the brightest channel, keeps the mean of every channel within the number type, and
+        no more photons than can be drawn one by one (10^12 a pixel). An SNR is above 0.1, and its noise is neither all that the number
+        type holds nor below a tenth of a whole number, which rounding would hide (a millionth where numbers are not whole).
+        """
+        dtype = np.dtype(self.dtype)
+        whole, top = dtype.kind in "iu", float(np.iinfo(dtype).max if dtype.kind in "iu" else np.finfo(dtype).max)
+        cameras = [law for law in self.laws if isinstance(law, CameraLaw) and law.photons]
+        if cameras:
+            photons = {law.name: law.photons or 0.0 for law in cameras}
+            ends = [min((top - law.offset) / law.gain, _MOST) / photons[law.name] for law in cameras]
+            return _FEWEST / max(photons.values()), min(ends)
+        scanners = [law for law in self.laws if isinstance(law, ScannerLaw)]
+        if scanners and not isinstance(self.settings, Camera):
+            highest = max(law.level for law in scanners)
+            return max(0.1, highest / top), 10 * highest if whole else 1e6
+        return 0.0, float("inf")
 
     def structure(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """Return what lies behind images (N, C, [Z,] Y, X), in grey levels."""
@@ -90,6 +113,8 @@ def learn_formation(
     laws: Any
     if isinstance(settings, Camera):
         laws = tuple(learn_camera(settings, own, name) for own, name in channels)
+        light = ((float(own.mean()) - law.offset) / law.gain for law, (own, _) in zip(laws, channels, strict=True))
+        laws = tuple(law.model_copy(update={"photons": max(mean, 0.0)}) for law, mean in zip(laws, light, strict=True))
         if settings.measures_spot:
             spots = (learn_spot(own, spacing, name) for own, name in channels)
             laws = tuple(law.model_copy(update={"sigma_px": spot}) for law, spot in zip(laws, spots, strict=True))
