@@ -100,9 +100,9 @@ def _sheet(real: NDArray[Any], made: NDArray[Any], path: Path) -> None:
 
 _PAGE = """# Every system on real images
 
-{passed} of the {count} rows that were run pass, of {total} that there are ({date}, {machine}, torch {torch}). Each recipe was trained for
-one to five minutes on one core: on a stained colon section (2D) or the ICBM 152 brain template (3D). The threshold must be reached by the
-recipe, and missed by an untrained network, a blurred mean of the training images, and a replay of the training set (whose copies are
+{passed} of the {count} rows that were run pass, {today} of them as they are asked for today, of {total} that there are ({date}, {machine},
+torch {torch}). Each recipe was trained for one to eight minutes on one core: on a stained colon section (2D) or the ICBM 152 brain
+template (3D). The threshold must be reached by the recipe, and missed by an untrained network, a blurred mean of the training images, and a replay of the training set (whose copies are
 thrown out: a dash is what could not be measured).
 On each sheet real images are above, samples for their conditions below. `make conformance` repeats it; rows may come from different days.
 A star marks a row that was run with another recipe, budget, measure or threshold than today's, or before rows kept record of them.
@@ -110,10 +110,10 @@ Seconds are processor time; in rows run until 21 November 2026 they are wall tim
 Starred rows of `gan-2014`, `dcgan`, `cgan`, `wgan-gp`, `progan`, `biggan`, `stylegan`, `stackgan` and `attngan` were trained with a
 gradient penalty that torch's bf16 on the CPU computed wrongly (mended on 22 November 2026); the lattices on their sheets may come
 from it.
-Rows of `inpainting` and `outpainting`, starred or not, are from before networks were told what surrounds a hole; those of `wgan-gp` are of
+Starred rows of `inpainting` and `outpainting` are from before networks were told what surrounds a hole; those of `wgan-gp` are of
 a measure that asked one critic about all samples.
-In rows run until 22 November 2026, starred or not, the weights were chosen by their loss on the unseen part; now by that on other boxes of
-the training part. Starred rows of `dit` and `sit` are differences of KIDs on a logarithmic scale (now ratios, for equal processor time),
+In rows run before 23 November 2026, starred or not, other than `inpainting` and `outpainting`, the weights were chosen by their loss on
+the unseen part; now by that on other boxes of the training part. Starred rows of `dit` and `sit` are differences of KIDs on a logarithmic scale (now ratios, for equal processor time),
 those of `r3gan` were not compared with a DCGAN, those of `var` took a KID 1.8 times the other for equal, those of `rectified-flow`
 took two steps and had themselves for a teacher, those of `instaflow` were without reflow. KIDs are now never less than what real training
 images reach, so that noise about zero passes no bar: rows of `edm`, `imagen` and `super-resolution` below 1 are from before.
@@ -133,11 +133,13 @@ def _write(out: Path, page: Path, rows: list[dict[str, Any]]) -> None:
     from systems.rows import ROWS, asked_of
 
     total = len(ROWS)
-    text = _PAGE.format(passed=sum(row["passed"] for row in rows), count=len(rows), total=total, **about)
-    for row in rows:
+    fresh = [row.get("asked_of") == asked_of(row["recipe"], row["dims"]) for row in rows]
+    today = sum(row["passed"] for row, own in zip(rows, fresh, strict=True) if own)
+    text = _PAGE.format(passed=sum(row["passed"] for row in rows), today=today, count=len(rows), total=total, **about)
+    for row, own in zip(rows, fresh, strict=True):
         impostors = [_number(row["impostors"].get(who)) for who in ("untrained", "blurred", "replay")]
         cells = [row["system"], f"`{row['recipe']}`", f"{row['dims']}D", row["measure"], _number(row["value"]), _number(row["threshold"])]
-        changed = "" if row.get("asked_of") == asked_of(row["recipe"], row["dims"]) else " \\*"
+        changed = "" if own else " \\*"
         text += "| " + " | ".join([*cells, *impostors, f"{row['seconds']:.0f}", ("yes" if row["passed"] else "**no**") + changed]) + " |\n"
     for row in rows:
         sheet = f"{row['recipe']}-{row['dims']}d.png"
