@@ -102,7 +102,8 @@ _PAGE = """# Every system on real images
 
 {passed} of the {count} rows that were run pass, {today} of them as they are asked for today, of {total} that there are ({date}, {machine},
 torch {torch}). Each recipe was trained for one to eight minutes on one core: on a stained colon section (2D) or the ICBM 152 brain
-template (3D). The threshold must be reached by the recipe, and missed by an untrained network, a blurred mean of the training images, and a replay of the training set (whose copies are
+template (3D). The threshold must be reached by the recipe, and missed by an untrained network, a blurred mean of the training images, and
+a replay of the training set (whose copies are
 thrown out: a dash is what could not be measured).
 On each sheet real images are above, samples for their conditions below. `make conformance` repeats it; rows may come from different days.
 A star marks a row that was run with another recipe, budget, measure or threshold than today's, or before rows kept record of them.
@@ -113,7 +114,8 @@ from it.
 Starred rows of `inpainting` and `outpainting` are from before networks were told what surrounds a hole; those of `wgan-gp` are of
 a measure that asked one critic about all samples.
 In rows run before 23 November 2026, starred or not, other than `inpainting` and `outpainting`, the weights were chosen by their loss on
-the unseen part; now by that on other boxes of the training part. Starred rows of `dit` and `sit` are differences of KIDs on a logarithmic scale (now ratios, for equal processor time),
+the unseen part; now by that on other boxes of the training part. Starred rows of `dit` and `sit` are differences of KIDs on a logarithmic
+scale (now ratios, for equal processor time),
 those of `r3gan` were not compared with a DCGAN, those of `var` took a KID 1.8 times the other for equal, those of `rectified-flow`
 took two steps and had themselves for a teacher, those of `instaflow` were without reflow. KIDs are now never less than what real training
 images reach, so that noise about zero passes no bar: rows of `edm`, `imagen` and `super-resolution` below 1 are from before.
