@@ -49,7 +49,7 @@ def noisy(patches: PatchSet, spread: float) -> PatchSet:
 # ---------------------------------------------------------------- pairs
 
 
-@pytest.mark.parametrize("shape", [(32, 32), (16, 20, 24)], ids=["2d", "3d"])
+@pytest.mark.parametrize("shape", [(64, 64), (16, 20, 24)], ids=["2d", "3d"])
 @pytest.mark.parametrize("name", PAIR_METRICS)
 def test_a_worse_image_has_a_worse_value(name: str, shape: tuple[int, ...]) -> None:
     reference = grains(3, 0, shape, channels=2)
