@@ -7,6 +7,7 @@ Rules, in the order in which they are applied to one gate and one metric:
 2. ``judged_on: value`` compares the value with the bar.
 3. ``judged_on: interval`` needs a 95 % interval; without one it fails, because a bar that asks for certainty was met by none.
 4. The conservative end clears the bar: passed. The whole interval lies on the wrong side: failed. It straddles the bar: inconclusive.
+5. What would pass at a bar that the check's own planted faults meet too is inconclusive: such a bar tells nothing of these images.
 
 A recipe is refused by any failed gate, else inconclusive by any inconclusive one, else accepted; no gate at all refuses. Gates that meet a
 metric of ``common`` (verification, split) bind every recipe. The first accepted candidate in the order of the study is released; a
@@ -168,8 +169,6 @@ def _compare(gate: Gate, metric: Metric) -> tuple[Outcome, str]:
         said = f"{metric.name} is {metric.value:.4g} [{low:.4g}, {high:.4g}]"
         if low > high:
             return "failed", f"{said}: its interval ends before it begins"
-    if blind := _blind(gate, metric):
-        return "failed", f"{said}; that says nothing at this bar, which faults planted in real images meet too: {', '.join(blind)}"
     above = _side(low, high, gate.at_least)
     below = _side(-high, -low, None if gate.at_most is None else -gate.at_most)
     bars = " and ".join(f"{w} {bar:g}" for w, bar in (("at least", gate.at_least), ("at most", gate.at_most)) if bar is not None)
@@ -177,6 +176,8 @@ def _compare(gate: Gate, metric: Metric) -> tuple[Outcome, str]:
         return "failed", f"{said}{_culprits(metric)}; required is {bars}"
     if "inconclusive" in (above, below):
         return "inconclusive", f"{said}; the interval straddles the bar ({bars})"
+    if blind := _blind(gate, metric):
+        return "inconclusive", f"{said}; that says nothing at this bar, which faults planted in real images meet too: {', '.join(blind)}"
     return "passed", f"{said}; {bars} as required"
 
 

@@ -51,9 +51,11 @@ def test_a_bar_that_the_checks_own_controls_meet_judges_nothing() -> None:
     """A check notices a planted fault beyond 1; at a bar of 2 a fault of 1.5 would pass, so passing says nothing."""
     seen = metric(0.5, 0.2, 0.9).model_copy(update={"detail": {"controls": {"blur": 1.5, "noise": 7.0}}})
     assert judged({"at_most": 1.4}, seen).decision == "accepted"
-    refused = judged({"at_most": 2}, seen)
-    assert refused.decision == "refused"
-    assert "faults planted in real images meet too: blur (1.5)" in refused.gates[0].reason
+    unknown = judged({"at_most": 2}, seen)
+    assert unknown.decision == "inconclusive"
+    assert "faults planted in real images meet too: blur (1.5)" in unknown.gates[0].reason
+    beyond = metric(5.0, 3.0, 7.0).model_copy(update={"detail": {"controls": {"blur": 1.5}}})
+    assert judged({"at_most": 2}, beyond).decision == "refused"  # farther than the bar is far, whatever the controls say
     assert judged({"at_least": 0.1}, seen).decision == "accepted"
 
 

@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,7 +41,7 @@ from sciimg.protocol.models import Gate
 from sciimg.randomness import generator
 from sciimg.records import Metric
 from sciimg.types import PatchSet, Spacing
-from sciimg.validation.physics import CHECKS, Check, Control, RealImages, calibrate, effect
+from sciimg.validation.physics import CHECKS, Check, Control, RealImages, calibrate, effect, outliers
 from sciimg.validation.physics import controls as plants
 from sciimg.validation.resampling import group_index, proportion_interval
 
@@ -119,28 +120,36 @@ class Tally:
         """Let gates judge what one study found."""
         study: Any = SimpleNamespace(gates=gates, review=SimpleNamespace(readers=0))
         for result in judged(study, metrics)[1]:
-            outcome = "undefined" if result.value is None else result.outcome
-            self._seen.setdefault((result.metric, fault, strength), []).append((outcome, result.value))
+            outcome = "undefined" if result.value is None else "blind" if SAYS_NOTHING in result.reason else result.outcome
+            self._seen.setdefault((result.gate, fault, strength), []).append((outcome, result.value))
 
     def curves(self, gates: Sequence[Gate]) -> dict[str, Any]:
         """Return, for every gate, what became of honest studies and of each fault by its strength."""
         out: dict[str, Any] = {}
         for gate in gates:
-            mine = {(fault, s): seen for (metric, fault, s), seen in self._seen.items() if metric == gate.metric}
+            mine = {(fault, s): seen for (name, fault, s), seen in self._seen.items() if name == gate.name}
             faults = list(dict.fromkeys(fault for fault, _ in mine if fault != "none"))
             bars = {k: v for k, v in (("at_least", gate.at_least), ("at_most", gate.at_most)) if v is not None}
-            out[gate.metric] = {
+            curve = {
                 "gate": bars | {"judged_on": gate.judged_on, "why": gate.why},
                 "honest": rates(mine[("none", 0.0)]),
                 "faults": {f: [{"strength": s} | rates(seen) for (name, s), seen in mine.items() if name == f] for f in faults},
             }
+            if gate.name.endswith(OWN):
+                out[gate.metric]["own_bar"] = curve
+            else:
+                out[gate.metric] = curve
         return out
 
 
 def rates(seen: Sequence[tuple[str, float | None]]) -> dict[str, Any]:
-    """Return the rates of outcomes with the exact interval of acceptance and of detection (anything but acceptance)."""
+    """Return the rates of outcomes, and the exact interval of acceptance.
+
+    ``blind`` are studies in which the gate said that its bar tells nothing there, ``able`` those in which it could judge: neither blind nor
+    undefined.
+    """
     n = len(seen)
-    count = {name: sum(o == name for o, _ in seen) for name in ("passed", "inconclusive", "failed", "undefined")}
+    count = {name: sum(o == name for o, _ in seen) for name in ("passed", "inconclusive", "failed", "undefined", "blind")}
     low, high = proportion_interval(count["passed"], n)
     values = [v for _, v in seen if v is not None]
     return {
@@ -150,6 +159,8 @@ def rates(seen: Sequence[tuple[str, float | None]]) -> dict[str, Any]:
         "refused": round(count["failed"] / n, 4),
         "inconclusive": round(count["inconclusive"] / n, 4),
         "undefined": round(count["undefined"] / n, 4),
+        "blind": round(count["blind"] / n, 4),
+        "able": n - count["undefined"] - count["blind"],
         "median": float(f"{np.median(values):.4g}") if values else None,
     }
 
@@ -158,6 +169,30 @@ def gate_of(metric: str, *, judged_on: Any = "interval", why: str, **bar: float)
     return Gate(name="g-" + metric.replace("_", "-").lower()[:60], metric=metric, judged_on=judged_on, why=why, **bar)  # type: ignore[arg-type]
 
 
+def own_gate(gate: Gate, trials: Sequence[Metric]) -> Gate | None:
+    """Return the same gate with the bar that the worst of real trial studies meets, or None where a trial says nothing."""
+    ends = [m.ci95 if gate.judged_on == "interval" else (m.value, m.value) for m in trials if m.value is not None]
+    known = [e for e in ends if e is not None]
+    if len(known) < 2:
+        return None
+    bars = {"at_least": min(low for low, _ in known)} if gate.at_least is not None else {}
+    bars |= {"at_most": max(high for _, high in known)} if gate.at_most is not None else {}
+    return gate.model_copy(update={"name": gate.name[: 60 - len(OWN)] + OWN, "why": WORST} | bars)
+
+
+def with_own(gates: Sequence[Gate], trials: Sequence[Sequence[Metric]]) -> list[Gate]:
+    """Return each gate, and after it the one with its own bar unless it is that already."""
+    out = []
+    for gate in gates:
+        own = None if gate.why == WORST else own_gate(gate, [m for t in trials for m in t if m.name == gate.metric])
+        out += [gate] if own is None else [gate, own]
+    return out
+
+
+SAYS_NOTHING = "says nothing at this bar"  # in the reason of a gate that its check's own planted faults would meet
+OWN = "-own"
+TRIALS = 60  # real-versus-real studies from which a gate's own bar is read, before the others are made
+WORST = f"The worst of {TRIALS} other studies in which both sides are real: one in {TRIALS + 1} honest sets lies beyond."
 TWICE = "At most twice what 95 % of real halves differ by, as the bundled studies ask."
 
 # ---------------------------------------------------------------- physics
@@ -262,43 +297,63 @@ def physics(name: str, kind: RealSet, studies: int) -> dict[str, Any]:
     frame = check.frame(labelled)
     bank = Bank(kind.images, lambda patches: check.measure(seen(patches), frame), (kind.name, name))
     remembered = Remembered(check, frame, bank)
-    gate = gate_of(f"{name}_effect", at_most=2, why=TWICE)
-    tally, without = Tally(), []
+    asked = [
+        gate_of(f"{name}_effect", at_most=2, why=TWICE),
+        gate_of(f"{name}_outliers", at_most=0.25, why="At most a quarter is unlike 95 % of single real images, as the nuclei study asks."),
+    ]
+    tally, without, trials = Tally(), [], []
+    gates: list[Gate] = []
     ladders = LADDERS[name]
-    for number in range(studies):
+    for number in (*range(-TRIALS, 0), *range(studies)):
         key = ("judges-curves", kind.name, name, str(number))
         rng = generator(*key)
         part = dealt(kind.images.groups, rng)
         about: dict[str, Any] = {"rounds": HALF_ROUNDS, "bootstrap": BOOTSTRAP, "key": key}
         ready = calibrate(remembered, RealImages(bank.take(part["holdout"]), bank.take(part["calibration"])), **about)
-        honest = effect(ready, bank.take(part["synthetic"]), name=gate.metric)
-        tally.add([gate], [honest], "none", 0.0)
+        null = real_share(ready)
+
+        def found(made: PatchSet, ready: Any = ready, null: Any = null) -> list[Metric]:
+            with mock.patch.object(SINGLE, "real_share", lambda *_: null):  # the same for all candidates of a study
+                return [effect(ready, made, name=asked[0].metric), outliers(ready, made, name=asked[1].metric)]
+
+        honest, *rest = found(bank.take(part["synthetic"]))
+        if number < 0:
+            trials.append([honest, *rest])
+            continue
+        gates = gates or with_own(asked, trials)
+        tally.add(gates, [honest, *rest], "none", 0.0)
         for ladder in ladders:
             for strength in ladder.strengths:
-                made = ladder.planted(bank, part["synthetic"], strength, rng)
-                tally.add([gate], [effect(ready, made, name=gate.metric)], ladder.fault, strength)
+                tally.add(gates, found(ladder.planted(bank, part["synthetic"], strength, rng)), ladder.fault, strength)
         if number < REPEATED:
             real = RealImages(
                 kind.images.take(part["holdout"]), kind.images.take(part["calibration"]), None, kind.segment or (lambda patches: patches)
             )
-            exact = effect(calibrate(check, real, **about), kind.images.take(part["synthetic"]), name=gate.metric)
+            exact = effect(calibrate(check, real, **about), kind.images.take(part["synthetic"]), name=honest.name)
             without.append({"remembered": [honest.value, honest.ci95], "computed": [exact.value, exact.ci95], "reason": exact.reason})
     return {
         "images": kind.about,
         "n": len(kind.images),
         "groups": len(np.unique(kind.images.groups.astype(str))),
         "without_remembering": without,
-        "metrics": tally.curves([gate]),
+        "metrics": tally.curves(gates),
     }
+
+
+SINGLE = import_module("sciimg.validation.physics.outliers")
+
+
+def real_share(ready: Any) -> Any:
+    """Return the share of real samples beyond the bar of single samples."""
+    real = ready if isinstance(ready, str) else ready.typical
+    return None if isinstance(real, str) else SINGLE.real_share(real, (*ready.key, ready.check.name))
 
 
 # ---------------------------------------------------------------- sets of images in a feature space
 
 SAMPLES = 48  # on each side of a comparison of sets
 ROUNDS = 50  # splits: as few as a study may have
-TRIALS = 20  # real-versus-real studies from which the bar of a metric without a unit is read, before the others are made
 LEARNED_ON = 20  # groups from which feature spaces, encoder and segmenter are learned; no study holds them
-WORST = f"The worst of {TRIALS} other studies in which both sides are real: one in {TRIALS + 1} honest sets lies beyond."
 
 IMAGE_FAULTS = (
     Ladder("blur, px", (0.5, 1.0, 2.0), plants.blurred),
@@ -453,7 +508,7 @@ def set_gates(space: str, trials: Sequence[Sequence[Metric]]) -> list[Gate]:
             if seen:
                 bar: dict[str, float] = {"at_least": min(seen)} if metric.higher_is_better else {"at_most": max(seen)}
                 gates.append(gate_of(name, judged_on="value", why=WORST, **bar))
-    return gates
+    return with_own(gates, trials)
 
 
 def likeness(space: str, kind: RealSet, studies: int) -> dict[str, Any]:
@@ -545,12 +600,15 @@ def fidelity(kind: RealSet, studies: int) -> dict[str, Any]:
             if number < 0:
                 trials.append(found)
                 continue
-            gates = gates or [
-                gate_of(m.name, at_least=0.9, why="Nine tenths of real holdout images, as the bundled studies ask.")
-                if m.name.endswith("fidelity")
-                else gate_of(m.name, judged_on="value", at_least=min(t[i].value for t in trials if t[i].value is not None), why=WORST)
-                for i, m in enumerate(found)
-            ]
+            gates = gates or with_own(
+                [
+                    gate_of(m.name, at_least=0.9, why="Nine tenths of real holdout images, as the bundled studies ask.")
+                    if m.name.endswith("fidelity")
+                    else gate_of(m.name, judged_on="value", at_least=min(t[i].value for t in trials if t[i].value is not None), why=WORST)
+                    for i, m in enumerate(found)
+                ],
+                trials,
+            )
             tally.add(gates, found, fault, strength)
     return {"images": kind.about, "n": len(pool), "metrics": tally.curves(gates)}
 
@@ -593,12 +651,15 @@ def conditions(kind: RealSet, studies: int) -> dict[str, Any]:
             if number < 0:
                 trials.append(found)
                 continue
-            gates = gates or [
-                gate_of(m.name, **bars[m.name])  # type: ignore[arg-type]
-                if m.name in bars
-                else gate_of(m.name, judged_on="value", at_least=min(t[i].value for t in trials if t[i].value is not None), why=WORST)
-                for i, m in enumerate(found)
-            ]
+            gates = gates or with_own(
+                [
+                    gate_of(m.name, **bars[m.name])  # type: ignore[arg-type]
+                    if m.name in bars
+                    else gate_of(m.name, judged_on="value", at_least=min(t[i].value for t in trials if t[i].value is not None), why=WORST)
+                    for i, m in enumerate(found)
+                ],
+                trials,
+            )
             fault = ("none", 0.0) if share == 0 else ("share of samples that were asked for what another is", share)
             tally.add(gates, found, *fault)
     return {"images": kind.about, "n": len(images), "metrics": tally.curves(gates)}

@@ -1,5 +1,6 @@
 """Faults that a sceptic would plant: each is refused by the check that owns it, and real images are not."""
 
+import math
 from dataclasses import replace
 from functools import cache
 
@@ -80,6 +81,18 @@ def test_a_check_that_does_not_see_its_control_is_undefined() -> None:
     metric = effect(made, real().train, name="x")
     assert metric.status == "undefined"
     assert "positive control" in metric.reason and "nothing" in metric.reason
+
+
+def test_a_control_that_is_nearly_seen_says_how_many_groups_would_do() -> None:
+    """The margin falls as the root of the number of groups: what is 0.8 of it now would be all of it with 1 / 0.64 times as many."""
+    found = ready("intensity-law")
+    nearly = replace(found, controls=found.controls | {"faint": 0.8})
+    metric = effect(nearly, real().train, name="x")
+    groups = len(found.groups)
+    assert metric.status == "undefined" and metric.shortage is not None
+    assert (metric.shortage.found, metric.shortage.needed) == (groups, math.ceil(groups / 0.64))
+    never = effect(replace(found, controls={"faint": 0.1}), real().train, name="x")
+    assert never.status == "undefined" and never.shortage is None
 
 
 def test_pairs_resample_together_and_are_more_certain() -> None:

@@ -10,6 +10,7 @@ A check with several components (channels, shape and level …) divides each by 
 calibrated once more between real halves, so more components do not mean more false alarms.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,6 +31,7 @@ Segment = Callable[[PatchSet], PatchSet]
 
 MIN_GROUPS = 5  # of the holdout
 MIN_POOL = 8  # of holdout and calibration together: fewer have too few splits for a 95 % quantile
+_FAR_TOO_SMALL = 0.3  # of a control's effect: ten times as many groups
 CEILING = 1e6  # a distance to something degenerate is large, not infinite
 
 
@@ -178,9 +180,20 @@ def effect(ready: Calibration | str, synthetic: PatchSet | None, *, name: str, p
 
 
 def blindness(ready: Calibration) -> str:
-    """Return which positive controls the check did not flag, so that it may not judge, or ``""``."""
+    """Return which positive controls the check did not flag, so that it may not judge, or ``""``.
+
+    The margin falls as the root of the number of real groups, so a control of effect e would be flagged with about 1 / e² times as many.
+    Of one that would need far more no number is named: the check does not see it in such images.
+    """
+    if not ready.blind_to:
+        return ""
     missed = ", ".join(f"{c} (effect {ready.controls[c]:.2f})" for c in ready.blind_to)
-    return f"positive control not flagged by the check on these data: {missed}" if missed else ""
+    reason = f"positive control not flagged by the check on these data: {missed}"
+    least, groups = min(ready.controls[c] for c in ready.blind_to), len(ready.groups)
+    if least < _FAR_TOO_SMALL:
+        return reason
+    needed = max(groups + 1, math.ceil(groups / least**2))
+    return TooFew.of(f"{reason}; with about {needed} real groups it would be", groups, needed)
 
 
 def obstacle_to(ready: Calibration, synthetic: PatchSet | None) -> str:
