@@ -123,14 +123,19 @@ def validate_command(study: Path, real: Path, synthetic: Path, train: Path | Non
 
     loaded = load_study(study, judging=True)
     rejected: list[dict[str, Any]] = []
-    read = {
-        name: _collection(path, out / "read" / name, loaded.study, rejected)
-        for name, path in (("real", real), ("synthetic", synthetic), ("train", train))
-    }
-    assert read["real"] is not None and read["synthetic"] is not None
-    metrics = validate(
-        loaded.study, real=read["real"], regions=None, synthetic=read["synthetic"], train=read["train"], folder=loaded.folder, out=out
-    )
+    try:
+        read = {
+            name: _collection(path, out / "read" / name, loaded.study, rejected)
+            for name, path in (("real", real), ("synthetic", synthetic), ("train", train))
+        }
+        assert read["real"] is not None and read["synthetic"] is not None
+        metrics = validate(
+            loaded.study, real=read["real"], regions=None, synthetic=read["synthetic"], train=read["train"], folder=loaded.folder, out=out
+        )
+    except InputError:
+        if out.is_dir() and {p.name for p in out.iterdir()} <= {"read"}:  # refused before anything was judged: nothing stays
+            shutil.rmtree(out)
+        raise
     value: dict[str, Any] = {"metrics": [m.as_json() for m in metrics], "rejected": rejected}
     if loaded.only_judges:
         decision, gates = judged(loaded.study, metrics)

@@ -46,13 +46,23 @@ def test_halves_of_a_real_image_are_accepted_and_a_blurred_half_is_refused(tmp_p
     text = text.replace("validation: {", "validation: {samples: 32, bootstrap: 50, ").replace("[64, 64]", "[32, 32]")
     real, alike, soft = write(tmp_path / "r", first), write(tmp_path / "s", second), write(tmp_path / "b", second, blur=1)
     study.write_text(text)  # among so few tiles of one section an inverted one is found at 1.3, which a bar of 2 would let through
-    expected = {"noise": "passed", "single-images": "passed", "sharpness": "passed", "intensities": "failed"}
+    expected = {"noise": "passed", "single-images": "passed", "sharpness": "passed", "intensities": "inconclusive"}
     assert judge(study, real, alike, tmp_path / "blind")[2] == expected
     study.write_text(text.replace("intensity-law_effect, at_most: 2", "intensity-law_effect, at_most: 1.1"))
     code, decision, gates = judge(study, real, alike, tmp_path / "alike")
     assert (code, decision) == (0, "accepted"), gates
     code, decision, gates = judge(study, real, soft, tmp_path / "soft")
     assert (code, decision) == (1, "refused") and gates["sharpness"] == "failed", gates
+
+
+def test_a_refused_folder_leaves_nothing(tmp_path: Path) -> None:
+    """One image that is too small is told by its size, and no folder stays where nothing was judged."""
+    tiles = [immunohistochemistry()[:64, :64, 0]] * 9
+    real, small = write(tmp_path / "real", tiles), write(tmp_path / "small", [*tiles[:8], tiles[8][:40]])
+    words = ["validate", STUDY, "--real", real, "--synthetic", small, "--out", tmp_path / "out"]
+    result = CliRunner().invoke(app, [str(w) for w in words])
+    assert result.exit_code == 2 and "1 of 9" in result.output and "40 x 64" in result.output
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
