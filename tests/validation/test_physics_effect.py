@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from functools import cache
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -162,7 +163,34 @@ def test_labels_that_contradict_t1_are_reported() -> None:
     patches = tissue.brain(8, 20)
     swapped = replace(patches, attributes={"classes": {"white-matter": 1, "grey-matter": 2, "csf": 3}})
     assert "T1 order" in ContrastOrder().obstacle(swapped)
-    assert ContrastOrder().obstacle(replace(swapped, channels=("t2",))) == ""
+    assert ContrastOrder().obstacle(replace(swapped, channels=("t2",))) == ""  # fluid brightest, then grey
+
+
+@pytest.mark.parametrize(
+    ("channel", "order", "said"),
+    [
+        ("t1w", ("csf", "grey-matter", "white-matter"), "T1 order (white > grey > fluid)"),
+        ("t2w", ("white-matter", "grey-matter", "csf"), "T2 order (fluid > grey > white)"),
+        ("t2-flair", ("csf", "white-matter", "grey-matter"), "FLAIR order (grey > white > fluid)"),
+    ],
+)
+def test_real_images_must_be_in_the_order_of_their_weighting(channel: str, order: tuple[str, ...], said: str) -> None:
+    """The tissues of the phantom are numbered from the darkest; every other order of the three names is refused."""
+    patches = replace(tissue.brain(2, 20), channels=(channel,))
+    for names in permutations(order):
+        named = replace(patches, attributes={"classes": {name: i for i, name in enumerate(names, 1)}})
+        reason = ContrastOrder().obstacle(named)
+        assert said in reason and channel in reason if names != order else reason == ""
+    right = replace(patches, attributes={"classes": {name: i for i, name in enumerate(order, 1)}})
+    assert said in ContrastOrder().obstacle(inverted(right, RNG))
+
+
+@pytest.mark.parametrize("channel", ["t1", "t2", "flair", "pd"])
+@pytest.mark.parametrize("names", [("head", "body", "tail"), ("left-ventricle", "hippocampus", "right-ventricle")])
+def test_classes_without_an_order_are_compared_with_the_real_images_alone(channel: str, names: tuple[str, ...]) -> None:
+    patches = replace(tissue.brain(2, 20), channels=(channel,))
+    for some in (names, names[::-1]):
+        assert ContrastOrder().obstacle(replace(patches, attributes={"classes": {n: i for i, n in enumerate(some, 1)}})) == ""
 
 
 def test_larger_ventricles_are_refused() -> None:

@@ -18,7 +18,7 @@ from sciimg.validation.physics.object_morphology import roundness
 from sciimg.validation.physics.power_spectrum import PowerSpectrum
 from sciimg.validation.physics.residuals import residual
 from sciimg.validation.physics.snr import DIETRICH
-from sciimg.validation.physics.tissues import t1_rank
+from sciimg.validation.physics.tissues import tissue_of, weighting_of
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(-2, 2), st.floats(0.5, 2))
@@ -152,11 +152,27 @@ def test_tissue_snr_is_median_over_standard_deviation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "rank"),
-    [("white", 0), ("white-matter", 0), ("WM", 0), ("grey", 1), ("gray_matter", 1), ("gm", 1), ("CSF", 2), ("lesion", None)],
-)
-def test_tissues_are_known_by_their_usual_names(name: str, rank: int | None) -> None:
-    assert t1_rank(name) == rank
+    ("name", "tissue"),
+    [
+        ("white", "white"), ("white-matter", "white"), ("WM", "white"), ("grey", "grey"), ("gray_matter", "grey"), ("gm", "grey"),
+        ("CSF", "fluid"), ("lesion", None), ("white-matter-lesions", None), ("wmh", None), ("hippocampus", None),
+    ],
+)  # fmt: skip
+def test_tissues_are_known_by_their_usual_names(name: str, tissue: str | None) -> None:
+    assert tissue_of(name) == tissue
+
+
+@pytest.mark.parametrize(
+    ("channel", "weighting"),
+    [
+        ("t1", "T1"), ("T1w", "T1"), ("t1post", "T1"), ("t1-mprage", "T1"), ("t1_flair", "T1"),
+        ("t2", "T2"), ("T2w", "T2"), ("t2-2mm", "T2"), ("flair", "FLAIR"),
+        ("T2-FLAIR", "FLAIR"), ("t2_flair", "FLAIR"), ("T2 FLAIR", "FLAIR"),
+        ("pd", None), ("t1map", None), ("t1-rho", None), ("t2star", None), ("T2*", None), ("dapi", None),
+    ],
+)  # fmt: skip
+def test_weightings_are_known_by_their_usual_names(channel: str, weighting: str | None) -> None:
+    assert weighting_of(channel) == weighting
 
 
 def test_object_morphology_measures_an_ellipse() -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sciimg.types import PatchSet
 from sciimg.validation.physics.check import Check, Control
 from sciimg.validation.physics.controls import inverted
-from sciimg.validation.physics.tissues import class_numbers, t1_rank
+from sciimg.validation.physics.tissues import ORDERS, class_numbers, tissue_of, weighting_of
 
 Array = NDArray[np.float64]
 
@@ -29,10 +29,13 @@ class ContrastOrder(Check):
     name = "contrast-order"
     estimator = (
         "per channel and pair of tissues with 50 or more voxels each in a sample: difference of their means, positive where it has the "
-        "sign of the real images (T1: white > grey > fluid, or the check is undefined); fraction of samples out of order, and mean contrast"
+        "sign of the real images, which must be that of T1, T2 or FLAIR where a channel is named so; fraction of samples out of order, "
+        "and mean contrast"
     )
     unit = "order: fraction of samples; contrast: standard deviations of real intensities"
-    source = "Order of T1 relaxation times in brain: Bottomley et al. 1984, doi:10.1118/1.595535"
+    source = (
+        "Relaxation times: Bottomley et al. 1984, doi:10.1118/1.595535; orders: McRobbie et al. 2017, MRI from Picture to Proton, chapter 3"
+    )
     labels = "condition"
     controls = (Control("inverted", inverted),)
 
@@ -43,12 +46,16 @@ class ContrastOrder(Check):
         frame = self.frame(real)
         if not frame.pairs:
             return f"no real sample shows two tissues with {_LEAST} voxels each"
+        tissues = {number: tissue_of(name) for name, number in classes.items()}
         for j, channel in enumerate(frame.channels):
-            wrong = [name for k, (name, _, _) in enumerate(frame.pairs) if _against_t1(name, frame.unit[j, k])]
-            if wrong and channel.lower().startswith("t1"):
-                return (
-                    f"real images of channel {channel!r} are not in T1 order (white > grey > fluid): {', '.join(wrong)}; check the labels"
-                )
+            weighting = weighting_of(channel)
+            signs = frame.unit[j] > 0
+            wrong = [
+                name for (name, m, n), sign in zip(frame.pairs, signs, strict=True) if _against(weighting, tissues[m], tissues[n], sign)
+            ]
+            if weighting and wrong:
+                order = " > ".join(ORDERS[weighting])
+                return f"real images of channel {channel!r} are not in {weighting} order ({order}): {', '.join(wrong)}; check the labels"
         return ""
 
     def frame(self, real: PatchSet) -> _Frame:
@@ -100,6 +107,8 @@ def _mean(rows: Array) -> Array:
     return mean
 
 
-def _against_t1(pair: str, unit: float) -> bool:
-    first, second = (t1_rank(name) for name in pair.split("/"))
-    return first is not None and second is not None and (first < second) != (unit > 0)
+def _against(weighting: str | None, first: str | None, second: str | None, first_is_brighter: bool) -> bool:
+    if weighting is None or first is None or second is None or first == second:
+        return False
+    order = ORDERS[weighting]
+    return (order.index(first) < order.index(second)) != first_is_brighter

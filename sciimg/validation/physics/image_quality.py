@@ -13,7 +13,7 @@ from sciimg.validation.physics.check import Control
 from sciimg.validation.physics.controls import noisier
 from sciimg.validation.physics.per_sample import PerSample
 from sciimg.validation.physics.quality import Summary, cjv, cnr, efc, snr, summary, wm2max
-from sciimg.validation.physics.tissues import class_numbers, t1_rank
+from sciimg.validation.physics.tissues import class_numbers, tissue_of
 
 Array = NDArray[np.float64]
 
@@ -63,7 +63,7 @@ class ImageQuality(PerSample):
 def _measures(image: Array, label: NDArray[np.int32], air: NDArray[np.bool_], classes: dict[str, int]) -> dict[str, float]:
     tissues = {name: label == number for name, number in classes.items()}
     found = {name: summary(image[where]) for name, where in tissues.items() if where.sum() >= _LEAST}
-    white, grey = (_ranked(found, rank) for rank in (0, 1))
+    white, grey = (_named_after(found, tissue) for tissue in ("white", "grey"))
     around = summary(image[air]) if air.sum() >= _LEAST else None
     out = {f"snr-{name}": _log(lambda name=name: snr(_there(found.get(name)))) for name in classes}  # type: ignore[misc]
     out["cjv"] = _log(lambda: cjv(_there(white), _there(grey)))
@@ -73,8 +73,8 @@ def _measures(image: Array, label: NDArray[np.int32], air: NDArray[np.bool_], cl
     return out
 
 
-def _ranked(found: dict[str, Summary], rank: int) -> Summary | None:
-    return next((s for name, s in found.items() if t1_rank(name) == rank), None)
+def _named_after(found: dict[str, Summary], tissue: str) -> Summary | None:
+    return next((s for name, s in found.items() if tissue_of(name) == tissue), None)
 
 
 def _there(part: Summary | None) -> Summary:
