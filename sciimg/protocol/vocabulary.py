@@ -10,7 +10,7 @@ from typing import Literal
 from sciimg.protocol.models import LARGEST_RATIO, Condition, ReviewPlan
 
 Need = Literal[
-    "mask", "instances", "classes", "downstream", "synthetic-only", "ratio", "review", "physics", "features", "folds", "watermark"
+    "mask", "class", "instances", "classes", "downstream", "synthetic-only", "ratio", "review", "physics", "features", "folds", "watermark"
 ]
 
 MODALITIES = ("fluorescence", "brightfield", "electron", "mri")
@@ -107,6 +107,7 @@ def _of_a_recipe(conditions: Iterable[Condition], subgroups: Iterable[str]) -> d
     names |= {f"{check}_outliers": ("physics",) for check in PHYSICS}
     names |= {f"{stem}_{space}": ("features",) for space in SPACES for stem in (*_SETS, *_MEMBERSHIP)}
     names |= {f"{stem}_{space}_paired": ("features",) for space in SPACES for stem in _SETS if not stem.startswith("control")}
+    names |= {f"inception_score_{space}": ("features", "class") for space in SPACES}
     names |= {f"{side}_{pair}": () for side in ("paired", "reconstruction") for pair in _PAIRS}
     names |= {f"mask-{what}{suffix}": ("mask",) for what in ("dice", "fidelity") for suffix in ("", "_paired")}
     names |= {f"mask-object-{what}{suffix}": ("mask", "instances") for what in ("f1", "fidelity") for suffix in ("", "_paired")}

@@ -17,7 +17,7 @@ from sciimg.protocol.models import Study
 from sciimg.records import Metric, digest_file, digest_of
 from sciimg.stages.baseline import ENCODER, EVIDENCE, SEGMENTER, baseline, baseline_parts
 from sciimg.stages.judging.case import Case, Found
-from sciimg.stages.judging.conditions import conditions, fidelity
+from sciimg.stages.judging.conditions import conditions, fidelity, inception
 from sciimg.stages.judging.copies import copies, membership
 from sciimg.stages.judging.downstream import downstream
 from sciimg.stages.judging.likeness import likeness
@@ -193,6 +193,7 @@ def _plan(case: Case) -> list[tuple[str, Callable[[], Found]]]:
         **{f"physics-{name}": partial(physics, name=name) for name in asked.physics},
         "fidelity": fidelity,
         "conditions": conditions,
+        "inception": inception,
         "pairs": pairs,
         "downstream": downstream,
         **({"watermark": watermark} if case.study.release.watermark else {}),

@@ -705,6 +705,7 @@ NOT_SIMULATED = {
     "optical-cutoff": "needs the optics of every image, which no set here states: planted faults in tests/conformance/test_checks.py",
     "dose-linearity": "needs a dose, which no set here has: planted faults in tests/conformance/test_checks.py",
     "fd_infinity": "needs 64 samples a side of every split; studies here have 24",
+    "inception_score": "compares with no real image, so that no fault need lower it: closed forms in tests/validation/test_inception.py",
     "weights": "a space of the user's network, judged by the code that judges the encoder",
     "paired": "the same metric with samples resampled together: intervals are narrower, the rest is the same code",
     "reconstruction": "a mean over pairs, no two-sample question: what it says of a blur is in tests/validation/test_pair.py",

@@ -124,6 +124,7 @@ BROKEN: list[tuple[str, str, str, str, str]] = [
     ),
     ("metric: verification-failures", "metric: kid_spectrum", "metric-not-computed", "gates[0].metric", "validation.features"),
     ("metric: verification-failures", "metric: mmd_effect_weights_paired", "metric-not-computed", "gates[0].metric", "validation.weights"),
+    ("metric: verification-failures", "metric: inception_score_texture", "metric-not-computed", "gates[0].metric", "of kind class"),
     ("metric: verification-failures", "metric: watermark-z", "metric-not-computed", "gates[0].metric", "release.watermark"),
     ("metric: verification-failures", "metric: review-readers", "metric-not-computed", "gates[0].metric", "review.readers"),
     (

@@ -6,6 +6,7 @@ from sciimg.protocol.models import LARGEST_RATIO, ClassCondition, DownstreamPlan
 from sciimg.protocol.vocabulary import PHYSICS, SPACES, metrics, ratio_of
 from sciimg.validation import downstream, pair
 from sciimg.validation.distribution import DERIVED, FAULTS, SET_METRICS
+from sciimg.validation.inception import NAME as INCEPTION
 from sciimg.validation.membership import NAMES as MEMBERSHIP
 from sciimg.validation.obedience import SCALAR_PARTS, undefined_class
 from sciimg.validation.physics import CHECKS
@@ -28,7 +29,8 @@ def starting(*stems: str) -> set[str]:
 
 
 def test_set_metrics() -> None:
-    expected = {f"{stem}_{space}" for space in SPACES for stem in (*SET_METRICS, *DERIVED, *MEMBERSHIP, *(f"control_{f}" for f in FAULTS))}
+    stems = (*SET_METRICS, *DERIVED, *MEMBERSHIP, *(f"control_{f}" for f in FAULTS), INCEPTION)
+    expected = {f"{stem}_{space}" for space in SPACES for stem in stems}
     assert {n for n in KNOWN if n.endswith(SPACES)} == expected
 
 

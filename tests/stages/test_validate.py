@@ -22,6 +22,7 @@ from sciimg.stages import baseline as baseline_stage
 from sciimg.stages import validate as validate_stage
 from sciimg.stages.baseline import baseline
 from sciimg.stages.judging.case import Case
+from sciimg.stages.judging.conditions import inception
 from sciimg.stages.judging.subgroups import subgroups
 from sciimg.stages.ledger import folder_digest
 from sciimg.stages.validate import _checked_weights, validate
@@ -348,6 +349,41 @@ def test_subgroups_are_judged_apart_and_the_worst_is_reported(tmp_path: Path) ->
     assert missing.detail["subgroups"]["c"] == {"reason": "no synthetic images"}
     unknown = judged("ab"[::-1], "site")["kid_effect_texture_worst-site"]
     assert "do not say which site" in unknown.reason
+
+
+def test_the_inception_score_reports_where_there_is_a_class_condition(tmp_path: Path) -> None:
+    from scipy import ndimage
+
+    from sciimg.stages.parts import Parts
+    from sciimg.types import Spacing
+    from sciimg.workers import HERE
+
+    def collection(name: str, synthetic: bool, kinds: str = "ab") -> Path:
+        """Noise of two grains, of which a synthetic collection was asked for `kinds`."""
+        with CollectionWriter(tmp_path / name, synthetic=synthetic) as writer:
+            for i in range(24):
+                kind, rng = kinds[i % len(kinds)], np.random.default_rng([i, len(name)])
+                grain = ndimage.gaussian_filter(rng.normal(0, 1, (1, 32, 32)), (0, *(2 * [0.5 if kind == "a" else 1.5])))
+                image = Image.from_array(
+                    (1000 + 200 * grain / grain.std()).astype(np.float32), "cyx", Spacing((1.0, 1.0), "pixel"), ("grey",)
+                )
+                writer.add(f"{name}-{i:02d}", image, group=f"g{i}", conditions={"type" if synthetic else "kind": kind})
+        return tmp_path / name
+
+    value = STUDY.model_dump(mode="json") | {"conditions": [{"kind": "class", "name": "type", "column": "kind"}]}
+    value["validation"] |= {"physics": [], "downstream": None, "samples": 24, "features": ["texture"]}
+    study, parts = Study.model_validate(value), Parts(tmp_path / "out", "x")
+
+    def found(study: Study, made: Path) -> list[Metric]:
+        data = real_data(study, tmp_path / "real", None, train=tmp_path / "train")
+        return inception(Case(study, data, made, None, None, None, tmp_path, None, parts, parts, HERE))[0]
+
+    for name in ("real", "train"):
+        collection(name, False)
+    (alike,), (collapsed,) = (found(study, collection(name, True, kinds)) for name, kinds in (("alike", "ab"), ("collapsed", "a")))
+    assert alike.name == "inception_score_texture" and alike.value > 1.5 and alike.detail["condition"] == "type"
+    assert collapsed.value == pytest.approx(1, abs=0.1)
+    assert found(Study.model_validate(value | {"conditions": []}), tmp_path / "alike") == []
 
 
 def test_a_study_without_subgroups_keeps_its_digest() -> None:

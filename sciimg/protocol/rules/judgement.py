@@ -121,9 +121,9 @@ def _lacking(need: Need, metric: str, parts: Parts) -> str:
             return "" if parts.validation is None else _lacking_folds(parts.validation, parts.recipes)
         case "watermark":
             return "" if parts.release is None or parts.release.watermark else "release.watermark"
-        case "mask":
-            asked = "conditions" in parts.faulty or any(c.kind == "mask" for _, c in parts.conditions)
-            return "" if asked else "a condition of kind mask"
+        case "mask" | "class":
+            asked = "conditions" in parts.faulty or any(c.kind == need for _, c in parts.conditions)
+            return "" if asked else f"a condition of kind {need}"
         case "instances" | "classes":
             return "" if all(label_kind(s) == need for s in sources) else f"{need} labels in every source"
     assert_never(need)

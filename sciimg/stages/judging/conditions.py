@@ -40,6 +40,17 @@ def conditions(case: Case) -> Found:
     return metrics, {}
 
 
+def inception(case: Case) -> Found:
+    """Score the set by the classes of the study's first class condition."""
+    from sciimg.validation.inception import inception_metrics
+
+    asked = next((c.name for c in case.study.conditions if isinstance(c, ClassCondition)), None)
+    if asked is None:
+        return [], {}
+    about: dict[str, Any] = {"rounds": case.rounds, "key": (*case.key, "inception")}
+    return inception_metrics(asked, case.real.train_tiles, case.real.holdout, case.judged, case.spaces, **about), {}
+
+
 def _scalar(case: Case, condition: ScalarCondition) -> list[Metric]:
     from sciimg.validation.obedience import scalar_obedience, undefined_scalar
 
