@@ -3,7 +3,7 @@
 A simulated study deals the groups of real images of one kind at random to a training, a calibration and a holdout part and to a fourth part
 that stands for synthetic images: as it is (the study must accept it) or with a fault planted (it should not). It passes through the judges'
 own code and through the gates of ``sciimg.decision``; only what costs time is remembered: statistics and feature vectors are computed once
-for each image and each strength of a fault, and an image of a simulated study is a *ticket*, one pixel that says which of them to look up.
+for each image and each strength of a fault, and an image of a simulated study is a *ticket*, four equal pixels that say which to look up.
 What is fixed on real images before that (bins and scales of a check, axes of a feature space) is fixed once, on all images of the kind; a
 few studies of every check are repeated without remembering, and the difference is written beside the rates.
 
@@ -59,15 +59,15 @@ SHARES = (0.1, 0.25, 0.5, 1.0)  # of the synthetic images that have a fault of o
 
 
 def tickets(rows: Rows, groups: NDArray[Any]) -> PatchSet:
-    """Return images that are the numbers of rows of a bank, one pixel each."""
-    values = np.asarray(rows, np.float64).reshape(-1, 1, 1, 1)
+    """Return images that are the numbers of rows of a bank: the same in each of four pixels, since one without neighbours is no image."""
+    values = np.repeat(np.asarray(rows, np.float64), 4).reshape(-1, 1, 2, 2)
     table = pd.DataFrame(index=range(len(values)))
-    return PatchSet(values, np.ones((len(values), 1, 1), np.int32), groups, table, Spacing((1.0, 1.0), "pixel"), ("ticket",), "instances")
+    return PatchSet(values, np.ones((len(values), 2, 2), np.int32), groups, table, Spacing((1.0, 1.0), "pixel"), ("ticket",), "instances")
 
 
 def rows_of(patches: PatchSet) -> Rows:
     """Return the rows of a bank that tickets stand for."""
-    return patches.images.reshape(-1).astype(np.intp)
+    return patches.images[:, 0, 0, 0].astype(np.intp)
 
 
 class Bank:
