@@ -25,6 +25,7 @@ from sciimg.types import PatchSet
 from sciimg.validation.outcome import faults_of
 from sciimg.validation.physics.effect import obstacle_between
 from sciimg.validation.pooling import by_group, centred_interval, pooled, resampling_weights
+from sciimg.validation.resampling import Interval
 from sciimg.validation.scores import f1, object_counts, overlap_counts
 from sciimg.validation.segmentation import Training, train_segmenter
 
@@ -165,13 +166,13 @@ def downstream_metrics(
         }
         for arm, values in per_seed.items():
             more = detail | {"per_seed": values.tolist()} | _images(arm, results)
-            out.append(_metric(_named(f"score_{arm}", score), float(values.mean()), rounds[arm], more, about))
+            out.append(_metric(_named(f"score_{arm}", score), float(values.mean()), rounds[arm], more, about, (0.0, 1.0)))
         for gain, (better, worse) in _gains(plan).items():
             if better in missing:
                 continue
             difference = per_seed[better] - per_seed[worse]
             more = detail | {"per_seed": difference.tolist(), "arms": [better, worse]} | _images(better, results)
-            out.append(_metric(_named(gain, score), float(difference.mean()), rounds[better] - rounds[worse], more, about))
+            out.append(_metric(_named(gain, score), float(difference.mean()), rounds[better] - rounds[worse], more, about, (-1.0, 1.0)))
         for arm, reason in missing.items():
             stems = [f"score_{arm}", *(gain for gain, (better, _) in _gains(plan).items() if better == arm)]
             out += [Metric.undefined(_named(stem, score), reason, detail=detail, **about) for stem in stems]
@@ -199,9 +200,9 @@ def _named(stem: str, score: str) -> str:
     return f"downstream_{stem}" if score == "dice" else f"downstream_{score}_{stem}"
 
 
-def _metric(name: str, value: float, rounds: Array, detail: Result, about: dict[str, Any]) -> Metric:
+def _metric(name: str, value: float, rounds: Array, detail: Result, about: dict[str, Any], within: Interval) -> Metric:
     known = rounds[np.isfinite(rounds)]
     if not np.isfinite(value) or not known.size:
         known_detail = {k: v for k, v in detail.items() if k != "per_seed"}
         return Metric.undefined(name, "the real holdout holds no object", detail=known_detail, **about)
-    return Metric(name=name, value=value, ci95=centred_interval(value, known), detail=detail, **about)
+    return Metric(name=name, value=value, ci95=centred_interval(value, known, about["n"], within=within), detail=detail, **about)

@@ -14,6 +14,7 @@ from sciimg.types import PatchSet
 from sciimg.validation.outcome import faults_of
 from sciimg.validation.physics.effect import obstacle_between
 from sciimg.validation.pooling import by_group, centred_interval, disjoint_sets, pooled, resampling_weights
+from sciimg.validation.resampling import UNBOUNDED, Interval, quotient_interval
 from sciimg.validation.scores import f1, object_counts, overlap_counts
 from sciimg.validation.segmentation import Segmenter
 
@@ -66,7 +67,7 @@ def own_scores(segmenter: Segmenter, holdout: PatchSet, names: tuple[str, str], 
             out.append(Metric.undefined(name, "neither the holdout's labels nor the predictions hold an object", **about))
             continue
         rounds = f1(pooled(sums, resampling_weights(generator(*key, name), len(groups), bootstrap)))
-        out.append(Metric(name=name, value=value, ci95=_interval(value, rounds), unit="1", **about))
+        out.append(Metric(name=name, value=value, ci95=_interval(value, rounds, len(groups)), unit="1", **about))
     return out
 
 
@@ -117,10 +118,9 @@ def _compared(
     }
     if not np.isfinite(on_made):
         return [Metric.undefined(name, "neither masks nor predictions hold an object", **about) for name in (value, ratio)]
-    real_interval = _interval(on_real, real_rounds)
-    first = Metric(
-        name=value, value=on_made, ci95=_interval(on_made, made_rounds), null=Null(value=on_real, ci95=real_interval), unit="1", **about
-    )
+    real_interval = _interval(on_real, real_rounds, len(real_groups))
+    interval = _interval(on_made, made_rounds, len(made_groups))
+    first = Metric(name=value, value=on_made, ci95=interval, null=Null(value=on_real, ci95=real_interval), unit="1", **about)
     if not on_real > 0.2:
         reason = f"the segmenter's score on the real holdout is {on_real:.2f}: it cannot judge (0.2 is needed)"
         return [first, Metric.undefined(ratio, reason, **about)]
@@ -128,12 +128,14 @@ def _compared(
     detail = {"on_real_holdout": on_real, "on_synthetic": on_made}
     null = _null_ratio(real_sums, generator(*key, "null"))
     quotient = on_made / on_real
-    return [first, Metric(name=ratio, value=quotient, ci95=_interval(quotient, rounds), null=null, unit="ratio", detail=detail, **about)]
+    fewer = min(len(real_groups), len(made_groups))
+    of_ratio = _interval(quotient, rounds, fewer, UNBOUNDED) or quotient_interval(interval, real_interval)
+    return [first, Metric(name=ratio, value=quotient, ci95=of_ratio, null=null, unit="ratio", detail=detail, **about)]
 
 
-def _interval(value: float, rounds: Array) -> tuple[float, float] | None:
+def _interval(value: float, rounds: Array, groups: int, within: Interval = (0.0, 1.0)) -> Interval | None:
     rounds = rounds[np.isfinite(rounds)]
-    return centred_interval(value, rounds, lowest=0.0) if rounds.size else None
+    return centred_interval(value, rounds, groups, lowest=0.0, within=within) if rounds.size else None
 
 
 def _null_ratio(sums: Array, rng: np.random.Generator) -> Null | None:

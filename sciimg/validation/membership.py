@@ -37,7 +37,7 @@ from sciimg.validation.distance import distances
 from sciimg.validation.features.space import FeatureSpace
 from sciimg.validation.nearest import nearest_of
 from sciimg.validation.outcome import UndefinedError, faults_of, measured, mismatch
-from sciimg.validation.resampling import group_index, half_interval, percentile_interval
+from sciimg.validation.resampling import group_index, half_interval, percentile_interval, unless_degenerate
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -187,12 +187,13 @@ def _two_sample(
         chosen[1] = np.resize(chosen[1], len(scores[1]))  # small groups drawn often must not leave too few
         replicates.append(statistic(scores[0][chosen[0]], scores[1][chosen[1]]))
     low, high = percentile_interval(np.array(replicates))
+    interval = unless_degenerate((min(low, value), max(high, value)), min(map(len, members)), (0.0, 1.0))
     null = _exchanged(statistic, scores, members, rounds, generator(*key, "exchange"))
     p = (int(np.sum(null >= value)) + 1) / (len(null) + 1)
     detail = fields["detail"] | {"p_value": p}
     ends = percentile_interval(null)
     law = Null(value=float(np.clip(null.mean(), *ends)), ci95=ends)
-    return Metric(name=name, value=value, ci95=(min(low, value), max(high, value)), null=law, **(fields | {"detail": detail}))
+    return Metric(name=name, value=value, ci95=interval, null=law, **(fields | {"detail": detail}))
 
 
 def _exchanged(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sciimg.randomness import generator
 from sciimg.records import Metric, Null, TooFew
 from sciimg.validation.pooling import by_group, centred_interval, pooled, resampling_weights
+from sciimg.validation.resampling import NO_SPREAD, Interval, quotient_interval
 
 Array = NDArray[np.float64]
 
@@ -67,9 +68,10 @@ def scalar_obedience(
         if not np.isfinite(value):
             out.append(Metric.undefined(f"{stem}_{part}", "the measured value is the same on all synthetic images", **about))
             continue
-        interval = centred_interval(value, replicates) if len(labels) > 1 and replicates.size else None
+        interval = centred_interval(value, replicates, len(labels)) if len(labels) > 1 and replicates.size else None
+        note = {"no_interval": NO_SPREAD} if interval is None and len(labels) > 1 else {}
         real = Null(value=float(null[part][0])) if part in null and np.isfinite(null[part][0]) else None
-        out.append(Metric(name=f"{stem}_{part}", value=value, ci95=interval, null=real, higher_is_better=better, **about))
+        out.append(Metric(name=f"{stem}_{part}", value=value, ci95=interval, null=real, higher_is_better=better, detail=note, **about))
     return out
 
 
@@ -121,14 +123,14 @@ def class_obedience(
         return undefined_class(name, "no synthetic images", **about)
     read = _discriminant(train[0], np.asarray(train[1]).astype(str), classes)
     rng = generator(*key, name, "bootstrap")
-    on_real, real_rounds = _accuracy(read(holdout[0]), holdout[1], holdout[2], classes, bootstrap, rng)
-    on_made, made_rounds = _accuracy(read(synthetic[0]), synthetic[1], synthetic[2], classes, bootstrap, rng)
+    on_real, real_rounds, real_interval = _accuracy(read(holdout[0]), holdout[1], holdout[2], classes, bootstrap, rng)
+    on_made, made_rounds, interval = _accuracy(read(synthetic[0]), synthetic[1], synthetic[2], classes, bootstrap, rng)
     detail = {"classes": classes, "chance": 1 / len(classes)}
     first = Metric(
         name=names[0],
         value=on_made,
-        ci95=centred_interval(on_made, made_rounds),
-        null=Null(value=on_real, ci95=centred_interval(on_real, real_rounds)),
+        ci95=interval,
+        null=Null(value=on_real, ci95=real_interval),
         detail=detail,
         **about,
     )
@@ -137,7 +139,9 @@ def class_obedience(
         return [first, Metric.undefined(names[1], reason, **about)]
     ratio = on_made / on_real
     rounds = made_rounds / np.maximum(real_rounds, 1e-6)
-    return [first, Metric(name=names[1], value=ratio, ci95=centred_interval(ratio, rounds, lowest=0.0), detail=detail, **about)]
+    fewer = min(len(set(side[2])) for side in (holdout, synthetic))
+    of_ratio = centred_interval(ratio, rounds, fewer, lowest=0.0) or quotient_interval(interval, real_interval)
+    return [first, Metric(name=names[1], value=ratio, ci95=of_ratio, detail=detail, **about)]
 
 
 def _unusable(requested: Array, measured: Array) -> str:
@@ -187,8 +191,8 @@ def _discriminant(features: Array, classes: NDArray[Any], names: list[str]) -> A
 
 def _accuracy(
     read: NDArray[np.intp], truth: NDArray[Any], groups: NDArray[Any], names: list[str], bootstrap: int, rng: np.random.Generator
-) -> tuple[float, Array]:
-    """Return balanced accuracy and its replicates over groups."""
+) -> tuple[float, Array, Interval | None]:
+    """Return balanced accuracy, its replicates over groups and its interval."""
     known = np.isin(np.asarray(truth).astype(str), names)
     index = np.array([names.index(c) for c in np.asarray(truth).astype(str)[known]], dtype=int)
     counts = np.zeros((len(index), len(names), 2))
@@ -196,7 +200,8 @@ def _accuracy(
     counts[np.arange(len(index)), index, 0] = read[known] == index
     labels, sums = by_group(counts, np.asarray(groups)[known])
     rounds = pooled(sums, resampling_weights(rng, len(labels), bootstrap))
-    return float(_balanced(sums.sum(axis=0)[None])[0]), _balanced(rounds)
+    value, replicates = float(_balanced(sums.sum(axis=0)[None])[0]), _balanced(rounds)
+    return value, replicates, centred_interval(value, replicates, len(labels), within=(0.0, 1.0))
 
 
 def _balanced(counts: Array) -> Array:

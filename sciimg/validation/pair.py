@@ -18,7 +18,7 @@ from sciimg.types import LabelKind, PatchSet, Spacing
 from sciimg.validation.intensity_range import data_range_of
 from sciimg.validation.masks import dice, hausdorff, object_f1
 from sciimg.validation.outcome import UndefinedError, faults_of, said, spacings_differ
-from sciimg.validation.resampling import group_index, mean_interval
+from sciimg.validation.resampling import NO_SPREAD, UNBOUNDED, Interval, group_index, mean_interval
 from sciimg.validation.similarity import ms_ssim, ms_ssim_scales, ssim
 
 Array = NDArray[np.float64]
@@ -139,30 +139,49 @@ class PairMetric:
     needs_range: bool = True
     of_masks: bool = False
     needs_spacing: bool = False  # the unit is that of the spacing
+    within: Interval = UNBOUNDED  # what a pair can have at least and at most
 
 
 _SSIM = "Wang et al. 2004, doi:10.1109/TIP.2003.819861"
 _HAUSDORFF = "Taha & Hanbury 2015, doi:10.1186/s12880-015-0068-x"
 
 PAIR_METRICS: dict[str, PairMetric] = {
-    "ssim": PairMetric(lambda a, b, k: ssim(a, b, data_range=k.data_range), True, f"{_SSIM}; Gaussian window, sigma 1.5 px"),
-    "ssim_uniform": PairMetric(
-        lambda a, b, k: ssim(a, b, data_range=k.data_range, window="uniform"), True, f"{_SSIM}; uniform window of 7 px, sample moments"
+    "ssim": PairMetric(
+        lambda a, b, k: ssim(a, b, data_range=k.data_range), True, f"{_SSIM}; Gaussian window, sigma 1.5 px", within=(-1.0, 1.0)
     ),
-    "ms_ssim": PairMetric(lambda a, b, k: ms_ssim(a, b, data_range=k.data_range), True, "Wang et al. 2003, doi:10.1109/ACSSC.2003.1292216"),
+    "ssim_uniform": PairMetric(
+        lambda a, b, k: ssim(a, b, data_range=k.data_range, window="uniform"),
+        True,
+        f"{_SSIM}; uniform window of 7 px, sample moments",
+        within=(-1.0, 1.0),
+    ),
+    "ms_ssim": PairMetric(
+        lambda a, b, k: ms_ssim(a, b, data_range=k.data_range),
+        True,
+        "Wang et al. 2003, doi:10.1109/ACSSC.2003.1292216",
+        within=(0.0, 1.0),
+    ),
     "psnr": PairMetric(lambda a, b, k: psnr(a, b, data_range=k.data_range), True, "10 log10(data_range² / MSE)", "dB"),
     "nrmse": PairMetric(lambda a, b, k: nrmse(a, b), False, "Fienup 1997, doi:10.1364/AO.36.008352", needs_range=False),
-    "ncc": PairMetric(lambda a, b, k: ncc(a, b), True, "Pearson correlation over pixels", needs_range=False),
+    "ncc": PairMetric(lambda a, b, k: ncc(a, b), True, "Pearson correlation over pixels", needs_range=False, within=(-1.0, 1.0)),
     "mutual_information": PairMetric(
         lambda a, b, k: _mutual_information(a, b), True, f"Viola & Wells 1997, doi:10.1023/A:1007958904918; {MI_BINS} bins", "nat", False
     ),
-    "dice": PairMetric(lambda a, b, k: dice(a, b, k.label_kind), True, "Dice 1945, doi:10.2307/1932409", needs_range=False, of_masks=True),
+    "dice": PairMetric(
+        lambda a, b, k: dice(a, b, k.label_kind),
+        True,
+        "Dice 1945, doi:10.2307/1932409",
+        needs_range=False,
+        of_masks=True,
+        within=(0.0, 1.0),
+    ),
     "object_f1": PairMetric(
         lambda a, b, k: object_f1(a, b, k.label_kind),
         True,
         "objects at IoU > 0.5: Caicedo et al. 2019, doi:10.1038/s41592-019-0612-7",
         needs_range=False,
         of_masks=True,
+        within=(0.0, 1.0),
     ),
     "hausdorff": PairMetric(
         lambda a, b, k: hausdorff(a, b, k.label_kind, spacing=k.spacing.values),
@@ -255,7 +274,9 @@ def _pair_metric(name: str, metric: PairMetric, reference: PatchSet, test: Patch
         detail["spacing"] = list(spacing.values)
     if name == "ms_ssim":
         detail["scales"] = ms_ssim_scales(reference.images.shape[2:])
-    interval = mean_interval(values, reference.groups, generator(*key), rounds=wishes.rounds)
+    interval = mean_interval(values, reference.groups, generator(*key), rounds=wishes.rounds, within=metric.within)
+    if interval is None and detail["groups"] > 1:
+        detail["no_interval"] = NO_SPREAD
     return Metric(name=name, value=float(values.mean()), ci95=interval, detail=detail, **described)
 
 

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from sciimg.validation.resampling import UNBOUNDED, Interval, unless_degenerate
+
 Array = NDArray[np.float64]
 
 
@@ -41,11 +43,17 @@ def disjoint_sets(rng: np.random.Generator, groups: int, size: int, rounds: int)
     return first, second
 
 
-def centred_interval(estimate: float, replicates: Array, *, lowest: float | None = None) -> tuple[float, float]:
-    """Return the 95 % percentile interval of bootstrap replicates, shifted so that their mean is the estimate."""
+def centred_interval(
+    estimate: float, replicates: Array, groups: int, *, lowest: float | None = None, within: Interval = UNBOUNDED
+) -> Interval | None:
+    """Return the 95 % percentile interval of bootstrap replicates, shifted so that their mean is the estimate.
+
+    Where the replicates of so many groups do not differ, :func:`sciimg.validation.resampling.unless_degenerate` says what the groups can
+    say ``within`` the bounds of a value.
+    """
     shift = estimate - float(np.mean(replicates))
     low, high = (float(v) + shift for v in np.quantile(replicates, [0.025, 0.975]))
-    return _around(estimate, low, high, lowest)
+    return unless_degenerate(_around(estimate, low, high, lowest), groups, within)
 
 
 def basic_interval(estimate: float, replicates: Array, groups: int, *, lowest: float | None = None) -> tuple[float, float]:

@@ -28,6 +28,10 @@ Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 Interval = tuple[float, float]
 
+UNBOUNDED: Interval = (-math.inf, math.inf)
+NO_SPREAD = "all groups have the same value, and nothing bounds that of others: there is no interval"
+_ROUNDING = 1e-12  # of the scale: sums of equal values differ by this much in another order
+
 MOST = 512  # samples on a side of a split: what 200 splits show of 100,000 samples is all of them, and one split takes milliseconds
 
 
@@ -77,9 +81,18 @@ def bca_interval(estimate: float, replicates: Array, jackknife: Array, level: fl
 
 
 def mean_interval(
-    values: Array, groups: NDArray[Any], rng: np.random.Generator, *, rounds: int = 1000, level: float = 0.95
+    values: Array,
+    groups: NDArray[Any],
+    rng: np.random.Generator,
+    *,
+    rounds: int = 1000,
+    level: float = 0.95,
+    within: Interval = UNBOUNDED,
 ) -> Interval | None:
-    """Return the BCa interval of the mean of per-sample values, shape (N,), resampling groups; None with fewer than two groups."""
+    """Return the BCa interval of the mean of per-sample values, shape (N,), resampling groups; None with fewer than two groups.
+
+    Where all groups have one value, :func:`unless_degenerate` says what they can say ``within`` the bounds of a value.
+    """
     names, index = group_index(groups)
     if len(names) < 2:
         return None
@@ -88,7 +101,7 @@ def mean_interval(
     weights = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=rounds)
     replicates = (weights @ sums) / (weights @ counts)
     jackknife = (sums.sum() - sums) / (counts.sum() - counts)
-    return bca_interval(float(sums.sum() / counts.sum()), replicates, jackknife, level)
+    return unless_degenerate(bca_interval(float(sums.sum() / counts.sum()), replicates, jackknife, level), len(names), within)
 
 
 def proportion_interval(successes: float, trials: float, level: float = 0.95) -> Interval:
@@ -97,6 +110,49 @@ def proportion_interval(successes: float, trials: float, level: float = 0.95) ->
     low = 0.0 if successes == 0 else float(stats.beta.ppf(tail, successes, trials - successes + 1))
     high = 1.0 if successes == trials else float(stats.beta.ppf(1 - tail, successes + 1, trials - successes))
     return low, high
+
+
+def unless_degenerate(interval: Interval, groups: int, within: Interval = UNBOUNDED) -> Interval | None:
+    """Return a bootstrap interval as it is; or, where it has no width, what so many groups of one value can say of the mean of all.
+
+    Groups that do not differ, or a single one, give replicates that do not differ, which is no certainty. Of n groups that all have
+    the value v, the share of such groups is at least q = 0.025^(1/n) at 97.5 % (Clopper & Pearson 1934, doi:10.1093/biomet/26.4.404; Hanley &
+    Lippman-Hand 1983, doi:10.1001/jama.1983.03330370053031). The others may have any value that the quantity can have, so the mean lies
+    between q v + (1 - q) low and q v + (1 - q) high. At a bound the interval widens inwards alone: [q, 1] for a Dice of 1.
+
+    Parameters
+    ----------
+    interval : (float, float)
+        Of the bootstrap.
+    groups : int
+        Independent units behind it; the smaller side of two.
+    within : (float, float)
+        What a group can have at least and at most.
+
+    Returns
+    -------
+    (float, float), or None
+        None where an interval without width would need a bound that the quantity does not have.
+    """
+    low, high = interval
+    least, most = within
+    bounded = math.isfinite(least) and math.isfinite(most)
+    if high - low > _ROUNDING * max(abs(low), abs(high), most - least if bounded else 0.0):
+        return interval
+    if not bounded:
+        return None
+    share = 0.025 ** (1 / groups)
+    return min(low, share * low + (1 - share) * least), max(high, share * high + (1 - share) * most)
+
+
+def quotient_interval(above: Interval | None, below: Interval | None) -> Interval | None:
+    """Return the interval of a ratio from those of its two sides, for sides that show no spread; None where one has none.
+
+    Each of the two may miss its truth once in 40 times, so one of them does so at most once in 20 (Bonferroni).
+    """
+    if above is None or below is None or below[0] <= 0:
+        return None
+    return above[0] / below[1], above[1] / below[0]
 
 
 # ---------------------------------------------------------------- permutation

@@ -126,7 +126,7 @@ def noisier(image: NDArray[Any], key: tuple[str, ...]) -> Array:
 def _mean(name: str, values: Array, groups: NDArray[Any], rounds: int, key: tuple[str, ...], **about: Any) -> Metric:
     names, sums = by_group(np.stack([values, np.ones_like(values)], axis=1), groups)
     drawn = pooled(sums, resampling_weights(generator(*key, name), len(names), rounds))
-    interval = centred_interval(float(values.mean()), drawn[:, 0] / drawn[:, 1]) if len(names) > 1 else None
+    interval = centred_interval(float(values.mean()), drawn[:, 0] / drawn[:, 1], len(names)) if len(names) > 1 else None
     return Metric(name=name, value=float(values.mean()), ci95=interval, n=len(names), unit_of_n="groups", source=SOURCE, **about)
 
 
@@ -165,5 +165,5 @@ def _dice_change(marked: PatchSet, unmarked: PatchSet, segmenter: Segmenter | No
     weights = resampling_weights(generator(*key, name), len(with_mark), rounds)
     replicates = f1(pooled(with_mark, weights)) - f1(pooled(without, weights))
     kept = replicates[np.isfinite(replicates)]
-    interval = centred_interval(value, kept) if len(with_mark) > 1 and kept.size else None
+    interval = centred_interval(value, kept, len(with_mark), within=(-1.0, 1.0)) if len(with_mark) > 1 and kept.size else None
     return Metric(name=name, value=value, ci95=interval, n=len(with_mark), unit_of_n="groups", source=source)

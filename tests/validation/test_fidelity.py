@@ -70,6 +70,16 @@ def test_a_segmenter_that_fails_on_real_images_does_not_judge() -> None:
     assert ratio.status == "undefined" and "cannot judge" in ratio.reason
 
 
+def test_one_group_a_side_says_little() -> None:
+    holdout, synthetic = (replace(p, groups=np.full(len(p), "g")) for p in (discs(8, 32, 1), discs(8, 32, 2)))
+    dice, ratio, *_ = mask_fidelity(segmenter(), holdout, synthetic, key=KEY)
+    for metric, value in ((dice, dice.value), (dice.null, dice.null.value)):
+        assert metric.ci95 == pytest.approx((0.025 * value, 1 - 0.025 * (1 - value)))
+    assert ratio.ci95[0] < 0.1 and ratio.ci95[1] > 10
+    own, _ = own_scores(segmenter(), holdout, ("a", "b"), bootstrap=50, key=KEY)
+    assert own.ci95 == dice.null.ci95
+
+
 def test_own_scores_name_what_the_segmenter_can_do() -> None:
     dice, objects = own_scores(segmenter(), discs(16, 32, 1), ("a", "b"), bootstrap=50, key=KEY)
     assert (dice.name, objects.name) == ("a", "b") and dice.value is not None and dice.value > 0.9
@@ -161,6 +171,18 @@ def test_classes_at_random_are_read_at_chance() -> None:
     assert accuracy == pytest.approx(1 / 3, abs=0.15) and ratio < 0.6
 
 
+@pytest.mark.parametrize("groups", [1, 5])
+def test_classes_that_are_all_read_right_are_not_certain(groups: int) -> None:
+    """The intervals of accuracy and of its ratio were [1, 1], of one group too."""
+    features, classes = blobs(60, 1)
+    apart = features + 50 * np.eye(3, 5)[np.searchsorted(["a", "b", "c"], classes)]
+    side = (apart, classes, np.array([f"g{i % groups}" for i in range(60)]))
+    accuracy, ratio = class_obedience("k", train=side[:2], holdout=side, synthetic=side, features="f", bootstrap=50, key=KEY)
+    share = 0.025 ** (1 / groups)
+    assert accuracy.value == 1 and accuracy.ci95 == pytest.approx((share, 1)) and accuracy.null.ci95 == accuracy.ci95
+    assert ratio.value == 1 and ratio.ci95 == pytest.approx((share, 1 / share))
+
+
 def test_one_class_cannot_be_judged() -> None:
     x, _ = blobs(20, 0)
     one = np.full(20, "a")
@@ -194,6 +216,15 @@ def test_harm_is_reported_as_plainly_as_gain() -> None:
     assert gain is not None and harm is not None and harm < -0.1 and gain > -0.02
     assert harmful["downstream_gain_over_classical"].ci95 is not None
     assert harmful["downstream_f1_gain_over_classical"].value is not None
+
+
+def test_arms_that_agree_in_every_group_are_not_certain() -> None:
+    perfect = results("good")["real", 0] | {"dice": [[[9.0, 0.0, 0.0]]] * 12, "f1": [[[9.0, 0.0, 0.0]]] * 12}
+    found = downstream_metrics(dict.fromkeys(results("good"), perfect), PLAN, kind="instances", bootstrap=50, key=KEY, ceiling=0.9)
+    share = 0.025 ** (1 / len(perfect["groups"]))
+    for metric in found:
+        value, ends = (0, (share - 1, 1 - share)) if "gain" in metric.name else (1, (share, 1))
+        assert metric.value == value and metric.ci95 == pytest.approx(ends)
 
 
 def test_scores_and_gains_agree() -> None:

@@ -202,6 +202,20 @@ def test_one_pair_has_a_value_and_no_interval():
     assert metric.status == "ok" and metric.ci95 is None
 
 
+def test_pairs_that_all_agree_are_not_certain():
+    """Four identical pairs: the intervals were [1, 1]."""
+    array = images((4, 1, 24, 24))[0]
+    found = {m.name: m for m in pair_metrics(patches(array), patches(array), metrics=["ssim", "ms_ssim", "ncc", "nrmse"])}
+    share = 0.025 ** (1 / 4)
+    assert found["ms_ssim"].ci95 == pytest.approx((share, 1))
+    assert found["ssim"].ci95 == found["ncc"].ci95 == pytest.approx((2 * share - 1, 1))
+    assert "no_interval" not in found["ssim"].detail
+    assert found["nrmse"].value == 0 and found["nrmse"].ci95 is None and "same value" in found["nrmse"].detail["no_interval"]
+    masks = (array > 400).astype("uint8")
+    (metric,) = pair_metrics(patches(masks), patches(masks), metrics=["dice"])
+    assert metric.value == 1 and metric.ci95 == pytest.approx((share, 1))
+
+
 def test_labels_are_used_for_dice_where_there_are_any():
     array = np.zeros((1, 1, 16, 16), np.uint16)
     labels = np.zeros((1, 16, 16), np.int32)

@@ -14,6 +14,8 @@ from sciimg.validation.resampling import (
     permutation_p,
     permutation_test,
     proportion_interval,
+    quotient_interval,
+    unless_degenerate,
 )
 
 
@@ -51,6 +53,47 @@ def test_proportion_interval_equals_scipy():
     for successes, trials in [(0, 128), (3, 40), (40, 40)]:
         expected = stats.binomtest(successes, trials).proportion_ci(method="exact")
         assert proportion_interval(successes, trials) == pytest.approx((expected.low, expected.high))
+
+
+@pytest.mark.parametrize("groups", [1, 4, 30])
+def test_groups_of_one_value_leave_room_for_others(groups: int) -> None:
+    """At a bound it is the exact interval of as many successes; in between each end is that of the share of groups alike."""
+    exact = proportion_interval(groups, groups)
+    assert unless_degenerate((1.0, 1.0), groups, (0.0, 1.0)) == pytest.approx(exact)
+    assert unless_degenerate((0.0, 0.0), groups, (0.0, 1.0)) == pytest.approx(proportion_interval(0, groups))
+    assert unless_degenerate((0.1 + 0.2, 0.3), groups, (0.0, 1.0)) == pytest.approx((0.3 * exact[0], 1 - 0.7 * exact[0]))
+    assert unless_degenerate((0.0, 0.0), groups, (-1.0, 1.0)) == pytest.approx((exact[0] - 1, 1 - exact[0]))
+    assert unless_degenerate((7.0, 7.0), groups) is None
+    assert unless_degenerate((0.0, 0.0), groups, (0.0, np.inf)) is None
+
+
+def test_an_interval_with_width_stays_as_it_is() -> None:
+    assert unless_degenerate((0.999, 1.001), 3, (0.0, 1.0)) == (0.999, 1.001)
+    assert unless_degenerate((1e-30, 2e-30), 3) == (1e-30, 2e-30)
+
+
+def test_a_mean_of_equal_groups_is_not_certain() -> None:
+    """Three of four populations with a Dice of 0.9 give four groups of 1 now and then: the interval was [1, 1]."""
+    groups = np.array(["a", "b", "c", "d", "d"])
+    low, high = mean_interval(np.ones(5), groups, np.random.default_rng(0), within=(0.0, 1.0))
+    assert (low, high) == pytest.approx((0.025**0.25, 1.0))
+    assert mean_interval(np.full(5, 0.1), groups, np.random.default_rng(0)) is None  # sums of 0.1 differ by their rounding
+
+
+@pytest.mark.parametrize("right", [0.6, 0.8, 0.97])
+def test_equal_groups_cover_the_truth(right: float) -> None:
+    """Groups are right or wrong as a whole. Twelve right ones come once in 15 times at 0.8, and were said to be all there is."""
+    rng, missed, groups = np.random.default_rng(0), 0, np.arange(12)
+    for values in (rng.random((1000, 12)) < right).astype(float):
+        if values.all():
+            low, high = mean_interval(values, groups, rng, rounds=20, within=(0.0, 1.0))
+            missed += not low <= right <= high
+    assert missed <= 25
+
+
+def test_a_ratio_of_two_sides_without_spread() -> None:
+    assert quotient_interval((0.4, 1.0), (0.5, 1.0)) == pytest.approx((0.4, 2.0))
+    assert quotient_interval(None, (0.5, 1.0)) is None and quotient_interval((0.4, 1.0), (0.0, 1.0)) is None
 
 
 def test_permutation_p_is_never_zero():
