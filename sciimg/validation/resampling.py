@@ -116,9 +116,9 @@ def unless_degenerate(interval: Interval, groups: int, within: Interval = UNBOUN
     """Return a bootstrap interval as it is; or, where it has no width, what so many groups of one value can say of the mean of all.
 
     Groups that do not differ, or a single one, give replicates that do not differ, which is no certainty. Of n groups that all have
-    the value v, the share of such groups is at least q = 0.025^(1/n) at 97.5 % (Clopper & Pearson 1934, doi:10.1093/biomet/26.4.404; Hanley &
-    Lippman-Hand 1983, doi:10.1001/jama.1983.03330370053031). The others may have any value that the quantity can have, so the mean lies
-    between q v + (1 - q) low and q v + (1 - q) high. At a bound the interval widens inwards alone: [q, 1] for a Dice of 1.
+    the value v, the share of such groups is at least q = 0.025^(1/n) at 97.5 % (Clopper & Pearson 1934, doi:10.1093/biomet/26.4.404;
+    Hanley & Lippman-Hand 1983, doi:10.1001/jama.1983.03330370053031). The others may have any value that the quantity can have, so the
+    mean lies between q v + (1 - q) low and q v + (1 - q) high. At a bound the interval widens inwards alone: [q, 1] for a Dice of 1.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ from sciimg.protocol.models import Gate
 from sciimg.randomness import generator
 from sciimg.records import Metric
 from sciimg.types import PatchSet, Spacing
-from sciimg.validation.physics import CHECKS, Check, Control, RealImages, calibrate, effect, outliers
+from sciimg.validation.physics import CHECKS, Check, Control, RealImages, calibrate, effect, measured_synthetic, outliers
 from sciimg.validation.physics import controls as plants
 from sciimg.validation.resampling import group_index, proportion_interval
 
@@ -314,7 +314,8 @@ def physics(name: str, kind: RealSet, studies: int) -> dict[str, Any]:
 
         def found(made: PatchSet, ready: Any = ready, null: Any = null) -> list[Metric]:
             with mock.patch.object(SINGLE, "real_share", lambda *_: null):  # the same for all candidates of a study
-                return [effect(ready, made, name=asked[0].metric), outliers(ready, made, name=asked[1].metric)]
+                rows = measured_synthetic(ready, made)
+                return [effect(ready, made, name=asked[0].metric, rows=rows), outliers(ready, made, name=asked[1].metric, rows=rows)]
 
         honest, *rest = found(bank.take(part["synthetic"]))
         if number < 0:

@@ -12,7 +12,7 @@ from skimage.measure import label
 
 from sciimg.report.sections.curves import KINDS
 from sciimg.types import PatchSet
-from sciimg.validation.physics import CHECKS, RealImages, calibrate, curves, effect, outliers
+from sciimg.validation.physics import CHECKS, RealImages, calibrate, curves, effect, measured_synthetic, outliers
 from sciimg.validation.physics.effect import Calibration
 
 KEY = ("test",)
@@ -157,6 +157,24 @@ def test_curves_are_finite(row: Row) -> None:
     drawn = curves(calibrated, real.train)
     assert any(name.startswith("real-") for name in drawn) and any(name.startswith("synthetic-") for name in drawn)
     assert all(np.all(np.isfinite(values)) for values in drawn.values())
+
+
+def test_samples_are_measured_once_for_all_that_is_said_of_them(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the last bit what each would have measured for itself."""
+    calibrated, real = row
+    apart = effect(calibrated, real.train, name="x"), outliers(calibrated, real.train, name="x"), curves(calibrated, real.train)
+    rows = measured_synthetic(calibrated, real.train)
+    assert rows is not None and len(rows) == len(real.train)
+    before = rows.copy()
+    monkeypatch.setattr(type(calibrated.check), "measure", None)
+    shared = (
+        effect(calibrated, real.train, name="x", rows=rows),
+        outliers(calibrated, real.train, name="x", rows=rows),
+        curves(calibrated, real.train, rows=rows),
+    )
+    assert shared[:2] == apart[:2] and shared[2].keys() == apart[2].keys()
+    assert all(np.array_equal(shared[2][name], apart[2][name]) for name in apart[2]) and np.array_equal(rows, before)
+    assert measured_synthetic("no background", real.train) is None and measured_synthetic(calibrated, None) is None
 
 
 BAD = {

@@ -10,7 +10,7 @@ from sciimg.validation.physics.check import Check, Control
 from sciimg.validation.physics.contrast_order import ContrastOrder
 from sciimg.validation.physics.detector_range import DetectorRange
 from sciimg.validation.physics.dose_linearity import DoseLinearity
-from sciimg.validation.physics.effect import Calibration, RealImages, calibrate, curves, effect, obstacle_between
+from sciimg.validation.physics.effect import Calibration, RealImages, calibrate, curves, effect, measured_synthetic, obstacle_between
 from sciimg.validation.physics.ghosting import Ghosting
 from sciimg.validation.physics.grey_level_comb import GreyLevelComb
 from sciimg.validation.physics.image_quality import ImageQuality
@@ -62,4 +62,16 @@ CHECKS: dict[str, Check] = {
     )
 }
 
-__all__ = ["CHECKS", "Calibration", "Check", "Control", "RealImages", "calibrate", "curves", "effect", "obstacle_between", "outliers"]
+__all__ = [
+    "CHECKS",
+    "Calibration",
+    "Check",
+    "Control",
+    "RealImages",
+    "calibrate",
+    "curves",
+    "effect",
+    "measured_synthetic",
+    "obstacle_between",
+    "outliers",
+]

@@ -132,7 +132,15 @@ def calibrate(check: Check, real: RealImages, *, rounds: int = 500, bootstrap: i
     return replace(ready, controls=controls, training=training, beyond=beyond)
 
 
-def effect(ready: Calibration | str, synthetic: PatchSet | None, *, name: str, paired: bool = False, source: str = "") -> Metric:
+def effect(
+    ready: Calibration | str,
+    synthetic: PatchSet | None,
+    *,
+    name: str,
+    paired: bool = False,
+    source: str = "",
+    rows: Array | None = None,
+) -> Metric:
     """Return the effect of a check on synthetic images, with its group-bootstrap interval.
 
     Parameters
@@ -141,6 +149,8 @@ def effect(ready: Calibration | str, synthetic: PatchSet | None, *, name: str, p
         Name of the metric.
     paired : bool
         Whether a synthetic sample carries the group of the real sample whose condition it was given; both are then resampled together.
+    rows : array, shape (N, ...), optional
+        Of :func:`measured_synthetic`, where they are known already.
     """
     if isinstance(ready, str):
         return Metric.undefined(name, ready, higher_is_better=False, source=source)
@@ -164,7 +174,7 @@ def effect(ready: Calibration | str, synthetic: PatchSet | None, *, name: str, p
     if reason := blindness(ready) or obstacle_to(ready, synthetic):
         return Metric.undefined(name, reason, detail=detail, **described)
     assert synthetic is not None
-    groups, sums = _measured(ready, synthetic)
+    groups, sums = _measured(ready, synthetic, rows)
     if len(groups) < 2:
         reason = TooFew.of("one synthetic group; two or more are needed for an interval", len(groups), 2)
         return Metric.undefined(name, reason, detail=detail, **described)
@@ -205,12 +215,15 @@ def obstacle_to(ready: Calibration, synthetic: PatchSet | None) -> str:
     return "" if synthetic is None else ready.check.obstacle_in(synthetic)
 
 
-def curves(ready: Calibration, synthetic: PatchSet | None) -> dict[str, Array]:
-    """Return what to draw: the check's curves for the real holdout (``real-…``) and for the synthetic set (``synthetic-…``)."""
+def curves(ready: Calibration, synthetic: PatchSet | None, *, rows: Array | None = None) -> dict[str, Array]:
+    """Return what to draw: the check's curves for the real holdout (``real-…``) and for the synthetic set (``synthetic-…``).
+
+    ``rows`` are those of :func:`measured_synthetic`, where they are known already.
+    """
     out = {f"real-{name}": array for name, array in ready.check.curves(ready.sums.sum(axis=0), ready.frame).items()}
     if not obstacle_to(ready, synthetic):
         assert synthetic is not None
-        total = _measured(ready, synthetic)[1].sum(axis=0)
+        total = _measured(ready, synthetic, rows)[1].sum(axis=0)
         out |= {f"synthetic-{name}": array for name, array in ready.check.curves(total, ready.frame).items()}
     return out
 
@@ -241,8 +254,17 @@ def _finite(distance: Array) -> Array:
     return np.minimum(np.nan_to_num(distance, nan=CEILING, posinf=CEILING), CEILING)
 
 
-def _measured(ready: Calibration, patches: PatchSet) -> tuple[list[str], Array]:
-    return by_group(measured_samples(ready, patches), patches.groups)
+def _measured(ready: Calibration, patches: PatchSet, rows: Array | None) -> tuple[list[str], Array]:
+    return by_group(measured_samples(ready, patches) if rows is None else rows, patches.groups)
+
+
+def measured_synthetic(ready: Calibration | str, synthetic: PatchSet | None) -> Array | None:
+    """Return the check's statistics of each synthetic sample, shape (N, ...), which :func:`effect`, :func:`curves` and
+    :func:`sciimg.validation.physics.outliers` share; None where there are none, and each of these says why.
+    """
+    if isinstance(ready, str) or synthetic is None or obstacle_to(ready, synthetic):
+        return None
+    return measured_samples(ready, synthetic)
 
 
 def measured_samples(ready: Calibration, patches: PatchSet) -> Array:

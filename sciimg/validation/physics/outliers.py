@@ -11,6 +11,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sciimg.randomness import generator
 from sciimg.records import Metric, Null
@@ -19,11 +20,13 @@ from sciimg.validation.physics.effect import Calibration, blindness, measured_sa
 from sciimg.validation.physics.typical import Typical, bar_of, oddness
 from sciimg.validation.resampling import half_splits, percentile_interval, proportion_interval
 
+Array = NDArray[np.float64]
+
 SOURCE = "bar: Lei et al. 2018, doi:10.1080/01621459.2017.1307116; interval: Clopper & Pearson 1934, doi:10.1093/biomet/26.4.404"
 _SPLITS = 200
 
 
-def outliers(ready: Calibration | str, synthetic: PatchSet | None, *, name: str) -> Metric:
+def outliers(ready: Calibration | str, synthetic: PatchSet | None, *, name: str, rows: Array | None = None) -> Metric:
     """Return the share of synthetic samples outside the central 95 % of real ones, with its exact interval.
 
     Parameters
@@ -33,6 +36,8 @@ def outliers(ready: Calibration | str, synthetic: PatchSet | None, *, name: str)
     synthetic : PatchSet or None
     name : str
         Name of the metric.
+    rows : array, shape (N, ...), optional
+        Of :func:`sciimg.validation.physics.measured_synthetic`, where they are known already.
 
     Returns
     -------
@@ -58,7 +63,8 @@ def outliers(ready: Calibration | str, synthetic: PatchSet | None, *, name: str)
     if reason := blindness(ready) or obstacle_to(ready, synthetic):
         return Metric.undefined(name, reason, detail=detail, **described)
     assert synthetic is not None
-    odd, parts = oddness(ready.check, ready.frame, measured_samples(ready, synthetic), real)
+    measured = measured_samples(ready, synthetic) if rows is None else rows
+    odd, parts = oddness(ready.check, ready.frame, measured, real)
     outside = odd > real.bar
     count = int(outside.sum())
     detail["beyond"] = dict(Counter(part for part, beyond in zip(parts, outside, strict=True) if beyond))
