@@ -19,6 +19,7 @@ from sciimg.validation.intensity_range import data_range_of
 from sciimg.validation.masks import dice, hausdorff, object_f1
 from sciimg.validation.outcome import UndefinedError, faults_of, said, spacings_differ
 from sciimg.validation.resampling import NO_SPREAD, UNBOUNDED, Interval, group_index, mean_interval
+from sciimg.validation.ring_correlation import two_image_resolution
 from sciimg.validation.similarity import ms_ssim, ms_ssim_scales, ssim
 
 Array = NDArray[np.float64]
@@ -139,6 +140,7 @@ class PairMetric:
     needs_range: bool = True
     of_masks: bool = False
     needs_spacing: bool = False  # the unit is that of the spacing
+    of_acquisitions: bool = False  # of two independent ones of one field; what a study pairs is none
     within: Interval = UNBOUNDED  # what a pair can have at least and at most
 
 
@@ -199,8 +201,18 @@ PAIR_METRICS: dict[str, PairMetric] = {
         of_masks=True,
         needs_spacing=True,
     ),
+    "frc_resolution": PairMetric(
+        lambda a, b, k: two_image_resolution(a, b, k.spacing.values[-a.ndim :]),
+        False,
+        "Fourier ring correlation of two independent acquisitions, 1/7: Rosenthal & Henderson 2003, doi:10.1016/j.jmb.2003.07.013; "
+        "Nieuwenhuizen et al. 2013, doi:10.1038/nmeth.2448; against fixed thresholds: van Heel & Schatz 2005, "
+        "doi:10.1016/j.jsb.2005.05.009",
+        needs_range=False,
+        needs_spacing=True,
+        of_acquisitions=True,
+    ),
 }
-OF_IMAGES = tuple(name for name, metric in PAIR_METRICS.items() if not metric.of_masks)
+OF_IMAGES = tuple(name for name, metric in PAIR_METRICS.items() if not (metric.of_masks or metric.of_acquisitions))
 
 
 def pair_metrics(

@@ -309,7 +309,7 @@ def test_a_ratio_beyond_all_floats_has_a_reason():
 
 def test_what_is_known_of_each_metric():
     better = {name: metric.higher_is_better for name, metric in PAIR_METRICS.items()}
-    assert [name for name, up in better.items() if not up] == ["nrmse", "hausdorff", "hausdorff_95"]
+    assert [name for name, up in better.items() if not up] == ["nrmse", "hausdorff", "hausdorff_95", "frc_resolution"]
     needs = {name for name, metric in PAIR_METRICS.items() if metric.needs_range}
     assert needs == {"ssim", "ssim_uniform", "ms_ssim", "psnr"}
     reference, test = images((2, 1, 48, 48))

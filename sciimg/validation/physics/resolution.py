@@ -18,12 +18,10 @@ from numpy.typing import NDArray
 from sciimg.types import PatchSet
 from sciimg.validation.physics.check import Check, Control
 from sciimg.validation.physics.controls import defocused, noisier
+from sciimg.validation.ring_correlation import LEAST_SIDE, LOWEST, THRESHOLD, crossing, hann, ring_correlation
 
 Array = NDArray[np.float64]
 
-THRESHOLD = 1 / 7
-_LEAST_SIDE = 16  # pixels along an axis that is judged, and along one that is halved
-_LOWEST = 2  # cycles per image: what a Hann window spreads from the mean lies below
 _CONE = 0.5  # frequencies across the axis, in units of those along it, both in cycles per pixel: 27 degrees
 _UNALIASED = 0.125  # cycles per pixel along the halved axis; what folds onto these lies above 0.375
 _FLAT = 2 / 3 * THRESHOLD  # correlation in the last eighth of the band, at most: there only noise is left
@@ -68,7 +66,7 @@ class Resolution(Check):
     def obstacle(self, real: PatchSet) -> str:
         axes = _axes(real)
         if not axes:
-            return f"needs two axes of {_LEAST_SIDE} pixels or more, got {real.images.shape[2:]}"
+            return f"needs two axes of {LEAST_SIDE} pixels or more, got {real.images.shape[2:]}"
         found = _told(real, axes)
         if any(not reason for reason in found.values()):
             return ""
@@ -128,45 +126,24 @@ def _end(curves: Array) -> Array:
 
 
 def cutoff(curves: Array, frequency: Array) -> Array:
-    """Return the frequency at which each curve (B, K) first falls below 1/7 and stays there for two bins, by linear interpolation.
+    """Return the frequency at which each curve (B, K) first falls below 1/7 (:func:`sciimg.validation.ring_correlation.crossing`).
 
     A curve that never falls gives the Nyquist frequency, one that never rises above the lowest one.
     """
-    below = curves < THRESHOLD
-    for_two = below & np.concatenate([below[:, 1:], below[:, -1:]], axis=1)
-    first = np.argmax(for_two, axis=1)
-    before = np.maximum(first - 1, 0)
-    rows = np.arange(len(curves))
-    high, low = curves[rows, before], curves[rows, first]
-    part = np.where(high > low, (high - THRESHOLD) / np.where(high > low, high - low, 1.0), 0.0)
-    inside = frequency[before] + np.clip(part, 0, 1) * (frequency[first] - frequency[before])
-    found: Array = np.where(for_two.any(axis=1), np.where(first > 0, inside, frequency[0]), 0.5)
-    return found
+    found = crossing(curves, frequency)
+    return np.where(np.isnan(found), 0.5, found)
 
 
 def correlations(images: NDArray[np.generic], axis: _Axis) -> Array:
     """Return the Fourier ring correlation of the halves of each image (N, [Z,] Y, X) in bins along the axis, (N, K); 0 without power."""
-    used = axis.cell >= 0
-    place = axis.cell[used]
     out = np.empty((len(images), len(axis.frequency)))
     for i, image in enumerate(images):
         values = image.astype(np.float64)
-        values = (values - values.mean()) * _hann(values.shape)
+        values = (values - values.mean()) * hann(values.shape)
         n = values.shape[axis.halved] // 2
         even, odd = (np.take(values, np.arange(start, 2 * n, 2), axis=axis.halved) for start in (0, 1))
-        one, other = np.fft.fftn(even), np.fft.fftn(odd) * axis.turn
-        powers = ((one * other.conj()).real, np.abs(one) ** 2, np.abs(other) ** 2)
-        cross, first, second = (np.bincount(place, power.ravel()[used], len(axis.frequency)) for power in powers)
-        norm = np.sqrt(first * second)
-        out[i] = np.where(norm > 0, cross / np.where(norm > 0, norm, 1.0), 0.0)
+        out[i] = ring_correlation(np.fft.fftn(even), np.fft.fftn(odd) * axis.turn, axis.cell, len(axis.frequency))
     return out
-
-
-def _hann(shape: tuple[int, ...]) -> Array:
-    window = np.ones(shape)
-    for axis, n in enumerate(shape):
-        window = window * np.hanning(n + 2)[1:-1].reshape([-1 if k == axis else 1 for k in range(len(shape))])
-    return window
 
 
 def _axes(patches: PatchSet) -> tuple[_Axis, ...]:
@@ -175,8 +152,8 @@ def _axes(patches: PatchSet) -> tuple[_Axis, ...]:
     spacing = patches.spacing.values[-len(shape) :]
     found = []
     for axis, n in enumerate(shape):
-        others = [k for k in range(len(shape)) if k != axis and shape[k] >= _LEAST_SIDE]
-        if n < _LEAST_SIDE or not others:
+        others = [k for k in range(len(shape)) if k != axis and shape[k] >= LEAST_SIDE]
+        if n < LEAST_SIDE or not others:
             continue
         halved = min(others, key=lambda k: (spacing[k], -k))
         found.append(_axis("zyx"[axis - len(shape)], axis, halved, shape, spacing))
@@ -194,11 +171,11 @@ def _axis(name: str, axis: int, halved: int, shape: tuple[int, ...], spacing: tu
             inside &= whole[k] <= _CONE * along
     n = shape[axis]
     width = max(1, n // 32)  # cycles per image in a bin
-    order = np.rint(along * n).astype(np.int64) - _LOWEST
-    bins = (n // 2 - _LOWEST) // width
+    order = np.rint(along * n).astype(np.int64) - LOWEST
+    bins = (n // 2 - LOWEST) // width
     cell = np.where(inside & (order >= 0), np.maximum(order, 0) // width, -1)
     cell[cell >= bins] = -1
-    frequency = (_LOWEST + (np.arange(bins) + 0.5) * width - 0.5) / n
+    frequency = (LOWEST + (np.arange(bins) + 0.5) * width - 0.5) / n
     turn = np.exp(-1j * np.pi * cycles[halved])
     return _Axis(name, axis, halved, cell.ravel(), turn, frequency, spacing[axis])
 
