@@ -118,7 +118,7 @@ def _spectrum(image: NDArray[np.generic]) -> NDArray[np.complex128]:
     values = image.astype(np.float64)
     values = values - values.mean()
     size = float(np.abs(values).max())
-    if size == 0 or image.min() == image.max():  # type: ignore[operator]
+    if size == 0 or image.min() == image.max():
         raise UndefinedError("an image is constant")
     spectrum: NDArray[np.complex128] = np.fft.fftn(values / size * hann(values.shape))
     return spectrum

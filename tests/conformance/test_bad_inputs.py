@@ -125,7 +125,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return made | {"reference": write(base / "reference", Case(many(seed=0)))}
 
 
-PAIR = "ssim,ssim-uniform,ms-ssim,psnr,nrmse,ncc,mutual-information,dice,object-f1,hausdorff,hausdorff-95"
+PAIR = "ssim,ssim-uniform,ms-ssim,psnr,nrmse,ncc,mutual-information,dice,object-f1,hausdorff,hausdorff-95,frc-resolution"
 
 
 @pytest.mark.parametrize("bad_first", [False, True], ids=["test", "reference"])
