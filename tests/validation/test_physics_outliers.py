@@ -155,7 +155,7 @@ def test_other_reasons_are_those_of_the_effect() -> None:
     ]
     for ready, synthetic in cases:
         found, pool = outliers(ready, synthetic, name="m"), effect(ready, synthetic, name="m")
-        assert found.status == "undefined" and found.reason == pool.reason and found.shortage is None
+        assert found.status == "undefined" and found.reason == pool.reason and found.shortage == pool.shortage
 
 
 def test_gates_may_name_it() -> None:
