@@ -31,7 +31,7 @@ _SMALL_PLAIN = DCGANBackbone(generator=(96, 64, 48), discriminator=(48, 64, 96))
 _SMALL = DCGANBackbone(generator=(96, 64, 48), discriminator=(48, 64, 96), judge="pyramid")
 
 _SHORT: dict[str, Any] = {"training.steps": 500, "training.batch": 16}
-_SHORT_STAGES: dict[str, Any] = {"training.steps": 200, "training.batch": 16}  # in each of two
+_SHORT_STAGES: dict[str, Any] = {"training.steps": 700, "training.batch": 16}  # in each of two
 _SHORT_3D: dict[str, Any] = {"training.steps": 300, "training.batch": 4}
 _UNTOLD_SHORT_3D: dict[str, Any] = {"training.steps": 600, "training.batch": 8}  # without a mask to follow, shape takes longer
 
@@ -88,7 +88,9 @@ RECIPES = (
         training=_CLASSIC_TRAINING,
         in_3d=_IN_3D,
         cites=("Mirza & Osindero 2014, arXiv:1411.1784", "Miyato & Koyama 2018, arXiv:1802.05637", "Reed et al. 2016, arXiv:1605.05396"),
-        reach=Reach(measure="condition-accuracy", at_least=0.5, data="described", options=_SHORT, options_3d=_SHORT_3D),
+        reach=Reach(
+            measure="condition-accuracy", at_least=0.5, data="described", options=_SHORT | {"training.steps": 2000}, options_3d=_SHORT_3D
+        ),
     ),
     Recipe(
         name="wgan-gp",
@@ -129,7 +131,7 @@ RECIPES = (
         sampler=_ONE_STEP,
         training=_TRAINING.model_copy(update={"learning_rate": 2e-3}),
         cites=("Karras et al. 2018, arXiv:1710.10196",),
-        reach=Reach(measure="kid-with-recall", at_most=0.7, options=_SHORT | {"training.steps": 1200}),
+        reach=Reach(measure="kid-with-recall", at_most=0.7, options=_SHORT | {"training.steps": 3000}),
     ),
     Recipe(
         name="biggan",

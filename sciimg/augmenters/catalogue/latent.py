@@ -48,7 +48,7 @@ RECIPES = (
         reach=Reach(
             measure="sharpness",
             at_least=0.25,
-            options={"training.steps": 50, "training.batch": 16, "space.consistency.training.steps": 250} | _STAGE_1_OPTIONS,
+            options={"training.steps": 500, "training.batch": 16, "space.consistency.training.steps": 250} | _STAGE_1_OPTIONS,
             options_3d=LATENT_GRID_VOLUMES
             | {"space.consistency.training.steps": 800, "space.consistency.training.batch": 8}
             | FIRST_STAGE_VOLUMES,

@@ -111,7 +111,7 @@ RECIPES = (
             at_least=0.02,
             data="captions",
             options={
-                "training.steps": 60,
+                "training.steps": 600,
                 "training.batch": 16,
                 "process.contrastive_training.steps": 200,
                 "process.contrastive_training.batch": 16,

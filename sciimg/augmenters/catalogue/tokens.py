@@ -20,7 +20,7 @@ _SMALL = {"backbone.depth": 2, "backbone.width": 96, "training.batch": 8}
 _OPTIONS = _SMALL | {"space.training.steps": 150, "training.steps": 300}
 _OPTIONS_3D = {"space.training.steps": 150, "space.training.batch": 4, "training.steps": 300, "training.batch": 4}
 # what is asked is the book's; the prior is trained as long as it takes until samples are no salad of codes
-_BOOK_FIRST = _SMALL | {"space.training.steps": 300, "training.steps": 600}
+_BOOK_FIRST = _SMALL | {"space.training.steps": 300, "training.steps": 1500}
 _BOOK_FIRST_3D = _OPTIONS_3D | {"space.training.steps": 400, "training.steps": 600, "training.batch": 8}
 
 RECIPES = (
@@ -90,7 +90,7 @@ RECIPES = (
             measure="reranked-caption-obedience",
             at_least=0.5,
             data="captioned",
-            options=_SMALL | {"space.training.steps": 120, "training.steps": 140, "process.scorer.steps": 80},
+            options=_SMALL | {"space.training.steps": 300, "training.steps": 1500, "process.scorer.steps": 80},
         ),
     ),
     Recipe(
@@ -104,6 +104,6 @@ RECIPES = (
         training=_TRAINING,
         in_3d=_IN_3D,
         cites=("Gafni et al. 2022, arXiv:2203.13131", _VQ),
-        reach=Reach(measure="mask-obedience", at_least=0.7, options=_OPTIONS, options_3d=_OPTIONS_3D),
+        reach=Reach(measure="mask-obedience", at_least=0.7, options=_OPTIONS, options_3d=_BOOK_FIRST_3D | {"training.steps": 1500}),
     ),
 )

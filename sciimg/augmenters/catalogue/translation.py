@@ -52,7 +52,7 @@ RECIPES = (
             # in so few steps the weights of the paper, made for 200 epochs, leave the source as it is
             # the identity loss would be skipped here in any case: one channel is given, two are made
             options={"training.steps": 400, "process.cycle": 1.0, "process.identity": 0.0},
-            options_3d={"training.steps": 300, "training.batch": 6},
+            options_3d={"training.steps": 1000, "training.batch": 6},
         ),
     ),
     Recipe(
@@ -70,7 +70,7 @@ RECIPES = (
             measure="translation",
             at_least=0.1,
             data="translation",
-            options={"training.steps": 700},
+            options={"training.steps": 2000},
             options_3d={"training.steps": 500, "backbone.widths": [16, 32, 64]},
         ),
     ),
