@@ -47,8 +47,9 @@ class Row:
 def asked_of(name: str, dims: int) -> str:
     """Return a digest of the recipe as it is trained here and of what it must reach: another one makes a row out of date."""
     recipe = get_recipe(name, dict(RECIPES[name].reach.budget(dims)), dims)
+    asked = {"measure": recipe.reach.measure, "threshold": recipe.reach.threshold(dims), "data": recipe.reach.data}
     revision = REVISED.get(recipe.reach.measure)
-    return digest_of(recipe.model_dump(mode="json") | ({} if revision is None else {"revision": revision}))
+    return digest_of(recipe.model_dump(mode="json") | {"reach": asked} | ({} if revision is None else {"revision": revision}))
 
 
 def run(name: str, dims: int, folder: Path, told: int = 32, training: int = 128) -> Row | None:
