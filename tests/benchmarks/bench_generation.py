@@ -44,7 +44,7 @@ from sciimg.io.image import Image
 from sciimg.patches.source import PatchSource
 from sciimg.protocol import load_study
 from sciimg.protocol.models import MaskCondition, Study
-from sciimg.records import Lineage
+from sciimg.records import Lineage, digest_file
 from sciimg.stages.launch import describe_plan, launch
 from sciimg.stages.validate import validate
 from sciimg.store import Collection, CollectionWriter
@@ -242,10 +242,15 @@ def _reference(study: Study, run: Path, folder: Path, cpu_seconds: float) -> dic
     folder.mkdir(exist_ok=True)
     torch.set_num_threads(1)
     source = _source(study, run)
-    reference = Reference(study, source)
-    begun = time.perf_counter()
-    steps = reference.train(cpu_seconds)
-    wall = time.perf_counter() - begun
+    reference, trained = Reference(study, source), folder / "trained.pt"
+    if not trained.exists():  # minutes of training are not lost where what follows breaks
+        begun = time.perf_counter()
+        kept = {"steps": reference.train(cpu_seconds), "wall": time.perf_counter() - begun, "weights": reference.average.state_dict()}
+        torch.save(kept, trained.with_suffix(".partial"))
+        trained.with_suffix(".partial").replace(trained)
+    kept = torch.load(trained)
+    reference.average.load_state_dict(kept["weights"])
+    steps, wall, model = kept["steps"], kept["wall"], digest_file(trained)
     asked = draw_conditions(source, range(study.generate.count), (study.digest, "generate", "reference"))
     unseen = _source(study, run, "holdout").grid(
         limit=min(64, study.validation.samples), seed_key=(study.digest, "generate", "reference", "paired")
@@ -258,8 +263,8 @@ def _reference(study: Study, run: Path, folder: Path, cpu_seconds: float) -> dic
     begun = time.perf_counter()
     images = reference.sample(asked, (study.digest, "samples"))
     speed = len(images) / (time.perf_counter() - begun)
-    _collect(folder / "synthetic", study, source, images, asked, None)
-    _collect(folder / "paired", study, source, reference.sample(pairs, (study.digest, "pairs")), pairs, about)
+    _collect(folder / "synthetic", study, source, model, images, asked, None)
+    _collect(folder / "paired", study, source, model, reference.sample(pairs, (study.digest, "pairs")), pairs, about)
     ingested, regions = run / "ingest" / "collection", run / "split" / "regions.parquet"
     paths = {"real": ingested, "regions": regions, "synthetic": folder / "synthetic", "paired": folder / "paired"}
     validate(study, **paths, made_baseline=run / "baseline", out=folder / "judged")  # type: ignore[arg-type]
@@ -269,7 +274,9 @@ def _reference(study: Study, run: Path, folder: Path, cpu_seconds: float) -> dic
     return reached
 
 
-def _collect(out: Path, study: Study, source: PatchSource, images: Any, asked: Conditions, about: list[dict[str, str]] | None) -> None:
+def _collect(
+    out: Path, study: Study, source: PatchSource, model: str, images: Any, asked: Conditions, about: list[dict[str, str]] | None
+) -> None:
     known = source.draw(("known",), range(1))
     with CollectionWriter(out, synthetic=True, study=study.digest) as writer:
         for i, pixels in enumerate(images):
@@ -283,7 +290,9 @@ def _collect(out: Path, study: Study, source: PatchSource, images: Any, asked: C
                 conditions=told,
                 labels=None if asked.labels is None else asked.labels[i],
                 label_kind=known.label_kind,
-                lineage=Lineage(study=study.digest, recipe="reference", sampler="heun", steps=STEPS, seed=0, index=i, condition=told),
+                lineage=Lineage(
+                    study=study.digest, model=model, recipe="reference", sampler="heun", steps=STEPS, seed=0, index=i, condition=told
+                ),
                 extra=None if about is None else about[i],
             )
 
