@@ -133,8 +133,7 @@ def validate_command(study: Path, real: Path, synthetic: Path, train: Path | Non
             loaded.study, real=read["real"], regions=None, synthetic=read["synthetic"], train=read["train"], folder=loaded.folder, out=out
         )
     except InputError:
-        if out.is_dir() and {p.name for p in out.iterdir()} <= {"read"}:  # refused before anything was judged: nothing stays
-            shutil.rmtree(out)
+        _forget(out, {name: path for name, path in (("real", real), ("synthetic", synthetic), ("train", train)) if path is not None})
         raise
     value: dict[str, Any] = {"metrics": [m.as_json() for m in metrics], "rejected": rejected}
     if loaded.only_judges:
@@ -159,6 +158,18 @@ def _collection(path: Path | None, place: Path, study: Study, rejected: list[dic
     place.parent.mkdir(parents=True, exist_ok=True)
     rejected += ingest_files([path], place, spacing=known, keep_names=source.names == "kept")["rejected"]
     return place
+
+
+def _forget(out: Path, given: dict[str, Path]) -> None:
+    """Remove the pixels read for a call that was refused before anything was judged, and nothing that this call has not made.
+
+    The private look-up stays: it says which file an id in the message is.
+    """
+    if not out.is_dir() or {p.name for p in out.iterdir()} != {"read"}:
+        return
+    for name, path in given.items():
+        if not (path / CATALOGUE).exists():  # a collection was taken as it is, wherever it lies
+            shutil.rmtree(out / "read" / name, ignore_errors=True)
 
 
 def _checked_weights(study: Study, folder: Path) -> Path | None:

@@ -55,14 +55,20 @@ def test_halves_of_a_real_image_are_accepted_and_a_blurred_half_is_refused(tmp_p
     assert (code, decision) == (1, "refused") and gates["sharpness"] == "failed", gates
 
 
-def test_a_refused_folder_leaves_nothing(tmp_path: Path) -> None:
-    """One image that is too small is told by its size, and no folder stays where nothing was judged."""
+def test_a_refused_folder_leaves_only_which_file_an_id_is(tmp_path: Path) -> None:
+    """One image that is too small is told by its size and id; no pixels stay where nothing was judged, and what is of the user stays."""
     tiles = [immunohistochemistry()[:64, :64, 0]] * 9
     real, small = write(tmp_path / "real", tiles), write(tmp_path / "small", [*tiles[:8], tiles[8][:40]])
     words = ["validate", STUDY, "--real", real, "--synthetic", small, "--out", tmp_path / "out"]
     result = CliRunner().invoke(app, [str(w) for w in words])
     assert result.exit_code == 2 and "1 of 9" in result.output and "40 x 64" in result.output
-    assert not (tmp_path / "out").exists()
+    read = tmp_path / "out" / "read"
+    assert sorted(p.name for p in (tmp_path / "out").rglob("*") if p.is_file()) == ["real.names.csv", "synthetic.names.csv"]
+    line = next(row for row in (read / "synthetic.names.csv").read_text().splitlines() if "008.png" in row)
+    assert line.split(",")[0] in result.output
+    (read / "mine.txt").write_text("of the user, who has a folder of that name")
+    assert CliRunner().invoke(app, [str(w) for w in words]).exit_code == 2
+    assert (read / "mine.txt").exists()
 
 
 @pytest.mark.slow
