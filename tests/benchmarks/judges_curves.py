@@ -191,8 +191,8 @@ def with_own(gates: Sequence[Gate], trials: Sequence[Sequence[Metric]]) -> list[
 
 SAYS_NOTHING = "says nothing at this bar"  # in the reason of a gate that its check's own planted faults would meet
 OWN = "-own"
-# Real-versus-real studies from which a gate's own bar is read, before the others are made. The worst of n leaves more than 5 % of honest sets
-# beyond it with probability 0.95 ** n (Wilks 1941, doi:10.1214/aoms/1177731788): of the 160 bars here, with n = 150, not even one is expected to.
+# Real-versus-real studies from which a gate's own bar is read, before the others are made. The worst of n leaves more than 5 % of honest
+# sets beyond it with probability 0.95 ** n (Wilks 1941, doi:10.1214/aoms/1177731788): with n = 150 that is expected of none of 160 bars.
 TRIALS = 150
 WORST = f"The worst of {TRIALS} other studies in which both sides are real: one in {TRIALS + 1} honest sets lies beyond."
 TWICE = "At most twice what 95 % of real halves differ by, as the bundled studies ask."
