@@ -7,7 +7,8 @@ Rules, in the order in which they are applied to one gate and one metric:
 2. ``judged_on: value`` compares the value with the bar.
 3. ``judged_on: interval`` needs a 95 % interval; without one it fails, because a bar that asks for certainty was met by none.
 4. The conservative end clears the bar: passed. The whole interval lies on the wrong side: failed. It straddles the bar: inconclusive.
-5. What would pass at a bar that the check's own planted faults meet too is inconclusive: such a bar tells nothing of these images.
+5. What would pass at a bar that planted faults meet too is inconclusive, for such a bar tells nothing of these images: any of a physics
+   check's own controls, each of which it is made for; all faults planted for a metric of sets, of which each metric tells its own.
 
 A recipe is refused by any failed gate, else inconclusive by any inconclusive one, else accepted; no gate at all refuses. Gates that meet a
 metric of ``common`` (verification, split) bind every recipe. The first accepted candidate in the order of the study is released; a
@@ -182,9 +183,16 @@ def _compare(gate: Gate, metric: Metric) -> tuple[Outcome, str]:
 
 
 def _blind(gate: Gate, metric: Metric) -> list[str]:
-    """Return the check's own controls that would meet the bar: what a planted fault passes cannot tell that there is none."""
-    controls = metric.detail.get("controls") if gate.at_most is not None else None
-    return [f"{name} ({effect:.3g})" for name, effect in (controls or {}).items() if not effect > gate.at_most]
+    """Return the planted faults whose meeting the bar shows that it tells nothing: what a fault passes cannot tell that there is none."""
+    controls = [f"{name} ({v:.3g})" for name, v in metric.detail.get("controls", {}).items() if gate.at_most is not None and _meets(gate, v)]
+    faults = metric.detail.get("faults", {})
+    met = [f"{name} ({v:.3g})" for name, v in faults.items() if _meets(gate, v)]
+    return [*controls, *(met if len(met) == len(faults) else ())]
+
+
+def _meets(gate: Gate, value: float) -> bool:
+    above = gate.at_least is None or value >= gate.at_least
+    return above and (gate.at_most is None or not value > gate.at_most)
 
 
 def _culprits(metric: Metric) -> str:

@@ -59,6 +59,18 @@ def test_a_bar_that_the_checks_own_controls_meet_judges_nothing() -> None:
     assert judged({"at_least": 0.1}, seen).decision == "accepted"
 
 
+def test_a_bar_that_every_fault_planted_for_a_set_meets_judges_nothing() -> None:
+    """Recall tells no blur, so one fault may meet its bar; a bar that all of them meet, lost modes too, would pass anything."""
+    seen = metric(0.9, 0.8, 1.0).model_copy(update={"detail": {"faults": {"blurred": 0.95, "mode-dropped": 0.4, "duplicated": 0.5}}})
+    assert judged({"at_least": 0.6}, seen).decision == "accepted"
+    unknown = judged({"at_least": 0.4}, seen)
+    assert unknown.decision == "inconclusive"
+    assert "meet too: blurred (0.95), mode-dropped (0.4), duplicated (0.5)" in unknown.gates[0].reason
+    assert judged({"at_least": 0.4, "at_most": 0.93}, seen).decision == "inconclusive"  # the interval straddles its upper bar
+    assert judged({"at_most": 2}, seen).decision == "inconclusive"
+    assert judged({"at_most": 2}, seen.model_copy(update={"detail": {"faults": {}}})).decision == "accepted"  # none was planted for it
+
+
 @pytest.mark.parametrize(
     ("gate", "evidence", "expected"),
     [

@@ -272,7 +272,8 @@ def _in_space(setting: _Setting, space: FeatureSpace, comparison: Comparison, tr
             reason = reason or f"the {unit} is {divisor:.3g}"
             yield Metric.undefined(f"{name}_{space.name}", reason, unit=unit, detail=detail, **setting.fields(base, space))
             continue
-        yield _metric(setting, space, name, base, values[base], null[base], comparison, divisor, {"divisor": divisor}, unit)
+        about = {"divisor": divisor, "faults": _on_faults(base, controls, divisor)}
+        yield _metric(setting, space, name, base, values[base], null[base], comparison, divisor, about, unit)
 
 
 def _missing(setting: _Setting, name: str, values: Array, null: Array, comparison: Comparison) -> str:
@@ -298,7 +299,7 @@ def _missing(setting: _Setting, name: str, values: Array, null: Array, compariso
 
 def _own(name: str, controls: Sequence[Control], comparison: Comparison) -> dict[str, Any]:
     """What belongs to one metric: its value on the planted faults; the ceiling of coverage."""
-    own: dict[str, Any] = {"faults": {c.fault: c.scores[name] for c in controls if name in c.scores}}
+    own: dict[str, Any] = {"faults": _on_faults(name, controls)}
     if name == "coverage":
         size = len(comparison.splits[0].reference)
         own["ceiling_of_independent_samples"] = coverage_ceiling(size, size)
@@ -307,6 +308,11 @@ def _own(name: str, controls: Sequence[Control], comparison: Comparison) -> dict
     if name in NEED_TRAINING and comparison.training is not None:
         own["training_images"] = len(comparison.training.vectors)
     return own
+
+
+def _on_faults(base: str, controls: Sequence[Control], divisor: float = 1.0) -> dict[str, float]:
+    """Return what a metric gives on each planted fault; of those about copies nothing, for no fault is a copy of a training image."""
+    return {c.fault: c.scores[base] / divisor for c in controls if base in c.scores and base not in NEED_TRAINING}
 
 
 def _divisor(name: str, base: str, comparison: Comparison, controls: Sequence[Control]) -> float:

@@ -55,6 +55,8 @@ def test_derived_metrics_are_what_they_say(good):
     assert good["coverage_ratio"].value == pytest.approx(good["coverage"].value / good["coverage"].null.value)
     assert good["kid_effect"].value == pytest.approx(good["kid"].value / good["kid_effect"].detail["divisor"])
     assert good["kid_per_blur"].value == pytest.approx(good["kid"].value / good["kid"].detail["faults"]["blurred"])
+    assert good["kid_per_blur"].detail["faults"]["blurred"] == pytest.approx(1)  # in the unit of the metric, as a gate reads it
+    assert good["kid_effect"].detail["faults"]["noisier"] == pytest.approx(good["control_noisier"].value)
 
 
 def test_planted_faults_are_flagged_and_reported(good):
@@ -81,6 +83,7 @@ def test_copies_of_training_images_are_nearer_than_real_ones(real, space):
         metrics = {m.name.removesuffix("_texture"): m for m in found}
         authentic, ct = metrics["authenticity"], metrics["ct"]
         assert authentic.detail["training_images"] == len(train)
+        assert not authentic.detail["faults"]  # none of them is a copy
         assert (authentic.ci95[1] < authentic.null.ci95[0]) is copied
         assert (ct.ci95[1] < min(ct.null.ci95[0], -2)) is copied
     other = replace(train, images=train.images.astype(np.float32))
