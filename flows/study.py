@@ -28,6 +28,7 @@ from sciimg.protocol import load_study
 from sciimg.stages.ledger import LOCK, Run, Stage, log, run_folder
 from sciimg.stages.overview import digest8, gate_rows, sample_sheet, stage_rows
 from sciimg.stages.plan import plan, plan_of
+from sciimg.stages.rehearsal import concerns
 
 
 @flow(name="sciimg-study", task_runner=ThreadPoolTaskRunner(max_workers=64), validate_parameters=False)  # type: ignore[arg-type]
@@ -130,7 +131,7 @@ def stage_task(folder: str, name: str, free: Slots, runner: Runner) -> str:
     with veiled(f"Stage {name!r} could not begin", f"`python -m sciimg.stages {name} {folder}` says more."):
         stage = plan_of(run)[name]
         if stage.is_done(run):
-            log(f"{name}: done before")
+            _tell(run, stage, "done before")
             return name
         if not stage.heavy:
             _carry_out(run, stage, runner)
@@ -149,7 +150,13 @@ def _carry_out(run: Run, stage: Stage, runner: Runner) -> None:
         hint = f"They stand beside {log_file}; the next run of this study goes on from here."
         expected = code if code in (1, 2, CheckpointedError.exit_code) else 1
         raise ToldError(_problems(run, stage, code, log_file), f"Stage {stage.name!r} has failed", hint, expected)
-    log(f"{stage.name}: done in {time.monotonic() - started:.1f} s")
+    _tell(run, stage, f"done in {time.monotonic() - started:.1f} s")
+
+
+def _tell(run: Run, stage: Stage, ended: str) -> None:
+    """Say how a stage ended, and which gates of the study real images do not meet once that is known."""
+    for line in (f"{stage.name}: {ended}", *concerns(run.folder(stage.name))):
+        log(line)
 
 
 def _problems(run: Run, stage: Stage, code: int, log_file: Path) -> list[Problem]:

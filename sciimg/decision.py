@@ -177,12 +177,12 @@ def _compare(gate: Gate, metric: Metric) -> tuple[Outcome, str]:
         return "failed", f"{said}{_culprits(metric)}; required is {bars}"
     if "inconclusive" in (above, below):
         return "inconclusive", f"{said}; the interval straddles the bar ({bars})"
-    if blind := _blind(gate, metric):
-        return "inconclusive", f"{said}; that says nothing at this bar, which faults planted in real images meet too: {', '.join(blind)}"
+    if missed := blind(gate, metric):
+        return "inconclusive", f"{said}; that says nothing at this bar, which faults planted in real images meet too: {', '.join(missed)}"
     return "passed", f"{said}; {bars} as required"
 
 
-def _blind(gate: Gate, metric: Metric) -> list[str]:
+def blind(gate: Gate, metric: Metric) -> list[str]:
     """Return the planted faults whose meeting the bar shows that it tells nothing: what a fault passes cannot tell that there is none."""
     controls = [f"{name} ({v:.3g})" for name, v in metric.detail.get("controls", {}).items() if gate.at_most is not None and _meets(gate, v)]
     faults = metric.detail.get("faults", {})

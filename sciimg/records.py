@@ -171,6 +171,23 @@ class GateResult(Record):
     reason: str
 
 
+class RehearsedGate(GateResult):
+    """A gate meeting real images, with what of that a study should know before it trains."""
+
+    concern: Literal["", "failed", "undefined", "blind"]  # real images fail, there is no number, planted faults meet the bar too
+
+
+class Rehearsal(Record):
+    """What real images get at the gates of a study; it binds nothing. ``missing`` says why no images were judged, or nothing."""
+
+    study: Digest
+    images: str
+    patches: int
+    groups: int
+    missing: str = ""
+    gates: tuple[RehearsedGate, ...]
+
+
 class Decision(Record):
     """The end of a study. ``released`` names the recipe whose samples are released, if any."""
 

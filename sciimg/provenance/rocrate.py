@@ -33,6 +33,7 @@ _PURPOSES = {
     "review": "Blinded sheets are made for readers, where the study plans a review.",
     "decide": "Gates of the study meet the evidence.",
 }
+_EVIDENCE = {"decide": "decision", "baseline": "rehearsal"}  # where it is not called after its stage
 
 Entity = dict[str, Any]
 
@@ -166,7 +167,7 @@ def _action(stage: str, facts: Facts) -> list[Entity]:
     if stage == "ingest":
         given += [_ref(f"#source-{s.name}") for s in facts.study.sources]
     made = [_ref(f"#output-{stage}")]
-    evidence = f"evidence/{'decision' if stage == 'decide' else stage}.json"
+    evidence = f"evidence/{_EVIDENCE.get(stage, stage)}.json"
     if evidence in facts.files:
         made.append(_ref(evidence))
     if facts.images and stage == f"generate-{facts.decision.released}":

@@ -22,7 +22,7 @@ from sciimg.protocol import Study, load_study
 from sciimg.protocol.models import RecipePlan
 from sciimg.provenance.attest import FOLDER, read_attestation
 from sciimg.provenance.dsse import parse_bundle
-from sciimg.records import Check, Decision, Metric, digest_file, digest_of
+from sciimg.records import Check, Decision, Metric, Rehearsal, digest_file, digest_of
 from sciimg.report.costs import cost_of
 from sciimg.review.evidence import score_of
 from sciimg.review.score import ReviewScore
@@ -77,6 +77,7 @@ class Evidence:
     recipes: tuple[RecipeEvidence, ...] = ()
     common: tuple[Metric, ...] = ()
     judges: tuple[Metric, ...] = ()
+    rehearsal: Rehearsal | None = None
     checks: tuple[Check, ...] = ()
     split_checks: tuple[Check, ...] = ()
     images: tuple[Mapping[str, Any], ...] = ()
@@ -119,6 +120,7 @@ def read_run(run: Path, release: Path | None = None, *, costs: bool = True) -> E
     verify = reader.json(run / "verify/evidence.json", "closed-form tests of the machinery")
     decision = reader.json(run / "decide/decision.json", "decision")
     ingested = reader.json(run / "ingest/rejected.json", "")
+    rehearsed = reader.json(run / "baseline/rehearsal.json", "")
     ledgers = _ledgers(run)
     return Evidence(
         study=study,
@@ -126,6 +128,7 @@ def read_run(run: Path, release: Path | None = None, *, costs: bool = True) -> E
         recipes=tuple(_recipe(run, plan, study) for plan in study.recipes),
         common=tuple(reader.parse("evidence of the study", lambda: collect({"split": split, "verify": verify})[1]) or ()),
         judges=tuple(reader.metrics(reader.json(run / "baseline/evidence.json", ""), "evidence of the judges")),
+        rehearsal=reader.parse("rehearsal on real images", lambda: Rehearsal.model_validate(rehearsed)) if rehearsed else None,
         checks=tuple(reader.checks(verify)),
         split_checks=tuple(reader.checks(split)),
         images=tuple(reader.table(run / "ingest/collection/catalogue.parquet", "catalogue of the real images")),

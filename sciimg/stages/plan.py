@@ -192,8 +192,14 @@ def _generate(recipe: RecipePlan, cut: Cut, run: Run, out: Path) -> None:
 
 def _baseline(cut: Cut, run: Run, out: Path) -> None:
     from sciimg.stages.baseline import baseline
+    from sciimg.stages.rehearsal import concerns, rehearse
 
-    baseline(run.loaded.study, real=run.path / COLLECTION, regions=cut.regions(run), out=out, key=cut.key)
+    given: dict[str, Any] = {"real": run.path / COLLECTION, "regions": cut.regions(run)}
+    baseline(run.loaded.study, out=out, key=cut.key, **given)
+    if not cut.fold:  # a fold meets the gates of the study through its pool alone
+        rehearse(run.loaded.study, baseline=out, folder=run.loaded.folder, **given)
+        for line in concerns(out):
+            log(line)
 
 
 def _validate(recipe: str, cut: Cut, run: Run, out: Path) -> None:
@@ -235,10 +241,12 @@ def _release(run: Run, out: Path) -> None:
     from sciimg.records import Decision, Digest
     from sciimg.report.build import report_of_run, write_report
     from sciimg.stages.attested import keep_attested
+    from sciimg.stages.rehearsal import REHEARSAL
     from sciimg.store import Collection
     from sciimg.store.catalogue import removed_in
 
     release = out / "release"
+    rehearsal = run.folder("baseline") / REHEARSAL
     keep_attested(run)
     ingested = json.loads((run.folder("ingest") / "rejected.json").read_text())
     decision = Decision.model_validate_json((run.folder("decide") / "decision.json").read_text())
@@ -251,7 +259,7 @@ def _release(run: Run, out: Path) -> None:
         own_key(),
         study=run.loaded,
         decision=decision,
-        evidence=_evidence(run),
+        evidence=_evidence(run) | ({"rehearsal": rehearsal} if rehearsal.exists() else {}),
         synthetic=run.folder(f"generate-{decision.released}") / "synthetic" if decision.released else None,
         stages={name: entry for name in plan_of(run) if (entry := run.ledger(name))},
         environment=environment(),

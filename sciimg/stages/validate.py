@@ -83,7 +83,7 @@ def validate(
     """
     import pandas as pd
 
-    weights = _checked_weights(study, folder)
+    weights = checked_weights(study, folder)
     refuse_small(study, synthetic)
     base = made_baseline or out / "baseline"
     if made_baseline is None:
@@ -172,7 +172,7 @@ def _forget(out: Path, given: dict[str, Path]) -> None:
             shutil.rmtree(out / "read" / name, ignore_errors=True)
 
 
-def _checked_weights(study: Study, folder: Path) -> Path | None:
+def checked_weights(study: Study, folder: Path) -> Path | None:
     """Return the file of the user's network, if it is the one that the study names."""
     asked = study.validation.weights
     if asked is None:

@@ -25,7 +25,7 @@ from sciimg.stages.judging.case import Case
 from sciimg.stages.judging.conditions import inception
 from sciimg.stages.judging.subgroups import subgroups
 from sciimg.stages.ledger import folder_digest
-from sciimg.stages.validate import _checked_weights, validate
+from sciimg.stages.validate import checked_weights, validate
 from sciimg.store import Collection, CollectionWriter
 from sciimg.types import PatchSet
 from sciimg.validation.material import real_data
@@ -234,7 +234,7 @@ def test_weights_are_those_that_the_study_registers(tmp_path: Path) -> None:
 
     def checked(weights: dict[str, str] | None) -> Path | None:
         plan = STUDY.validation.model_copy(update={"weights": weights and WeightsFile(**weights)})
-        return _checked_weights(STUDY.model_copy(update={"validation": plan}), tmp_path)
+        return checked_weights(STUDY.model_copy(update={"validation": plan}), tmp_path)
 
     assert checked(None) is None and checked(right) == tmp_path / "n.pt"
     for wrong, kind in ((right | {"path": "m.pt"}, "not-found"), (right | {"sha256": "0" * 64}, "other-weights")):

@@ -29,7 +29,30 @@ def gates(evidence: Evidence) -> Section:
         blocks.append(Gates(title=title, lines=tuple(lines)))
     if not blocks:
         blocks = [Missing(what="gates", why="The study has none that could be judged.")]
-    return Section(name="gates", title="Gates", lead=text("gates-lead"), blocks=tuple(blocks))
+    return Section(name="gates", title="Gates", lead=text("gates-lead"), blocks=(*blocks, *_rehearsed(evidence)))
+
+
+def _rehearsed(evidence: Evidence) -> list[Block]:
+    """Return what real images got at the same gates; nothing where a run has not asked."""
+    asked = evidence.rehearsal
+    if asked is None:
+        return []
+    sizes = {"patches": count(asked.patches, "patch", "patches"), "groups": count(asked.groups, "group")}
+    said = text("rehearsal-missing", why=asked.missing) if asked.missing else text("rehearsal", **sizes)
+    rows = tuple(
+        (
+            result.outcome,
+            result.gate,
+            rule_words(gate) if (gate := _gate(evidence, result)) else result.rule,
+            "none" if result.value is None else with_interval(result.value, result.ci95),
+            "–" if result.outcome == "passed" else sentence(_finding(result)),
+        )
+        for result in asked.gates
+    )
+    columns = tuple(Column(title=t) for t in ("Outcome", "Gate", "Must be", "Real images", "Because"))
+    marks = tuple(result.outcome for result in asked.gates)
+    table = Table(caption="Real images at the same gates", columns=columns, rows=rows, marks=marks, compact=True)
+    return [Prose(text=said), *([table] if rows else [])]
 
 
 def _undecided(evidence: Evidence) -> list[GateResult]:
