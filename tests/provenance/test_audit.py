@@ -19,7 +19,7 @@ from sciimg.provenance.audit import audit
 from sciimg.provenance.keys import Key, make_key
 from sciimg.provenance.oms import sign_folder
 from sciimg.provenance.policy import TrustPolicy
-from sciimg.records import canonical_json
+from sciimg.records import Rehearsal, RehearsedGate, canonical_json
 
 
 def kinds(release: Path, policy: TrustPolicy) -> set[str]:
@@ -54,6 +54,23 @@ def test_a_release_is_accepted_as_it_was_made(_made: dict[str, Path], policy: Tr
 def test_a_release_without_a_report_is_a_release(tmp_path: Path, key: Key, policy: TrustPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(releases, "render", lambda out, payload: None)
     assert kinds(releases.release(tmp_path, key, "refused"), policy) == set()
+
+
+@pytest.mark.parametrize("outcome", list(releases.INTERVALS))
+def test_a_rehearsal_on_real_images_is_released_and_moves_no_decision(
+    tmp_path: Path, _made: dict[str, Path], key: Key, policy: TrustPolicy, outcome: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = {"outcome": "failed", "value": 3.0, "ci95": (2.5, 3.5), "reason": "it is 3", "concern": "failed"}
+    gate = RehearsedGate(gate="intensities", recipe=None, metric="intensity-law_effect", rule="x <= 1", **failed)  # type: ignore[arg-type]
+    study = releases.loaded().study.digest
+    rehearsal = Rehearsal(study=study, images="the real calibration part", patches=8, groups=4, gates=(gate,))
+    evidence = releases.evidence(outcome) | {"rehearsal": canonical_json(rehearsal.as_json())}
+    monkeypatch.setattr(releases, "evidence", lambda outcome: evidence)
+    release = releases.release(tmp_path, key, outcome)
+    assert kinds(release, policy) == set()
+    assert Rehearsal.model_validate_json((release / "dataset/evidence/rehearsal.json").read_bytes()) == rehearsal
+    decisions = [(folder / "dataset/evidence/decision.json").read_bytes() for folder in (release, _made[outcome])]
+    assert decisions[0] == decisions[1]
 
 
 def chunk(release: Path) -> Path:

@@ -9,8 +9,9 @@ import pytest
 from report_run import STUDY, densities, make_run
 
 from sciimg.errors import InputError
+from sciimg.files import write_json
 from sciimg.protocol import parse_study
-from sciimg.records import Check, Metric
+from sciimg.records import Check, Metric, Rehearsal
 from sciimg.report.build import plan_of_study, report_of_evidence, report_of_run
 from sciimg.report.evidence import Evidence, RecipeEvidence, read_run
 from sciimg.report.sections.curves import _ratio_panel
@@ -69,6 +70,51 @@ def test_failed_gates_come_before_passed_ones(refused):
     for gates in every(refused, "gates"):
         order = [["failed", "inconclusive", "passed"].index(line.outcome) for line in gates.lines]
         assert order == sorted(order)
+
+
+def rehearsed(folder, run, **changes):
+    """Return the blocks under Gates of a copy of a run to which a rehearsal was added."""
+    shutil.copytree(run, folder / "run")
+    noise = {"gate": "noise", "recipe": None, "metric": "noise-law_effect", "rule": "95 % interval of noise-law_effect <= 1"}
+    failed = {"outcome": "failed", "value": 1.8, "ci95": (1.4, 2.2), "concern": "failed"}
+    failed["reason"] = "noise-law_effect is 1.8 [1.4, 2.2]; required is at most 1"
+    passed = {"outcome": "passed", "value": 0.5, "ci95": (0.2, 0.8), "concern": ""}
+    passed["reason"] = "intensity-law_effect is 0.5 [0.2, 0.8]; at most 1 as required"
+    gates = (noise | failed, noise | passed | {"gate": "intensity", "metric": "intensity-law_effect"})
+    about = {"study": "sha256:0", "images": "the real calibration part", "patches": 64, "groups": 8, "gates": gates}
+    rehearsal = Rehearsal.model_validate(about | changes)
+    write_json(folder / "run/baseline/rehearsal.json", rehearsal.as_json())
+    return section(report_of_run(folder / "run"), "gates").blocks
+
+
+def test_what_real_images_got_stands_below_the_gates(refused_run, tmp_path):
+    *_, said, table = rehearsed(tmp_path, refused_run)
+    assert (said.kind, table.kind) == ("prose", "table")
+    for words in ("calibration part (64 patches in 8 groups)", "only so many groups", "slightly favourable", "Nothing was decided"):
+        assert words in said.text
+    assert table.rows == (
+        ("failed", "noise", "95 % interval ≤ 1", "1.80 [1.40, 2.20]", "Required is at most 1."),
+        ("passed", "intensity", "95 % interval ≤ 1", "0.50 [0.20, 0.80]", "–"),
+    )
+    assert table.marks == ("failed", "passed")
+
+
+def test_a_rehearsal_without_images_says_why(refused_run, tmp_path):
+    blocks = rehearsed(tmp_path, refused_run, missing="the calibration part has 1 group; 2 or more are needed", gates=())
+    assert blocks[-1].kind == "prose" and "the calibration part has 1 group" in blocks[-1].text
+
+
+def test_a_run_from_before_rehearsals_is_reported_as_it_was(refused, refused_run):
+    assert not (refused_run / "baseline/rehearsal.json").exists()
+    assert {b.kind for b in section(refused, "gates").blocks} == {"gates"}
+    assert "rehears" not in all_text(refused)
+
+
+def test_a_rehearsal_that_cannot_be_read_is_named(refused_run, tmp_path):
+    shutil.copytree(refused_run, tmp_path / "run")
+    write_json(tmp_path / "run/baseline/rehearsal.json", {"patches": "many"})
+    evidence = read_run(tmp_path / "run")
+    assert evidence.rehearsal is None and "rehearsal on real images" in [a.what for a in evidence.absent]
 
 
 # ---------------------------------------------------------------- what was asked and done

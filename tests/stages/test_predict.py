@@ -104,7 +104,7 @@ def test_judging_grows_with_steps_seeds_and_samples() -> None:
     assert cost("validate", downstream=asked) - cost("validate") == pytest.approx(usual_s * 4 / 2)  # four arms beside two
     assert cost("baseline", downstream=asked) == cost("baseline")
     assert cost("validate", samples=256) > 1.2 * cost("validate", samples=128)
-    assert cost("baseline", samples=256) == cost("baseline", samples=128)
+    assert cost("baseline", samples=256) > cost("baseline", samples=128)  # the rehearsal
     more = usual("ingest", loaded.study, replace(about, images=1000, pixels=1000 * about.pixels))
     assert more is not None and more.kept_bytes > 900 * (usual("ingest", loaded.study, about) or more).kept_bytes
 

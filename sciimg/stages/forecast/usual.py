@@ -126,24 +126,37 @@ def _baseline(study: Study, material: Material) -> Usual:
         cpu_s += asked.segmenter_steps * _SEGMENTER[study.dims] * voxels
     if not asked.features or "encoder" in asked.features:
         cpu_s += asked.encoder_steps * _ENCODER[study.dims] * voxels
+    cpu_s += _alike(study) + _masks_read(study)  # the rehearsal
     return Usual(cpu_s, _judges_mb(study, material), 0.7e6)
 
 
 def _validate(study: Study, material: Material) -> Usual:
-    asked, voxels, dims = study.validation, _patch(study), study.dims
-    seen = 5 * asked.samples * voxels  # holdout, calibration, training, judged and paired samples
-    spaces = len(asked.features or USUAL_SPACES) + (asked.weights is not None)
-    likeness = spaces * 1e-6 * (_DRAWS[dims] * voxels + seen)
-    physics = sum(0.5 + (_READ_BACK[dims] * seen if name in _SEES_OBJECTS else 0.0) for name in asked.physics)
-    cpu_s = 3.0 + likeness + physics + _students(study, 2 + _more_arms(study))
+    asked, voxels = study.validation, _patch(study)
+    cpu_s = 3.0 + _alike(study) + _students(study, 2 + _more_arms(study)) + _masks_read(study)
     training = _train_pixels(study, material)
     cpu_s += 1.0 + 6e-9 * training * (study.generate.count + asked.samples)  # the search for copies
-    if any(isinstance(c, MaskCondition) for c in study.conditions):
-        cpu_s += _FIDELITY[dims] * seen
     classes = sum(isinstance(c, ClassCondition) for c in study.conditions)
     cpu_s += classes * 1.8e-6 * voxels * (min(1024.0, training / voxels) + 2 * asked.samples)
-    cpu_s += len(asked.subgroups or ()) * (likeness + physics)
+    cpu_s += len(asked.subgroups or ()) * _alike(study)
     return Usual(cpu_s, _judges_mb(study, material) + 60, 150 * voxels * _made(study, material) * _itemsize(material) + 0.2e6)
+
+
+def _alike(study: Study) -> float:
+    """Return what it takes to compare two sets in every feature space and by every physics check."""
+    asked, dims = study.validation, study.dims
+    spaces = len(asked.features or USUAL_SPACES) + (asked.weights is not None)
+    likeness = spaces * 1e-6 * (_DRAWS[dims] * _patch(study) + _seen(study))
+    return likeness + sum(0.5 + (_READ_BACK[dims] * _seen(study) if name in _SEES_OBJECTS else 0.0) for name in asked.physics)
+
+
+def _masks_read(study: Study) -> float:
+    masks = any(isinstance(c, MaskCondition) for c in study.conditions)
+    return _FIDELITY[study.dims] * _seen(study) if masks else 0.0
+
+
+def _seen(study: Study) -> int:
+    """Return the voxels of holdout, calibration, training, judged and paired samples."""
+    return 5 * study.validation.samples * _patch(study)
 
 
 def _judges_mb(study: Study, material: Material) -> float:
