@@ -40,7 +40,8 @@ class Cut:
 def plan(study: Study, folds: int | None = None) -> dict[str, Stage]:
     """Return the stages of a study by name, in an order in which they can run.
 
-    Of the heavy stages that are ready at the same time the earlier ones begin first, so training stands before what is quicker.
+    Of the heavy stages that are ready at the same time the earlier ones begin first, so training stands before what is quicker; but the
+    baseline of the study before all training, because its rehearsal may show that hours of it are not worth beginning.
 
     Parameters
     ----------
@@ -57,8 +58,9 @@ def plan(study: Study, folds: int | None = None) -> dict[str, Stage]:
     cuts = [(own, recipes), *((cut, folded) for cut in again)]
     stages = [
         *first,
+        _judges(own),
         *(_training(recipe, cut) for cut, these in cuts for recipe in these),
-        *(Stage(cut.name("baseline"), ("ingest", "split"), partial(_baseline, cut), heavy=True) for cut in (own, *again)),
+        *(_judges(cut) for cut in again),
         Stage("verify", (), _verify, parameters=_this_machine, heavy=True),
         *(_generation(recipe, cut) for cut, these in cuts for recipe in these),
         *(_validation(recipe, cut) for cut, these in cuts for recipe in these),
@@ -82,6 +84,10 @@ def plan_of(run: Run) -> dict[str, Stage]:
 def folds_of(run: Run) -> int | None:
     """Return into how many folds the split of a run fell; None where it is not done."""
     return None if run.ledger("split") is None else len(fold_files(run.folder("split")))
+
+
+def _judges(cut: Cut) -> Stage:
+    return Stage(cut.name("baseline"), ("ingest", "split"), partial(_baseline, cut), heavy=True)
 
 
 def _training(recipe: RecipePlan, cut: Cut) -> Stage:

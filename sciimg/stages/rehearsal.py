@@ -118,7 +118,7 @@ def _met(case: "Rehearsed", metrics: Sequence[Metric]) -> Iterator[RehearsedGate
             told |= {"outcome": "inconclusive", "reason": _meet(missed), "concern": "blind"}
         else:
             told |= {"concern": _concern(case, result, metric, missed)}
-            if missed and missed[0] not in result.reason:
+            if missed and metric.value is not None and missed[0] not in result.reason:
                 told |= {"reason": f"{result.reason}; {_meet(missed)}"}
         yield RehearsedGate(**told)
 

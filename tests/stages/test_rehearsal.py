@@ -122,6 +122,7 @@ def test_a_bar_that_planted_faults_meet_too_is_told(impossible: tuple[Rehearsal,
     sharpness = found.gates[2]
     assert (sharpness.gate, sharpness.outcome, sharpness.concern) == ("sharpness", "inconclusive", "blind")
     assert any("'sharpness' accepts planted faults" in line and "blur" in line for line in concerns(out))
+    assert sharpness.reason.count("planted") == 1
 
 
 def test_what_real_images_are_not_asked_is_left_out(impossible: tuple[Rehearsal, Path]) -> None:
@@ -137,7 +138,7 @@ def test_a_check_that_misses_its_faults_says_how_many_groups_it_needs(real: Path
     found = made(own, real, tmp_path)
     for gate in found.gates:
         assert (gate.outcome, gate.value, gate.concern) == ("inconclusive", None, "undefined")
-        assert "groups needed" in gate.reason and "blur-a-little" in gate.reason
+        assert "groups needed" in gate.reason and gate.reason.count("blur-a-little") == 1
     first, second = concerns(tmp_path)
     assert "'sharpness' cannot be judged on these images" in first and "groups needed" in first and "'single'" in second
 
@@ -217,6 +218,12 @@ def test_the_stage_rehearses_and_a_fold_does_not(real: Path, tmp_path: Path, mon
         plan_stage._baseline(cut, run, out)
         assert {p.name for p in out.iterdir()} == names
     assert "rehearsal: gate 'noise' refuses real images" in capsys.readouterr().err
+
+
+def test_the_judges_are_made_before_any_training_begins_and_those_of_folds_after() -> None:
+    own = study(("noise", "noise-law_effect", {"at_most": 2}), cross_validation={"folds": 3})
+    names = list(plan_stage.plan(own))
+    assert names.index("baseline") < names.index("train-r") < names.index("fold-1-train-r") < names.index("fold-1-baseline")
 
 
 def test_the_run_says_so_on_the_terminal(impossible: tuple[Rehearsal, Path], tmp_path: Path, capsys: Any) -> None:

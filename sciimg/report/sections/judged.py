@@ -33,9 +33,9 @@ def gates(evidence: Evidence) -> Section:
 
 
 def _rehearsed(evidence: Evidence) -> list[Block]:
-    """Return what real images got at the same gates; nothing where a run has not asked."""
+    """Return what real images got at the same gates; nothing where a run, or its gates, did not ask them."""
     asked = evidence.rehearsal
-    if asked is None:
+    if asked is None or not (asked.gates or asked.missing):
         return []
     sizes = {"patches": count(asked.patches, "patch", "patches"), "groups": count(asked.groups, "group")}
     said = text("rehearsal-missing", why=asked.missing) if asked.missing else text("rehearsal", **sizes)
