@@ -169,10 +169,15 @@ def test_a_repeated_baseline_has_the_same_bytes(made: Path, tmp_path: Path, monk
     assert folder_digest(tmp_path / "b") == folder_digest(made / "baseline")
 
 
-def test_validation_leaves_the_baseline_alone(made: Path, tmp_path: Path) -> None:
-    before = folder_digest(made / "baseline")
-    judge(made, tmp_path)
-    assert folder_digest(made / "baseline") == before
+def test_validation_leaves_the_baseline_alone_and_reads_no_rehearsal(
+    made: Path, judged: tuple[dict[str, Metric], Path], tmp_path: Path
+) -> None:
+    shutil.copytree(made / "baseline", tmp_path / "baseline")
+    (tmp_path / "baseline/rehearsal.json").write_text("{}")
+    before = folder_digest(tmp_path / "baseline")
+    judge(made, tmp_path / "out", paired=made / "paired", reconstruction=made / "paired", made_baseline=tmp_path / "baseline")
+    assert folder_digest(tmp_path / "baseline") == before
+    assert folder_digest(tmp_path / "out") == folder_digest(judged[1])
 
 
 def test_a_baseline_of_other_data_is_refused(made: Path, tmp_path: Path) -> None:
