@@ -184,10 +184,11 @@ def _compare(gate: Gate, metric: Metric) -> tuple[Outcome, str]:
 
 def blind(gate: Gate, metric: Metric) -> list[str]:
     """Return the planted faults whose meeting the bar shows that it tells nothing: what a fault passes cannot tell that there is none."""
-    controls = [f"{name} ({v:.3g})" for name, v in metric.detail.get("controls", {}).items() if gate.at_most is not None and _meets(gate, v)]
-    faults = metric.detail.get("faults", {})
-    met = [f"{name} ({v:.3g})" for name, v in faults.items() if _meets(gate, v)]
-    return [*controls, *(met if len(met) == len(faults) else ())]
+    controls, faults = (metric.detail.get(kind, {}) for kind in ("controls", "faults"))
+    met = {name: v for name, v in controls.items() if gate.at_most is not None and _meets(gate, v)}
+    if all(_meets(gate, v) for v in faults.values()):
+        met |= faults
+    return [f"{name} ({v:.3g})" for name, v in met.items()]
 
 
 def _meets(gate: Gate, value: float) -> bool:
