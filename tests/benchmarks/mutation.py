@@ -35,6 +35,7 @@ import numpy as np
 
 ROOT = Path(__file__).parents[2]
 PAIRS, SETS = "tests/validation/test_pair.py", "tests/validation/test_distance.py"
+SINGLE = "tests/validation/test_physics_outliers.py"
 DRAWS, STEPS, SAMPLERS = (f"tests/augmenters/test_{name}.py" for name in ("draws", "solver_steps", "samplers"))
 MODULES: dict[str, tuple[str, ...]] = {
     "sciimg.validation.similarity": ("tests/validation/test_similarity.py", PAIRS),
@@ -45,6 +46,16 @@ MODULES: dict[str, tuple[str, ...]] = {
     "sciimg.validation.masks": ("tests/validation/test_mask_metrics.py",),
     "sciimg.validation.nearest": ("tests/validation/test_nearest.py",),
     "sciimg.validation.perceptual": ("tests/validation/test_perceptual.py",),
+    "sciimg.validation.pooling": ("tests/validation/test_pooling.py",),
+    "sciimg.validation.ring_correlation": ("tests/validation/test_ring_correlation.py",),
+    "sciimg.validation.obedience": ("tests/validation/test_obedience.py",),
+    "sciimg.validation.inception": ("tests/validation/test_inception.py",),
+    "sciimg.validation.membership": ("tests/validation/test_membership.py",),
+    "sciimg.validation.physics.typical": (SINGLE,),
+    "sciimg.validation.physics.outliers": (SINGLE,),
+    "sciimg.validation.physics.per_sample": ("tests/validation/test_physics_per_sample.py",),
+    "sciimg.validation.physics.object_morphology": ("tests/validation/test_physics_estimators.py",),
+    "sciimg.validation.physics.point_pattern": ("tests/validation/test_physics_point_pattern.py",),
     "sciimg.validation.physics.noise_whiteness": ("tests/validation/test_physics_noise_whiteness.py",),
     "sciimg.validation.physics.optical_cutoff": ("tests/validation/test_physics_optical_cutoff.py",),
     "sciimg.validation.physics.dose_linearity": ("tests/validation/test_physics_dose_linearity.py",),

@@ -1,4 +1,4 @@
-"""Masks, scalars and classes read back; students with and without synthetic images."""
+"""Masks read back; students with and without synthetic images."""
 
 from dataclasses import replace
 from functools import cache
@@ -11,7 +11,6 @@ from sciimg.protocol.models import DownstreamPlan
 from sciimg.types import PatchSet
 from sciimg.validation.downstream import BASELINE_ARMS, RECIPE_ARMS, annotated, downstream_metrics, names, obstacle, run_arm
 from sciimg.validation.fidelity import mask_fidelity, own_scores
-from sciimg.validation.obedience import class_obedience, scalar_obedience
 from sciimg.validation.segmentation import Segmenter, Training, train_segmenter
 
 KEY = ("test",)
@@ -83,111 +82,6 @@ def test_one_group_a_side_says_little() -> None:
 def test_own_scores_name_what_the_segmenter_can_do() -> None:
     dice, objects = own_scores(segmenter(), discs(16, 32, 1), ("a", "b"), bootstrap=50, key=KEY)
     assert (dice.name, objects.name) == ("a", "b") and dice.value is not None and dice.value > 0.9
-
-
-# ---------------------------------------------------------------- scalars
-
-
-def scalars(requested: np.ndarray, measured: np.ndarray) -> dict[str, float | None]:
-    groups = np.array([f"g{i}" for i in range(len(requested))])
-    found = scalar_obedience("dose", requested, measured, groups, real_spread=2.0, bootstrap=200, key=KEY)
-    return {m.name.removeprefix("condition_dose_"): m.value for m in found}
-
-
-def test_scalars_against_numpy() -> None:
-    rng = np.random.default_rng(0)
-    x = rng.normal(1e6, 3, 80)  # a large common offset costs no precision
-    y = 0.5 * (x - 1e6) + 1e6 + rng.normal(0, 1, 80)
-    got = scalars(x, y)
-    assert got["correlation"] == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-9)
-    assert got["slope"] == pytest.approx(np.polyfit(x - x.mean(), y, 1)[0], abs=1e-9)
-    assert got["error"] == pytest.approx(np.sqrt(np.mean((x - y) ** 2)) / 2, abs=1e-9)
-
-
-def test_the_slope_interval_covers_the_truth() -> None:
-    hits = 0
-    for seed in range(40):
-        rng = np.random.default_rng(seed)
-        x = rng.normal(0, 1, 60)
-        found = scalar_obedience(
-            "d", x, 0.7 * x + rng.normal(0, 1, 60), np.arange(60), real_spread=1.0, bootstrap=200, key=("t", str(seed))
-        )
-        interval = next(m.ci95 for m in found if m.name.endswith("slope"))
-        hits += interval is not None and interval[0] <= 0.7 <= interval[1]
-    assert hits >= 34
-
-
-@pytest.mark.parametrize(
-    ("requested", "measured", "reason"),
-    [
-        (np.ones(10), np.arange(10.0), "the same for all"),
-        (np.arange(10.0), np.full(10, np.nan), "not finite"),
-        (np.arange(2.0), np.arange(2.0), "three are needed"),
-    ],
-)
-def test_scalars_without_meaning_have_a_reason(requested: np.ndarray, measured: np.ndarray, reason: str) -> None:
-    found = scalar_obedience("d", requested, measured, np.arange(len(requested)), real_spread=1.0, bootstrap=50, key=KEY)
-    assert len(found) == 3 and all(reason in m.reason for m in found)
-
-
-def test_constant_output_has_an_error_but_no_correlation() -> None:
-    got = scalars(np.arange(10.0), np.full(10, 4.5))
-    assert got["correlation"] is None and got["slope"] == pytest.approx(0) and got["error"] == pytest.approx(np.arange(10.0).std() / 2)
-
-
-# ---------------------------------------------------------------- classes
-
-
-def blobs(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    classes = rng.integers(0, 3, n)
-    return rng.normal(0, 1, (n, 5)) + 3 * np.eye(3, 5)[classes], np.array(["a", "b", "c"])[classes]
-
-
-def read_classes(synthetic: tuple[np.ndarray, np.ndarray]) -> list[float | None]:
-    groups = [np.array([f"g{i // 3}" for i in range(n)]) for n in (60, len(synthetic[1]))]
-    found = class_obedience(
-        "kind",
-        train=blobs(120, 0),
-        holdout=(*blobs(60, 1), groups[0]),
-        synthetic=(*synthetic, groups[1]),
-        features="f",
-        bootstrap=100,
-        key=KEY,
-    )
-    assert [m.name for m in found] == ["condition_kind_accuracy", "condition_kind_accuracy-ratio"]
-    return [m.value for m in found]
-
-
-def test_classes_that_are_what_they_were_asked_to_be() -> None:
-    accuracy, ratio = read_classes(blobs(60, 2))
-    assert accuracy is not None and accuracy > 0.85 and ratio == pytest.approx(1, abs=0.1)
-
-
-def test_classes_at_random_are_read_at_chance() -> None:
-    features, classes = blobs(90, 2)
-    accuracy, ratio = read_classes((features, np.random.default_rng(0).permutation(classes)))
-    assert accuracy is not None and ratio is not None
-    assert accuracy == pytest.approx(1 / 3, abs=0.15) and ratio < 0.6
-
-
-@pytest.mark.parametrize("groups", [1, 5])
-def test_classes_that_are_all_read_right_are_not_certain(groups: int) -> None:
-    """The intervals of accuracy and of its ratio were [1, 1], of one group too."""
-    features, classes = blobs(60, 1)
-    apart = features + 50 * np.eye(3, 5)[np.searchsorted(["a", "b", "c"], classes)]
-    side = (apart, classes, np.array([f"g{i % groups}" for i in range(60)]))
-    accuracy, ratio = class_obedience("k", train=side[:2], holdout=side, synthetic=side, features="f", bootstrap=50, key=KEY)
-    share = 0.025 ** (1 / groups)
-    assert accuracy.value == 1 and accuracy.ci95 == pytest.approx((share, 1)) and accuracy.null.ci95 == accuracy.ci95
-    assert ratio.value == 1 and ratio.ci95 == pytest.approx((share, 1 / share))
-
-
-def test_one_class_cannot_be_judged() -> None:
-    x, _ = blobs(20, 0)
-    one = np.full(20, "a")
-    found = class_obedience("kind", train=(x, one), holdout=(x, one, one), synthetic=(x, one, one), features="f", bootstrap=50, key=KEY)
-    assert all("two are needed" in m.reason for m in found)
 
 
 # ---------------------------------------------------------------- downstream

@@ -1,6 +1,7 @@
 """Resolution from two acquisitions of one field, against the closed form of their correlation."""
 
 from dataclasses import replace
+from functools import reduce
 
 import numpy as np
 import pytest
@@ -63,7 +64,53 @@ def test_the_correlation_of_a_ring_by_hand() -> None:
     first, second = np.array([1, 2j, 3, 5]), np.array([1, 2, 3j, -5])
     found = ring_correlation(first, second, np.array([0, 0, -1, 1]), 3)
     assert found == pytest.approx([1 / 5, -1, 0])  # 2j against 2 is a quarter turn
+    assert ring_correlation(1e-4 * first, 1e-5 * second, np.array([0, 0, -1, 1]), 3) == pytest.approx(found)
     assert np.isnan(crossing(np.full((1, 4), 2 * THRESHOLD), np.arange(4.0)))[0]
+
+
+def test_the_place_of_a_crossing_by_hand() -> None:
+    """Between 3 and 5 the line passes 1/7 a quarter of the way; a dip of one bin is none; what begins below has the lowest frequency."""
+    seventh, frequency = 1 / 7, np.array([1.0, 3, 5, 6, 8, 9])
+    falls = seventh + np.array([0.8, 0.1, -0.3, -0.1, 0.4, 0.5])
+    dips = seventh + np.array([0.8, -0.1, 0.3, 0.2, -0.1, -0.2])
+    below = np.full(6, 0.1)
+    at_last = seventh + np.array([0.8, 0.7, 0.6, 0.5, 0.4, -0.4])
+    assert crossing(np.stack([falls, dips, below, at_last]), frequency) == pytest.approx([3.5, 6 + 2 * 2 / 3, 1, 8.5])
+
+
+def by_definition(first: np.ndarray, second: np.ndarray, spacing: tuple[float, ...]) -> float:
+    """One ring after the other, a parabola fitted to each neighbourhood, the first two rings in a row below 1/7, a line between them."""
+    window = reduce(np.multiply.outer, [np.hanning(n + 2)[1:-1] for n in first.shape])
+    one, other = (np.fft.fftn((image - image.mean()) * window) for image in (first, second))
+    frequency = np.sqrt(sum(f**2 for f in np.meshgrid(*map(np.fft.fftfreq, first.shape, spacing), indexing="ij")))
+    width = 1 / min(n * step for n, step in zip(first.shape, spacing, strict=True))
+    centres = np.arange(2 * width, 0.5 / min(spacing) + width / 100, width)  # the mean leaks into the first through the window
+    rings = [(frequency > c - width / 2) & (frequency <= c + width / 2) for c in centres]
+    curve = [np.sum(one[r] * other[r].conj()).real / np.sqrt(np.sum(abs(one[r]) ** 2) * np.sum(abs(other[r]) ** 2)) for r in rings]
+    share = len(rings) // (5 if first.ndim == 2 else 10)
+    side = max(5, share if share % 2 else share + 1)
+    places = np.arange(len(rings))
+    starts = np.clip(places - side // 2, 0, len(rings) - side)
+    smooth = [np.polyval(np.polyfit(places[s : s + side], curve[s : s + side], 2), k) for k, s in zip(places, starts, strict=True)]
+    k = next(k for k in places if max(smooth[k : k + 2]) < 1 / 7)
+    low, high = (float(frequency[rings[i]].mean()) for i in (k - 1, k))
+    return 1 / (low + (high - low) * (smooth[k - 1] - 1 / 7) / (smooth[k - 1] - smooth[k]))
+
+
+@pytest.mark.parametrize(
+    ("shape", "widths", "spacing"),
+    [((128, 150), (1.5, 1.5), (0.5, 0.5)), ((96, 64), (1.2, 0.8), (1.0, 1.5)), ((16, 16, 250), (0.3, 0.3, 4.0), (15.625, 15.625, 1.0))],
+)
+def test_the_resolution_is_that_of_its_definition(shape: tuple[int, ...], widths: tuple[float, ...], spacing: tuple[float, ...]) -> None:
+    pair = acquired(scene(widths, shape, 3), 60.0, 4)
+    assert two_image_resolution(*pair, spacing) == pytest.approx(by_definition(*pair, spacing), rel=1e-9)
+
+
+def test_sixteen_pixels_are_enough_and_fifteen_are_not() -> None:
+    first, second = acquired(scene((1.0, 1.0), (16, 40), 0), 20.0, 1)
+    assert 2 < two_image_resolution(first, second, (1.0, 1.0)) < 10
+    with pytest.raises(UndefinedError, match="15 px; rings of two images need 16"):
+        two_image_resolution(first[:15], second[:15], (1.0, 1.0))
 
 
 FIRST, SECOND = acquired(scene((1.5, 1.5), (64, 64), 0), 20.0, 1)
