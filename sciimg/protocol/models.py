@@ -126,6 +126,12 @@ class Optics(Model):
     )
 
 
+class Detector(Model):
+    """What a camera reads where no light falls; images alone do not tell it from the noise of reading."""
+
+    offset: dict[str, float] = Field(min_length=1, description="Channel to its grey level without light, in the prepared images.")
+
+
 class Source(Model):
     """Where real images come from. ``uri`` is a file, a folder, a glob relative to the study file, or ``package:NAME/path``."""
 
@@ -146,6 +152,7 @@ class Source(Model):
         description="Whether images and units of the split are called after content, or keep their names, which name nobody.",
     )
     optics: Optics | None = None
+    detector: Detector | None = None
     prepare: tuple[Preparation, ...] = ()
     labels: Labels | None = None
     table: Table | None = None
@@ -459,6 +466,7 @@ _LATER: tuple[tuple[str, ...], ...] = (
     ("review", "margin"),
     ("validation", "dose"),
     ("sources", "optics"),
+    ("sources", "detector"),
     ("verification",),
     ("release", "watermark"),
     ("validation", "downstream", "synthetic_only"),

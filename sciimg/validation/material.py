@@ -139,8 +139,14 @@ class RealData:
         known = {**found["wavelengths_nm"], **given[0].wavelengths_nm}
         return {"numerical_aperture": given[0].numerical_aperture, "wavelengths_nm": known}
 
+    @cached_property
+    def detector(self) -> dict[str, dict[str, float]]:
+        """The camera's offset in each channel, in grey levels, as all of the study's sources give it; no key where none gives any."""
+        given = [{} if s.detector is None else s.detector.offset for s in self.study.sources]
+        return {"offsets": dict(set.intersection(*(set(g.items()) for g in given)))} if any(given) else {}
+
     def _named(self, patches: PatchSet) -> PatchSet:
-        about = {**patches.attributes, "left_right": self.left_right, **self.optics, **_told(self.study)}
+        about = {**patches.attributes, "left_right": self.left_right, **self.optics, **self.detector, **_told(self.study)}
         return _made(self.study, replace(patches, attributes=about))
 
 

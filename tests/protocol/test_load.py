@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sciimg.errors import Problem, StudyError
 from sciimg.protocol import Study, built_in_studies, load_study, parse_study
-from sciimg.protocol.models import Criterion, CrossValidation, Optics, Risk, VerificationPlan, Watermark, WeightsFile
+from sciimg.protocol.models import Criterion, CrossValidation, Detector, Optics, Risk, VerificationPlan, Watermark, WeightsFile
 from sciimg.records import digest_of
 
 ROOT = Path(__file__).parents[2]
@@ -289,7 +289,8 @@ def test_a_key_of_a_later_version_counts_where_it_is_used(part: str, key: str, v
         del (data[of] if of else data)[name]
     wishes = data["validation"]["downstream"]
     assert wishes.pop("synthetic_only") is False and wishes.pop("ratios") is None
-    assert data.pop("verification") is None and all(source.pop("optics") is None for source in data["sources"])
+    assert data.pop("verification") is None
+    assert all(source.pop(key) is None for source in data["sources"] for key in ("optics", "detector"))
     assert plain.digest == digest_of(data)
     own = getattr(plain, part) if part else plain
 
@@ -313,7 +314,15 @@ def test_later_keys_of_sources_and_of_the_study_count_where_they_are_used() -> N
     seen = plain.sources[0].model_copy(update={"optics": Optics(numerical_aperture=0.8)})
     asked = parse_study((TISSUE + "verification: {benchmarks: true}\n").encode(), "s").study
     assert asked.verification == VerificationPlan(benchmarks=True)
-    assert len({plain.digest, plain.model_copy(update={"sources": (seen,)}).digest, asked.digest}) == 3
+    read = plain.sources[0].model_copy(update={"detector": Detector(offset={"dab": 100})})
+    others = [plain.model_copy(update={"sources": (source,)}).digest for source in (seen, read)]
+    assert len({plain.digest, *others, asked.digest}) == 4
+
+
+@pytest.mark.parametrize("offset", [".nan", "-.inf", "dark"])
+def test_an_offset_that_is_no_number_is_refused(offset: str) -> None:
+    found = problems(edited("    licence:", f"    detector: {{offset: {{dab: {offset}}}}}\n    licence:"))
+    assert len(found) == 1 and found[0].where.endswith("sources[0].detector.offset.dab") and "number" in found[0].message
 
 
 def test_more_students_are_another_study_and_none_is_the_same() -> None:

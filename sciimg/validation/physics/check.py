@@ -70,6 +70,10 @@ class Check(ABC):
     def floors(self, frame: Any) -> dict[str, float]:
         """Return, for each component, the smallest difference that matters, in the component's own unit."""
 
+    def record(self, frame: Any) -> dict[str, Any]:
+        """Return what the record of the effect says besides, or in place of, estimator and unit, of components that not all images have."""
+        return {}
+
     @abstractmethod
     def curves(self, total: Array, frame: Any) -> dict[str, Array]:
         """Return arrays to draw from the pooled statistics of one set, with the axis they are drawn over."""

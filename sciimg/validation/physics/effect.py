@@ -170,6 +170,7 @@ def effect(
         "component_unit": check.unit,
         "controls": ready.controls,
         "training_part": ready.training,
+        **check.record(ready.frame),
     }
     if reason := blindness(ready) or obstacle_to(ready, synthetic):
         return Metric.undefined(name, reason, detail=detail, **described)
