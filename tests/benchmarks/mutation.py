@@ -81,6 +81,13 @@ PRELOADED = (
     "hypothesis",
     "pytest",
 )
+_OF_A_MATRIX = "of a matrix, axis 1 is the last"
+_SEARCH = (
+    'best = minimize(loss, np.zeros(shape[0] * shape[1]), jac=True, method="L-BFGS-B", '
+    'options={"maxiter": 500, "gtol": 1e-4, "ftol": 1e-12})'
+)
+_RATIOS = "[np.where(np.isfinite(distances[p]), distances[p] / scales[p], 0.0 if p in often else np.inf) for p in parts], axis=-1"
+_BEYOND = 'detail["beyond"] = dict(Counter(part for part, beyond in zip(parts, outside, strict=True) if beyond))'
 _ROUNDING = "no result differs by more than rounding"
 EQUIVALENT: dict[tuple[str, str, str, str], str] = {  # module, line, what stood there, what stands there now
     ("pair", 'return ""', "return ''", "return None"): "the caller asks whether there is a reason; both say no",
@@ -99,6 +106,51 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {  # module, line, what stood
     ): "among all codes the least likely masks none",
     ("inversion", "flat = angle.sin() < 1e-6  # one direction: a straight line", "angle.sin() < 1e-06", "angle.sin() <= 1e-06"): _ROUNDING,
     ("inversion", "flat = angle.sin() < 1e-6  # one direction: a straight line", "1e-06", "1.5e-06"): _ROUNDING,
+    (
+        "inception",
+        "spread = np.where(spread > 0, spread, 1.0)",
+        "1.0",
+        "1.5",
+    ): "a feature without spread is 0 in training, so its weight stays 0",
+    ("inception", _SEARCH, "500", "501"): "the search ends long before",
+    ("inception", _SEARCH, "1e-12", "1.5e-12"): _ROUNDING,
+    (
+        "inception",
+        "drawn = len(np.unique(group_index(setting.synthetic.groups)[1][splits[0].synthetic]))",
+        "0",
+        "1",
+    ): "the second split is drawn by the law of the first",
+    ("inception", '"samples_at_a_time": len(splits[0].synthetic),', "0", "1"): "all splits have one size",
+    (
+        "typical",
+        "_BLOCK = 256  # samples compared at once: memory stays that of a few statistics",
+        "256",
+        "257",
+    ): "blocks bound memory alone",
+    ("typical", _RATIOS, "-1", "1"): _OF_A_MATRIX,
+    ("typical", "return ratios.max(axis=-1), [parts[k] for k in ratios.argmax(axis=-1)]", "-1", "1"): _OF_A_MATRIX,
+    ("outliers", "_SPLITS = 200", "200", "201"): "a random split more is as right as one less",
+    ("outliers", _BEYOND, "True", "False"): "both have one entry a sample",
+    (
+        "per_sample",
+        "out = np.zeros((len(patches), len(frame.edges), width + 1))",
+        "1",
+        "2",
+    ): "a column more, between bins and number of samples, that nobody reads",
+    (
+        "per_sample",
+        'out[f"{name}:missing"] = np.abs(a.sum(axis=-1) / _samples(first) - b.sum(axis=-1) / _samples(second))',
+        "-1",
+        "1",
+    ): _OF_A_MATRIX,
+    ("object_morphology", "box = np.array(region.bbox).reshape(2, -1)", "1", "2"): "numpy takes any negative length for the one that fits",
+    ("point_pattern", '"l-function": np.abs(a[0] - b[0]).max(axis=-1) / frame.edges[-1],', "-1", "1"): _OF_A_MATRIX,
+    (
+        "membership",
+        'order = np.argsort(rng.permutation(units.max() + 1)[units], kind="stable")',
+        "1",
+        "2",
+    ): "with a number more that no unit has, the order of the units is as random",
 }
 _FAST = "not unit_of_the_bootstrap and not ideal_generator and not interval_of_kid and not patches_of_one_group and not unbiased"
 _QUIET = "ignore::pytest.PytestAssertRewriteWarning"  # hypothesis is there before pytest could rewrite it

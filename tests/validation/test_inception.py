@@ -8,6 +8,7 @@ from patchsets import images_2d
 
 from sciimg.records import Metric
 from sciimg.types import PatchSet
+from sciimg.validation import inception
 from sciimg.validation.c2st import logistic
 from sciimg.validation.features.space import FeatureSpace, fit_space
 from sciimg.validation.inception import classifier, inception_metrics, inception_score
@@ -58,7 +59,7 @@ def test_the_classifier_reads_each_image_by_itself() -> None:
     x, y = blobs(90, 3, 1)
     read, other = classifier(x, y), blobs(30, 3, 2)[0]
     whole = read(other)
-    assert whole.sum(axis=1) == pytest.approx(1) and np.mean(whole.argmax(axis=1) == np.arange(30) % 3) > 0.6
+    assert whole.shape == (30, 3) and whole.sum(axis=1) == pytest.approx(1) and np.mean(whole.argmax(axis=1) == np.arange(30) % 3) > 0.6
     assert np.concatenate([read(part) for part in np.split(other, 5)]) == pytest.approx(whole, abs=1e-12)
 
 
@@ -128,3 +129,12 @@ def test_what_has_no_score_has_a_reason(space: FeatureSpace) -> None:
     assert "1 class; two are needed" in score(space, even(60, 3), train=one).reason
     few = score(space, even(6, 3))
     assert few.shortage is not None and (few.shortage.found, few.shortage.needed) == (6, 8)
+
+
+def test_value_and_null_are_those_of_the_splits(space: FeatureSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixty splits of synthetic images said to score 0, 1, .. 59, then as many of real ones: 60, 61, .. 119."""
+    told = iter(range(120))
+    monkeypatch.setattr(inception, "inception_score", lambda probabilities: float(next(told)))
+    metric = score(space, even(60, 3))
+    assert metric.value == 29.5 and metric.null is not None and metric.null.value == 89.5
+    assert metric.null.ci95 == pytest.approx((60 + 0.025 * 59, 60 + 0.975 * 59))

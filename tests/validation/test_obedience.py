@@ -110,3 +110,57 @@ def test_one_class_cannot_be_judged() -> None:
     one = np.full(20, "a")
     found = class_obedience("kind", train=(x, one), holdout=(x, one, one), synthetic=(x, one, one), features="f", bootstrap=50, key=KEY)
     assert all("two are needed" in m.reason for m in found)
+
+
+def test_the_unit_of_requests_is_the_unit_of_all_and_real_images_say_what_can_be_had() -> None:
+    rng = np.random.default_rng(1)
+    x, real = rng.normal(0, 1, 40), rng.normal(0, 1, 30)
+    y, read = 0.5 * x + rng.normal(0, 1, 40), real + rng.normal(0, 0.3, 30)
+    for unit in (1.0, 1e-3):
+        found = scalar_obedience(
+            "d", unit * x, unit * y, np.arange(40), real_spread=unit, bootstrap=20, key=KEY, on_real=(unit * real, unit * read)
+        )
+        by_name = {m.name.removeprefix("condition_d_"): m for m in found}
+        truth = {
+            "correlation": (np.corrcoef(x, y)[0, 1], np.corrcoef(real, read)[0, 1]),
+            "slope": (np.polyfit(x, y, 1)[0], np.polyfit(real, read, 1)[0]),
+            "error": (np.sqrt(np.mean((x - y) ** 2)), np.sqrt(np.mean((real - read) ** 2))),
+        }
+        assert {name: (m.value, m.null.value) for name, m in by_name.items()} == {k: pytest.approx(v) for k, v in truth.items()}
+    bare = scalar_obedience("d", x, y, np.arange(40), real_spread=0.0, bootstrap=20, key=KEY)[-1]  # real values that do not differ: no unit
+    assert bare.value == pytest.approx(np.sqrt(np.mean((x - y) ** 2))) and bare.null is None
+    few = scalar_obedience("d", x[:2], y[:2], np.arange(2), real_spread=1.0, bootstrap=20, key=KEY)[0]
+    assert few.shortage is not None and (few.shortage.found, few.shortage.needed) == (2, 3)
+
+
+def test_the_discriminant_is_scikit_learns_ridge_regression_of_the_classes_each_as_heavy_as_any_other() -> None:
+    """Few images, features that go together and a rare class, so that penalty and weights decide; where features lie does not matter."""
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    rng = np.random.default_rng(3)
+    mix = rng.normal(0, 1, (6, 6))
+    y = np.repeat([0, 1, 2], [12, 4, 2])
+    x, other = (rng.normal(0, 1, (n, 6)) @ mix for n in (len(y), 4000))
+    x = x + 0.8 * np.eye(3, 6)[y] @ mix
+    unit, spread = x.mean(axis=0), x.std(axis=0)
+    z, weight = (x - unit) / spread, 1 / np.array([12, 4, 2])[y]
+    strength = 3 / len(y) * np.mean(weight @ z**2)  # classes over images of the mean weighted power of a feature
+    ridge = linear_model.Ridge(alpha=strength, fit_intercept=False).fit(z, np.eye(3)[y] - 1 / 3, sample_weight=weight)
+    names = np.array(["a", "b", "c"])
+    expected = names[ridge.predict((other - unit) / spread).argmax(axis=1)]
+    side = (other - 1e3, expected, np.arange(len(other)))
+    accuracy, _ = class_obedience("k", train=(x - 1e3, names[y]), holdout=side, synthetic=side, features="f", bootstrap=5, key=KEY)
+    assert accuracy.value == 1
+
+
+def test_the_ratio_of_classes_read_is_as_uncertain_as_what_it_is_divided_by() -> None:
+    """Synthetic classes are all read right, so the ratio is 1 / r for a real accuracy r, and its interval that of r over r squared."""
+    features, classes = blobs(120, 0)
+    clear = (features + 50 * np.eye(3, 5)[np.searchsorted(["a", "b", "c"], classes)], classes)
+    wrong = np.where(np.random.default_rng(0).random(120) < 0.5, classes, "a")
+    groups = np.arange(120)
+    accuracy, ratio = class_obedience(
+        "k", train=clear, holdout=(clear[0], wrong, groups), synthetic=(*clear, groups), features="f", bootstrap=300, key=KEY
+    )
+    real = accuracy.null
+    assert accuracy.value == 1 and 0.4 < real.value < 0.9 and ratio.value == pytest.approx(1 / real.value)
+    assert ratio.ci95[1] - ratio.ci95[0] == pytest.approx((real.ci95[1] - real.ci95[0]) / real.value**2, rel=0.25)

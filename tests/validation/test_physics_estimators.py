@@ -268,3 +268,51 @@ def test_holes_and_spikes_are_noticed_and_other_real_objects_are_not(dims: int) 
     assert max(max(ratios("", seed).values()) for seed in (1, 2)) < 1.5
     assert ratios("holes", 4)["euler"] > 5
     assert ratios("spikes", 5)["roundness"] > 5
+
+
+def test_twenty_objects_are_enough_and_nineteen_are_not() -> None:
+    labels = np.zeros((2, 32, 32), np.int32)
+    labels[:, 4:24:4, 4:12:4] = np.arange(1, 11).reshape(5, 2)
+    check = CHECKS["object-morphology"]
+    assert check.obstacle(images_2d(np.zeros((2, 1, 32, 32)), labels)) == ""
+    labels[1, 4, 4] = 0
+    assert "19 objects in the real holdout; 20 are needed" in check.obstacle(images_2d(np.zeros((2, 1, 32, 32)), labels))
+
+
+def test_one_object_with_a_hole_and_one_without_differ_by_one_and_curves_are_shares() -> None:
+    solid = np.zeros((1, 64, 64), np.int32)
+    solid[0, 20:23, 20:23] = 1
+    ring = solid.copy()
+    ring[0, 21, 21] = 0
+    check = CHECKS["object-morphology"]
+    real = images_2d(np.zeros((1, 1, 64, 64)), solid)
+    frame = check.frame(real)
+    rows = [check.measure(replace(real, labels=labels), frame) for labels in (solid, ring)]
+    assert check.distance(*rows, frame)["euler"] == pytest.approx([1])
+    assert check.distance(*rows, frame)["foreground"] == pytest.approx([1 / 64**2])
+    curves = check.curves(rows[0].sum(axis=0), frame)
+    assert all(curves[name].sum() == pytest.approx(1) for name in ("ln-size", "eccentricity", "roundness", "number"))
+
+
+def test_roundness_is_told_to_a_32nd_of_its_range() -> None:
+    y, x = np.mgrid[:96, :96] - 48
+    ellipses = np.stack([(np.hypot(y / a, x / 30) <= 1).astype(np.int32) for a in np.linspace(6, 30, 12)])
+    check = CHECKS["object-morphology"]
+    real = images_2d(np.zeros((12, 1, 96, 96)), ellipses)
+    frame = check.frame(real)
+    rows, true = check.measure(real, frame), np.array([roundness(label > 0, (1.0, 1.0)) for label in ellipses])
+    i, j = np.triu_indices(12, 1)
+    off = check.distance(rows[i], rows[j], frame)["roundness"] - np.abs(true[i] - true[j])
+    assert np.abs(off).max() <= 1.2 / 32 + 1e-9
+
+
+def test_four_times_as_many_objects_as_in_any_real_sample_are_as_far_as_it_goes() -> None:
+    one = np.zeros((1, 96, 96), np.int32)
+    one[0, 20:23, 20:23] = 1
+    check, real = CHECKS["object-morphology"], images_2d(np.zeros((1, 1, 96, 96)), one)
+    frame = check.frame(real)
+    many = np.zeros((3, 96, 96), np.int32)
+    for label, number in zip(many, (4, 5, 6), strict=True):
+        label[10, 10 : 10 + 2 * number : 2] = np.arange(1, number + 1)
+    away = check.distance(check.measure(images_2d(np.zeros((3, 1, 96, 96)), many), frame), check.measure(real, frame), frame)["number"]
+    assert away == pytest.approx([3, 3, 3])

@@ -75,11 +75,27 @@ def test_the_bar_is_the_38th_of_39_and_the_interval_is_exact() -> None:
     assert none.higher_is_better is False
 
 
+def test_a_sample_as_odd_as_the_bar_lies_inside() -> None:
+    assert outliers(calibrated(REAL), levels([219.5, 180.5, 219.5 + 1e-9]), name="m").detail["beyond"] == {"mean": 1}
+    ties = outliers(calibrated([199.0, 201.0] * 20), levels([200.0] * 3), name="m")
+    assert ties.null is not None and ties.null.value == 0  # halves of real samples that are all as odd as each other
+
+
 def test_a_sample_that_lacks_what_real_samples_have_is_odd_and_one_that_real_samples_lack_too_is_not() -> None:
     found = outliers(calibrated(REAL), levels([200.0] * 5 + [99.0]), name="m")
     assert found.detail["beyond"] == {"bright": 1}
-    often = [150.0, 50.0, 150.0] * 13  # a third has no such number
-    assert outliers(calibrated(often), levels([98.0] * 5 + [99.0]), name="m").value == 0
+    often = calibrated([150.0, 50.0, 150.0] * 13)  # a third has no such number
+    assert outliers(often, levels([98.0] * 5 + [99.0]), name="m").value == 0
+    assert isinstance(often.typical, Typical)
+    odd, parts = oddness(Level(), None, Level().measure(levels([116.0, 99.0]), None), often.typical)
+    assert np.all(odd < 1) and parts == ["mean", "mean"]  # what is missing is not odd at all
+
+
+@pytest.mark.parametrize(("n", "spared"), [(39, True), (59, False), (60, False)])
+def test_as_many_may_lack_a_number_as_leave_the_bar_to_the_others(n: int, spared: bool) -> None:
+    """Of 39 samples one lies beyond the bar, of 59 and 60 two, each half for either number: one that lacks a number is more than a half."""
+    made = calibrated([200.0 + 0.5 * i for i in range(n - 1)] + [99.0]).typical
+    assert isinstance(made, Typical) and made.often_missing == (frozenset({"bright"}) if spared else frozenset())
 
 
 @pytest.mark.parametrize(("n", "k"), [(19, 19), (20, 20), (39, 38), (99, 95), (100, 96), (5, 5)])
@@ -156,6 +172,7 @@ def test_other_reasons_are_those_of_the_effect() -> None:
     for ready, synthetic in cases:
         found, pool = outliers(ready, synthetic, name="m"), effect(ready, synthetic, name="m")
         assert found.status == "undefined" and found.reason == pool.reason and found.shortage == pool.shortage
+        assert found.higher_is_better is False and (found.n, found.n_synthetic) in ((0, 0), (39, 39), (None, None))
 
 
 def test_gates_may_name_it() -> None:

@@ -159,6 +159,7 @@ def test_too_few_pairs_and_no_objects_are_refused() -> None:
     labels = np.zeros((10, 64, 64), np.int32)
     assert "pairs of objects" in CHECK.obstacle(pattern(labels))
     assert "no labels" in CHECK.obstacle(images_2d(np.zeros((4, 1, 32, 32))))
+    assert "these labels are classes" in CHECK.obstacle(images_2d(np.zeros((10, 1, 64, 64)), labels, "classes"))
     labels[:] = 1
     assert "as wide as the images" in CHECK.obstacle(pattern(labels))
 
@@ -168,3 +169,34 @@ def test_a_repeated_texture_has_its_period() -> None:
     planted = repeated(0.2)(images_2d(images), RNG).images
     assert np.array_equal(planted[..., 8:, :], planted[..., :-8, :]) and np.array_equal(planted[..., 8:], planted[..., :-8])
     assert np.array_equal(planted[..., :8, :8], images[..., 16:24, 16:24])
+
+
+def test_two_points_are_a_pair_by_hand() -> None:
+    """Three and four apart in a window of 10 by 20: shifted by that much, it keeps 7/10 of 16/20 of itself."""
+    found = pair_counts(np.array([[1.0, 1.0], [4.0, 5.0]]), (10.0, 20.0), np.array([0.0, 4.9, 5.1, 9.0]))
+    assert found == pytest.approx([0, 2 / (0.7 * 0.8), 0])
+    assert pair_counts(np.array([[1.0, 1.0]]), (10.0, 20.0), np.array([0.0, 9.0])).tolist() == [0]
+
+
+def test_an_object_that_only_touches_the_border_counts() -> None:
+    labels = np.zeros((2, 40, 40), np.int32)
+    labels[:, :2, 10:12], labels[:, 20:22, 20:22], labels[:, :2, 16:18] = 1, 2, 3
+    labels[1, :2, 16:18] = 0
+    made = pattern(labels)
+    frame = CHECK.frame(made)
+    assert frame.margin == (1, 1)  # centres of objects that touch lie there
+    assert CHECK.measure(made, frame)[:, len(frame.volumes)] == pytest.approx(np.array([6, 2]) / 38**2)
+
+
+def test_the_distance_is_that_of_the_curves() -> None:
+    rng = np.random.default_rng(8)
+    real, far, other = (scattered(12, kind, rng) for kind in ("random", "clustered", "clustered"))
+    frame = CHECK.frame(real)
+    sums = [CHECK.measure(p, frame).sum(axis=0) for p in (far, real, other)]
+    one, *others = (CHECK.curves(total, frame) for total in sums)
+    found = CHECK.distance(np.stack([sums[0]] * 2), np.stack(sums[1:]), frame)
+    reach = one["l-distance"][-1]
+    assert one["outside-envelope"][0] > 0.5 and others[1]["outside-envelope"][0] > 0.5
+    assert found["l-function"] == pytest.approx([max(abs(one["l-minus-r"] - o["l-minus-r"])) / reach for o in others])
+    assert found["pair-correlation"] == pytest.approx([np.sqrt(np.mean(np.square(one["g"] - o["g"]))) for o in others])
+    assert found["outside-envelope"] == pytest.approx([abs(one["outside-envelope"][0] - o["outside-envelope"][0]) for o in others])
