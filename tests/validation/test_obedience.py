@@ -126,6 +126,7 @@ def test_the_unit_of_requests_is_the_unit_of_all_and_real_images_say_what_can_be
             "slope": (np.polyfit(x, y, 1)[0], np.polyfit(real, read, 1)[0]),
             "error": (np.sqrt(np.mean((x - y) ** 2)), np.sqrt(np.mean((real - read) ** 2))),
         }
+        assert [m.higher_is_better for m in found] == [True, None, False]
         assert {name: (m.value, m.null.value) for name, m in by_name.items()} == {k: pytest.approx(v) for k, v in truth.items()}
     bare = scalar_obedience("d", x, y, np.arange(40), real_spread=0.0, bootstrap=20, key=KEY)[-1]  # real values that do not differ: no unit
     assert bare.value == pytest.approx(np.sqrt(np.mean((x - y) ** 2))) and bare.null is None
@@ -138,11 +139,11 @@ def test_the_discriminant_is_scikit_learns_ridge_regression_of_the_classes_each_
     linear_model = pytest.importorskip("sklearn.linear_model")
     rng = np.random.default_rng(3)
     mix = rng.normal(0, 1, (6, 6))
-    y = np.repeat([0, 1, 2], [12, 4, 2])
+    y = np.repeat([0, 1, 2], [12, 5, 1])
     x, other = (rng.normal(0, 1, (n, 6)) @ mix for n in (len(y), 4000))
     x = x + 0.8 * np.eye(3, 6)[y] @ mix
     unit, spread = x.mean(axis=0), x.std(axis=0)
-    z, weight = (x - unit) / spread, 1 / np.array([12, 4, 2])[y]
+    z, weight = (x - unit) / spread, 1 / np.array([12, 5, 1])[y]
     strength = 3 / len(y) * np.mean(weight @ z**2)  # classes over images of the mean weighted power of a feature
     ridge = linear_model.Ridge(alpha=strength, fit_intercept=False).fit(z, np.eye(3)[y] - 1 / 3, sample_weight=weight)
     names = np.array(["a", "b", "c"])
@@ -164,3 +165,22 @@ def test_the_ratio_of_classes_read_is_as_uncertain_as_what_it_is_divided_by() ->
     real = accuracy.null
     assert accuracy.value == 1 and 0.4 < real.value < 0.9 and ratio.value == pytest.approx(1 / real.value)
     assert ratio.ci95[1] - ratio.ci95[0] == pytest.approx((real.ci95[1] - real.ci95[0]) / real.value**2, rel=0.25)
+
+
+def test_rounds_that_draw_one_request_alone_have_no_slope() -> None:
+    """Two groups of one request each: every round with both of them has the slope 2, the others none."""
+    x, groups = np.array([0.0, 0, 1, 1]), np.array(["a", "a", "b", "b"])
+    _, slope, _ = scalar_obedience("d", x, 2 * x, groups, real_spread=1.0, bootstrap=50, key=KEY)
+    assert slope.value == pytest.approx(2) and slope.ci95 is None and "no_interval" in slope.detail
+
+
+def test_a_classifier_that_cannot_read_real_images_gives_no_ratio() -> None:
+    features, classes = blobs(90, 0)
+    groups = np.arange(90)
+    shuffled = np.random.default_rng(0).permutation(classes)
+    accuracy, ratio = class_obedience(
+        "k", train=(features, classes), holdout=(features, shuffled, groups), synthetic=(features, classes, groups),
+        features="f", bootstrap=20, key=KEY,
+    )  # fmt: skip
+    assert accuracy.value is not None and accuracy.null is not None and accuracy.null.value < 0.4
+    assert ratio.status == "undefined" and "it cannot judge" in ratio.reason
