@@ -52,7 +52,8 @@ def main() -> int:
             rows[name, dims] = row
             value = "undefined" if row["value"] is None else f"{row['value']:.3g}"
             print(
-                f"{'passed ' if row['passed'] else 'FAILED '} {name:<24} {dims}D  {row['measure']} {value} ({row['threshold']:g})",
+                f"{'passed ' if row['passed'] else 'FAILED '} {name:<24} {dims}D  {row['measure']} {value} ({row['threshold']:g})"
+                f"{_why(row)}",
                 flush=True,
             )
             _write(args.out, args.page, [rows[key] for key in ROWS if key in rows])
@@ -149,7 +150,14 @@ def _write(out: Path, page: Path, rows: list[dict[str, Any]]) -> None:
         if (page / sheet).exists():
             picture = f'<img src="{sheet}" alt="real above, samples below" width="1056">'
             text += f"\n## {row['system']} (`{row['recipe']}`, {row['dims']}D)\n\n{picture}\n"
+            text += f"\nWithout a value{_why(row)}.\n" if _why(row) else ""
     (page / "README.md").write_text(text)
+
+
+def _why(row: dict[str, Any]) -> str:
+    """Return why a row has no value, where it says so."""
+    why = row.get("why") or row.get("error")
+    return f": {why}" if why else ""
 
 
 def _number(value: float | None) -> str:

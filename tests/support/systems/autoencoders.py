@@ -12,7 +12,7 @@ from sciimg.types import PatchSet
 
 from .common import features, kid
 from .siblings import sibling
-from .subject import FEWEST, Answerer, Measure, Subject, asked
+from .subject import FEWEST, Answerer, Measure, Subject, asked, missing
 
 _NEAR = 0.95  # KID of samples: half of the blurred mean's, on a scale of six orders of magnitude
 
@@ -28,7 +28,7 @@ def reconstruction(answerer: Answerer, subject: Subject) -> float | None:
     if back is None or subject.fresh(back).mean() < FEWEST:
         return None
     if (distance := kid(answerer, subject)) is None or distance > _NEAR:
-        return None
+        return missing(f"the KID of samples is {distance:.2f} of the blurred mean's") if distance is not None else None
     return float(10 * np.log10(_range(real) ** 2 / _error(back, real)))
 
 
@@ -44,8 +44,10 @@ def rate_saved(answerer: Answerer, subject: Subject) -> float | None:
     real = subject.made_of(subject.told)
     errors = [_error(model.reconstruct(real), real) for model in (answerer.model, other.model)]
     explained = 1 - errors[0] / _error(np.broadcast_to(real.mean((0, *range(2, real.ndim)), keepdims=True), real.shape), real)
-    if errors[0] <= errors[1] or explained < 0.2:
-        return None
+    if errors[0] <= errors[1]:
+        return missing(f"the squared error is {errors[0] / errors[1]:.2f} times that at beta 1: nothing is paid")
+    if explained < 0.2:
+        return missing(f"what is kept explains {explained:.2f} of the variance")
     return 1 - rate(answerer.model, subject.told, real) / rate(other.model, subject.told, real)
 
 

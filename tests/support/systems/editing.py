@@ -12,7 +12,7 @@ from sciimg.generation.editing import Editor
 from sciimg.types import PatchSet
 
 from .common import _mmd, _read_back, features
-from .subject import FEWEST, Answerer, Measure, Subject
+from .subject import FEWEST, Answerer, Measure, Subject, missing
 
 KEY = ("conformance", "editing")
 _FEW = 16  # images a task that is asked several times of each
@@ -34,7 +34,10 @@ def _mask(model: Augmenter, labels: NDArray[np.int32] | None) -> NDArray[np.int3
 
 
 def _original(images: NDArray[Any], subject: Subject) -> bool:
-    return bool(subject.fresh(images).mean() >= FEWEST)
+    fresh = subject.fresh(images)
+    if fresh.mean() < FEWEST:
+        missing(f"{(~fresh).sum()} of {len(fresh)} images are copies of training images")
+    return bool(fresh.mean() >= FEWEST)
 
 
 def edited(answerer: Answerer, subject: Subject, n: int = 8) -> NDArray[Any]:
@@ -71,7 +74,9 @@ def seam_of_known(answerer: Answerer, subject: Subject) -> float | None:
         labels = _mask(answerer.model, told.labels)
         answer = made = Editor(answerer.model).complete(told.images, keep, labels, told.table, key=KEY, indices=range(len(keep)))
     known = np.broadcast_to(keep[:, None], made.shape)
-    if not _original(answer, subject) or not np.array_equal(made[known], told.images[known]):
+    if not np.array_equal(made[known], told.images[known]):
+        return missing("known pixels have changed")
+    if not _original(answer, subject):
         return None
     ratios = [_across(made[:, c], keep) / _across(told.images[:, c], keep) for c in range(made.shape[1])]
     return float(abs(np.mean(ratios) - 1))
@@ -99,8 +104,11 @@ def anonymous_copy(answerer: Answerer, subject: Subject) -> float | None:
         labels, how = _mask(answerer.model, told.labels), {"key": KEY, "indices": range(n)}
         made = Editor(answerer.model).copy(told.images, labels, told.table, **how)  # type: ignore[arg-type]
         plain = Editor(answerer.model, strength=0.0).copy(told.images, labels, told.table, **how)  # type: ignore[arg-type]
-        if matches(plain, told) < 0.8 or matches(made, told) * n > stats.binom.ppf(0.975, n, 1 / n):
-            return None
+        traced = {who: matches(images, told) for who, images in (("plain", plain), ("made", made))}
+        if traced["plain"] < 0.8:
+            return missing(f"of copies of which nothing was redrawn, {traced['plain']:.2f} are matched to their sources")
+        if traced["made"] * n > stats.binom.ppf(0.975, n, 1 / n):
+            return missing(f"{traced['made']:.2f} of copies are matched to their sources")
     if not _original(made, subject):
         return None
     assert told.labels is not None
@@ -160,8 +168,12 @@ def passage(answerer: Answerer, subject: Subject) -> float | None:
         levels.append(made[:, -1].reshape(_FEW, -1).mean(1, dtype=np.float64))
         middle = made if share == 0.5 else middle
     assert middle is not None
-    if not _original(middle, subject) or _kid(middle, subject) > _WORST_MIDDLE or _mixed(middle, first.images, second.images) > _MIXTURE:
+    if not _original(middle, subject):
         return None
+    if (distance := _kid(middle, subject)) > _WORST_MIDDLE:
+        return missing(f"the KID half way is {distance:.2f} of the blurred mean's")
+    if (mixture := _mixed(middle, first.images, second.images)) > _MIXTURE:
+        return missing(f"double exposures explain {mixture:.2f} of the variance half way")
     gap = np.abs(first.table["level"].to_numpy() - second.table["level"].to_numpy())
     far = gap >= np.median(gap)  # where the ends have one level, there is no way
     sign = np.sign(second.table["level"].to_numpy() - first.table["level"].to_numpy())
@@ -208,7 +220,7 @@ def attribute(answerer: Answerer, subject: Subject) -> float | None:
         asked.append(np.full(_FEW, level))
         got.append(made[:, -1].reshape(_FEW, -1).mean(1, dtype=np.float64))
     if kept and np.mean(kept) < 0.5:
-        return None
+        return missing(f"{np.mean(kept):.2f} of changed images are matched to their sources")
     measured = np.concatenate(got)
     return float(np.corrcoef(np.concatenate(asked), measured)[0, 1]) if np.ptp(measured) else 0.0
 

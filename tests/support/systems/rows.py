@@ -17,7 +17,7 @@ from .datasets import DATASETS
 from .editing import edited
 from .learned import trained as learned
 from .measures import MEASURES, REVISED
-from .subject import Answerer, BlurredMean, Replay, Subject, Trained
+from .subject import Answerer, BlurredMean, Replay, Subject, Trained, reasons
 
 ROWS = tuple((name, dims) for name, recipe in RECIPES.items() for dims in recipe.dims)
 KEY = ("conformance",)
@@ -37,11 +37,12 @@ class Row:
     seconds: float
     passed: bool
     asked_of: str = ""
+    why: str = ""  # there is no value
     samples: NDArray[Any] | None = field(default=None, repr=False, compare=False)
     real: NDArray[Any] | None = field(default=None, repr=False, compare=False)
 
     def as_json(self) -> dict[str, Any]:
-        return {k: v for k, v in vars(self).items() if k not in ("samples", "real")}
+        return {k: v for k, v in vars(self).items() if k not in ("samples", "real") and (k, v) != ("why", "")}
 
 
 def asked_of(name: str, dims: int) -> str:
@@ -64,7 +65,8 @@ def run(name: str, dims: int, folder: Path, told: int = 32, training: int = 128)
     subject = replace(subject, trained=trained)
     measure = MEASURES[recipe.reach.measure]
     real = subject.made_of(subject.training)
-    value = _value(measure(trained, subject))
+    with reasons() as why:
+        value = _value(measure(trained, subject))
     answerers: dict[str, Answerer] = {
         "untrained": learned(_untrained(recipe), data, (*KEY, recipe.name), folder / "untrained"),
         "blurred": BlurredMean(real),
@@ -84,6 +86,7 @@ def run(name: str, dims: int, folder: Path, told: int = 32, training: int = 128)
         round(time.process_time() - begun, 1),
         good,
         asked_of(name, dims),
+        "; ".join(why) if value is None else "",
         shown,
         subject.made_of(subject.told)[:8],
     )

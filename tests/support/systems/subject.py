@@ -1,6 +1,8 @@
 """What a conformance row is asked about, and who answers: a trained recipe, or one of the three impostors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +20,7 @@ from sciimg.types import PatchSet
 Key = tuple[str | int, ...]
 COPY = 0.98  # correlation from which a sample counts as a verbatim copy of a training image
 FEWEST = 0.5  # share of samples that must not be copies; below it nothing is measured
+_REASONS: ContextVar[list[str] | None] = ContextVar("reasons", default=None)
 
 
 class Answerer(Protocol):
@@ -103,6 +106,24 @@ Measure = Callable[[Answerer, Subject], float | None]
 """A number for an answerer, or None where it cannot be had. Larger or smaller is better as the recipe's ``reach`` says."""
 
 
+def missing(why: str) -> None:
+    """Return no number, and say why there is none."""
+    found = _REASONS.get()
+    if found is not None:
+        found.append(why)
+
+
+@contextmanager
+def reasons() -> Iterator[list[str]]:
+    """Yield a list that :func:`missing` fills while the context lasts."""
+    found: list[str] = []
+    before = _REASONS.set(found)
+    try:
+        yield found
+    finally:
+        _REASONS.reset(before)
+
+
 def nearest(images: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
     """Return the largest correlation of each image with any of the others."""
 
@@ -120,7 +141,7 @@ def asked(answerer: Answerer, subject: Subject, told: PatchSet | None = None, **
     images = answerer.sample(told.labels, told.table, subject.given_of(told), **how)
     kept = np.flatnonzero(subject.fresh(images))
     if len(kept) < FEWEST * len(images):
-        return None
+        return missing(f"{len(images) - len(kept)} of {len(images)} samples are copies of training images")
     return images[kept], told.take(kept)
 
 

@@ -16,7 +16,7 @@ from sciimg.augmenters.spaces.tokens import TokenSpace, split_levels
 
 from .common import EQUAL, kid_ratio, mask_obedience
 from .siblings import sibling
-from .subject import Answerer, Measure, Subject, Trained, asked
+from .subject import Answerer, Measure, Subject, Trained, asked, missing
 
 _USED = 0.5  # share of the book that van den Oord's and Razavi's rows ask for
 _OBEYS = 0.5  # least obedience to masks: without it the distance alone could be met by noise of the right spectrum
@@ -27,11 +27,13 @@ def codebook_psnr(answerer: Answerer, subject: Subject) -> float | None:
     """PSNR of unseen images after a way through the codes, if every book is used to a half on them."""
     real = subject.made_of(subject.told)
     back = answerer.reconstruct(real)
-    if back is None or (answerer.model is not None and min(book_use(answerer.model, real)) < _USED):
+    if back is None:
         return None
+    if answerer.model is not None and (use := min(book_use(answerer.model, real))) < _USED:
+        return missing(f"{use:.2f} of a book is used")
     fresh = subject.fresh(back)
     if not fresh.all():  # the nearest training image is no reconstruction
-        return None
+        return missing(f"{(~fresh).sum()} of {len(fresh)} reconstructions are training images")
     error = np.square(back.astype(np.float64) - real).mean((0, *range(2, real.ndim)))
     peak = subject.made_of(subject.training).max((0, *range(2, real.ndim))).astype(np.float64)
     return float(np.mean(10 * np.log10(peak**2 / error)))
@@ -71,11 +73,15 @@ def speed_over_next_token(answerer: Answerer, subject: Subject) -> float | None:
     """
     reference = sibling(subject, _next_token(subject.recipe, subject.dims))
     ratio = kid_ratio(answerer, reference, subject)
-    if ratio is None or ratio > EQUAL:
+    if ratio is None:
         return None
+    if ratio > EQUAL:
+        return missing(f"its KID is {ratio:.2f} times that of the next-token model")
     obeyed, obeys = mask_obedience(reference, subject), mask_obedience(answerer, subject)
-    if obeyed is None or obeys is None or obeys < max(_OBEYS, _AS_WELL * obeyed):
+    if obeyed is None or obeys is None:
         return None
+    if obeys < max(_OBEYS, _AS_WELL * obeyed):
+        return missing(f"it obeys masks to {obeys:.2f}, the next-token model to {obeyed:.2f}")
     return _seconds(reference, subject) / _seconds(answerer, subject)
 
 
@@ -88,7 +94,9 @@ def reranked_caption_obedience(answerer: Answerer, subject: Subject) -> float | 
     if chosen is None or answerer.model is None:
         return chosen
     single = _caption_obedience(_single(answerer.model), subject)
-    return chosen if single is not None and chosen > single else None
+    if single is None or chosen > single:
+        return None if single is None else chosen
+    return missing(f"without a choice it is {single:.2f}, with one {chosen:.2f}")
 
 
 def _caption_obedience(answerer: Answerer, subject: Subject) -> float | None:
