@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from systems import adversarial, cascade, diffusion, rows, siblings, tokens
 from systems.common import distance, kid, kid_over_real, kid_ratio, many
 from systems.latent import kid_beside_unet
 from systems.learned import trained
 from systems.shrunk import shrunk
-from systems.subject import BlurredMean, Dataset, Replay, Subject, Trained
+from systems.subject import BlurredMean, Dataset, Replay, Subject, Trained, reasons
 from textures import Textures
 
 from sciimg.augmenters.recipe import Recipe
@@ -152,6 +153,18 @@ def test_faster_than_next_token_counts_at_equal_kid_alone(monkeypatch: pytest.Mo
     assert [tokens.speed_over_next_token(who, own) for who in impostors(own)] == [None, None]
 
 
+def test_a_measure_without_a_number_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    own, reference = subject("var"), Follower(noise=60)
+    monkeypatch.setattr(tokens, "sibling", lambda subject, recipe: reference)
+    monkeypatch.setattr(tokens, "mask_obedience", lambda answerer, subject: 0.9 if answerer is reference else 0.7)
+    with reasons() as why:
+        assert tokens.speed_over_next_token(Follower(noise=60), own) is None
+        assert tokens.speed_over_next_token(Replay(own.training.images), own) is None
+        assert adversarial.kid_with_recall(Given(np.repeat(Follower().sample(own.told.labels[:1], None), 128, 0)), own) is None
+    assert "0.70" in why[0] and "0.90" in why[0] and "copies of training images" in why[1] and "no unseen" in why[2]
+    assert tokens.speed_over_next_token(Follower(noise=60), own) is None and len(why) == 3
+
+
 def test_a_dcgan_of_equal_time_must_be_beaten_with_variety(monkeypatch: pytest.MonkeyPatch) -> None:
     own, reach, asked = subject("r3gan"), RECIPES["r3gan"].reach, []
     reference = Follower(noise=60)
@@ -168,6 +181,20 @@ def test_a_dcgan_of_equal_time_must_be_beaten_with_variety(monkeypatch: pytest.M
     one = np.repeat(Follower().sample(own.told.labels[:1], None), 128, 0)
     assert measure(Given(one), own) is None
     assert [measure(who, own) for who in impostors(own)] == [None, None]
+
+
+def test_a_critic_begins_as_that_of_the_whole_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short training has a young critic, whose gap is small because it is young."""
+    own, recipe = subject("wgan-gp"), shrunk(get_recipe("wgan-gp", {}, 2))
+    young, old = (trained(recipe, DATA, (key,), tmp_path / key).model for key in ("young", "old"))
+    monkeypatch.setattr(adversarial, "_SETTLING", 1)
+    generator, critic = young.system.process.generator.state_dict(), adversarial._critic(old).state_dict()
+    settled = adversarial._settled(young, old, own)
+    assert all(torch.equal(value, generator[name]) for name, value in settled.system.process.generator.state_dict().items())
+    moved = [float((value - critic[name]).abs().max()) for name, value in adversarial._critic(settled).state_dict().items()]
+    rate = recipe.training.learning_rate
+    assert 0 < max(moved) < 2 * rate  # one step of Adam
+    assert all(torch.equal(value, critic[name]) for name, value in adversarial._critic(old).state_dict().items())
 
 
 def test_a_sibling_has_as_many_steps_as_fit_into_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from sciimg.augmenters.augmenter import Augmenter
+from sciimg.augmenters.backbones.opponents import Judge
 from sciimg.augmenters.backbones.style import StyleGenerator
 from sciimg.augmenters.conditioning.encoder import encode_condition
 from sciimg.augmenters.conditioning.symmetry import symmetry_group
@@ -25,11 +26,12 @@ from sciimg.validation.distance import squared_mmd
 from .common import features, kid_ratio, mask_obedience, scalar_obedience
 from .common import many as _many
 from .siblings import sibling, sibling_of_equal_time
-from .subject import Answerer, Measure, Subject, Trained, asked
+from .subject import Answerer, Measure, Subject, Trained, asked, missing
 
 _NEIGHBOURS = 3
 _SETTLING = 200  # steps
 _CHANGED = 0.05  # of the spread of intensities
+_WORTH = 0.5  # of the blurred mean's distance
 
 
 def kid_with_recall(answerer: Answerer, subject: Subject) -> float | None:
@@ -38,7 +40,7 @@ def kid_with_recall(answerer: Answerer, subject: Subject) -> float | None:
     Variety is recall: the share of unseen real patches that lie among the samples (Kynkaanniemi et al. 2019, arXiv:1904.06991).
     """
     made = asked(answerer, subject, _many(subject))
-    return None if made is None or not _recall(made[0], subject) else _distance(subject, _many(subject), made[0])
+    return None if made is None or not _varied(made[0], subject) else _distance(subject, _many(subject), made[0])
 
 
 def kid_beside_dcgan(answerer: Answerer, subject: Subject) -> float | None:
@@ -47,7 +49,7 @@ def kid_beside_dcgan(answerer: Answerer, subject: Subject) -> float | None:
     Below 1 it is beaten (:func:`.common.kid_ratio`).
     """
     made = asked(answerer, subject, _many(subject))
-    if made is None or not _recall(made[0], subject):
+    if made is None or not _varied(made[0], subject):
         return None
     return kid_ratio(answerer, sibling_of_equal_time(subject, _dcgan(subject.dims)), subject)
 
@@ -74,14 +76,15 @@ def critic_tracks_distance(answerer: Answerer, subject: Subject) -> float | None
     """Correlation of the critic's loss with the distance of samples from real images (Arjovsky et al. 2017, arXiv:1701.07875, figure 3).
 
     The loss is the gap between what a critic says of unseen real patches and of samples, for this recipe trained for a sixteenth, an
-    eighth, a quarter, a half and all of its steps. Each generator is asked of by its own critic, which first learns on while the generator
-    stands still: the gap estimates a distance only where the critic is near its best (ibid., section 3). The distance is logarithmic,
-    like the steps. Only asked of a generator whose samples are nearer to real ones than half of the blurred mean's distance: what was
-    not trained would be one more point on the line of its siblings.
+    eighth, a quarter, a half and all of its steps. Each generator is asked of by a critic of its own, which first learns on while the
+    generator stands still: the gap estimates a distance only where the critic is near its best (ibid., section 3). All begin as the critic
+    of the whole training, or gaps would say how long critics had learned: one that is young finds little where there is most to be found.
+    The distance is logarithmic, like the steps. Only asked of a generator whose samples are nearer to real ones than half of the blurred
+    mean's distance: what was not trained would be one more point on the line of its siblings.
     """
     told, model = _many(subject), answerer.model
     made = asked(answerer, subject, told)
-    if made is None or model is None or _distance(subject, told, made[0]) > 0.5:
+    if made is None or model is None or not _near(made[0], told, subject):
         return None
     steps = subject.recipe.training.steps
     shorter = [sibling(subject, _shortened(subject.recipe, steps // share)).model for share in (16, 8, 4, 2)]
@@ -89,10 +92,10 @@ def critic_tracks_distance(answerer: Answerer, subject: Subject) -> float | None
     for own in (*shorter, model):
         samples = asked(Trained(own), subject, told)
         assert samples is not None
-        settled = _settled(own, subject)
+        settled = _settled(own, model, subject)
         gaps.append(_said(settled, told, subject.made_of(told)) - _said(settled, told, samples[0]))
         distances.append(max(_distance(subject, told, samples[0]), 1e-6))
-    return float(np.corrcoef(gaps, np.log(distances))[0, 1]) if np.ptp(gaps) else None
+    return float(np.corrcoef(gaps, np.log(distances))[0, 1]) if np.ptp(gaps) else missing("the critic says the same of all")
 
 
 def truncation_trade(answerer: Answerer, subject: Subject) -> float | None:
@@ -107,7 +110,9 @@ def truncation_trade(answerer: Answerer, subject: Subject) -> float | None:
         a, b = _scaled(real, features(images))
         recalls.append(_among(a, b).mean())
         precisions.append(_among(b, a).mean())
-    return float(recalls[0] - recalls[1]) if precisions[1] > precisions[0] else None
+    if precisions[1] <= precisions[0]:
+        return missing(f"precision is {precisions[0]:.2f}, and {precisions[1]:.2f} of truncated noise")
+    return float(recalls[0] - recalls[1])
 
 
 def style_mixing(answerer: Answerer, subject: Subject) -> float | None:
@@ -120,11 +125,11 @@ def style_mixing(answerer: Answerer, subject: Subject) -> float | None:
     told = _many(subject)
     made = asked(answerer, subject, told)
     model = answerer.model
-    if made is None or model is None or _distance(subject, told, made[0]) > 0.5:
+    if made is None or model is None or not _near(made[0], told, subject):
         return None
     coarse, fine, mixed = _mixed(answerer, told)
-    if np.abs(mixed - coarse).mean() < _CHANGED * coarse.std():
-        return None
+    if (changed := np.abs(mixed - coarse).mean() / coarse.std()) < _CHANGED:
+        return missing(f"the finest style changes samples by {changed:.3f} of their spread")
     sigma, axes = (0, 0, *(2.0,) * subject.dims), tuple(range(2, 2 + subject.dims))
     a, b, c = (
         ndimage.gaussian_filter(x - x.mean(axes, keepdims=True), sigma, mode="wrap").reshape(len(x), -1) for x in (coarse, fine, mixed)
@@ -168,6 +173,20 @@ def _dcgan(dims: int) -> Recipe:
     return get_recipe("dcgan", dict(get_recipe("dcgan", {}, own).reach.budget(own)), own)
 
 
+def _near(images: NDArray[Any], told: PatchSet, subject: Subject) -> bool:
+    """Return whether samples are nearer to real patches than half of the blurred mean's distance."""
+    if (distance := _distance(subject, told, images)) > _WORTH:
+        missing(f"the distance of samples from real patches is {distance:.2f} of the blurred mean's")
+    return distance <= _WORTH
+
+
+def _varied(images: NDArray[Any], subject: Subject) -> bool:
+    """Return whether any unseen real patch lies among samples."""
+    if not (recall := _recall(images, subject)):
+        missing("no unseen real patch lies among the samples")
+    return recall > 0
+
+
 def _recall(images: NDArray[Any], subject: Subject) -> float:
     """Return the share of unseen real patches that lie among samples."""
     return float(_among(*_scaled(features(subject.made_of(_many(subject))), features(images))).mean())
@@ -181,21 +200,22 @@ def _shortened(recipe: Recipe, steps: int) -> Recipe:
     return recipe.model_copy(update={"training": recipe.training.model_copy(update={"steps": steps}), "name": f"{recipe.name} {steps}"})
 
 
-def _settled(model: Augmenter, subject: Subject) -> Augmenter:
-    """Return a copy whose critic has learned on for some steps, at a tenth of its rate, while the generator stood still."""
+def _settled(model: Augmenter, older: Augmenter, subject: Subject) -> Augmenter:
+    """Return a copy whose critic is that of another which learned on for some steps, ever more slowly, while the generator stood still."""
     model = copy.deepcopy(model)
+    _critic(model).load_state_dict(_critic(older).state_dict())
     phase = model.system.process.phases()[-1]
     critic, told = next(p for p in phase.players() if p.name == "discriminator"), model.card
     for p in model.system.parameters():
         p.requires_grad_(False)
     for p in critic.parameters():
         p.requires_grad_(True)
-    rate = critic.schedule.learning_rate / 10
     training, spacing = told.recipe.training, told.spacing[-subject.dims :]
     elements = symmetry_group(training.symmetries, told.shape[1:], spacing)
     key = ("conformance", "settled")
     feed = Feed(subject.data.train, model.conditions, told.intensity, model.system, elements, training.tell_symmetry, key)
-    optimiser = torch.optim.Adam(critic.parameters(), rate, critic.schedule.betas)
+    optimiser = torch.optim.Adam(critic.parameters(), critic.schedule.learning_rate, critic.schedule.betas)
+    slower = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, _SETTLING)
     for step in range(_SETTLING):
         batch = feed.batch(phase.name, step, _SETTLING, critic.schedule.batch)
         with autocast(critic.schedule.precision, "cpu"):
@@ -203,14 +223,20 @@ def _settled(model: Augmenter, subject: Subject) -> Augmenter:
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()
+        slower.step()
     return model
+
+
+def _critic(model: Augmenter) -> Judge:
+    assert isinstance(model.system.process, AdversarialProcess)
+    found: Any = model.system.process.stages[-1].discriminator
+    return found
 
 
 @torch.no_grad()
 def _said(model: Augmenter, told: PatchSet, images: NDArray[Any]) -> float:
     """Return the critic's mean logit."""
-    assert isinstance(model.system.process, AdversarialProcess)
-    critic = model.system.process.stages[-1].discriminator
+    critic = _critic(model)
     condition = encode_condition(model.conditions, None, told.table[: len(images)].reset_index(drop=True), model.card.shape[1:])
     points = model.system.pad(torch.from_numpy(model.card.intensity.forward(images)))
     logits = critic(critic.coefficients(points), model.system.pad_condition(condition))
