@@ -113,7 +113,8 @@ Starred rows of `gan-2014`, `dcgan`, `cgan`, `wgan-gp`, `progan`, `biggan`, `sty
 gradient penalty that torch's bf16 on the CPU computed wrongly (mended on 22 November 2026); the lattices on their sheets may come
 from it.
 Starred rows of `inpainting` and `outpainting` are from before networks were told what surrounds a hole; those of `wgan-gp` are of
-a measure that asked one critic about all samples. How inpainting and outpainting of images are drawn was chosen on the patches of their
+a measure that asked one critic about all samples, or critics that had learned for different times.
+How inpainting and outpainting of images are drawn was chosen on the patches of their
 rows: on 64 other patches of the same part the seams are 0.030 and 0.067, on those of another strip of the section 0.124 and 0.013.
 In rows run before 23 November 2026, starred or not, other than `inpainting` and `outpainting`, the weights were chosen by their loss on
 the unseen part; now by that on other boxes of the training part. Starred rows of `dit` and `sit` are differences of KIDs on a logarithmic

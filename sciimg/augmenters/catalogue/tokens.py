@@ -73,7 +73,7 @@ RECIPES = (
         training=_TRAINING,
         in_3d=_IN_3D,
         cites=("Tian et al. 2024, arXiv:2404.02905",),
-        reach=Reach(measure="speed-over-next-token", at_least=2.0, options=_OPTIONS, options_3d=_OPTIONS_3D),
+        reach=Reach(measure="speed-over-next-token", at_least=2.0, options=_OPTIONS, options_3d=_BOOK_FIRST_3D),
     ),
     Recipe(
         name="dall-e",
