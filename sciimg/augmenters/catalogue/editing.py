@@ -19,8 +19,6 @@ _INVERSION = "Song et al. 2021, arXiv:2010.02502"
 _OPTIONS = {"training.steps": 500, "training.batch": 16}
 _BORDERS = _OPTIONS | {"training.steps": 1000, "training.learning_rate": 2e-3}
 _LATENT_OPTIONS = {"space.training.steps": 120}
-# the border of what is known is one of the decoder's blocks, and the blocks of a short training are seen as a seam
-_NO_BLOCKS = {"space.training.steps": 800, "space.training.batch": 8}
 _ALL = Conditioning()
 _KL = KLSpace(training=Schedule(steps=400, learning_rate=2e-3, warmup=30, ema=0.99))
 
@@ -67,7 +65,7 @@ RECIPES = (
         ("outpainting",),
         "outpaint",
         (_REPAINT, _PALETTE, _LATENT_DIFFUSION),
-        Reach(measure="seam-of-known", at_most=0.05, options=_BORDERS | _LATENT_OPTIONS, options_3d=LATENT_VOLUMES | _NO_BLOCKS),
+        Reach(measure="seam-of-known", at_most=0.05, options=_BORDERS | _LATENT_OPTIONS, options_3d=LATENT_VOLUMES),
         space=_KL,
         holes=True,
         rounds=2,  # what a latent space knows of the pixels beside it is coarse
