@@ -9,6 +9,9 @@ from pathlib import Path
 
 from sciimg.errors import Problem, SciimgError
 from sciimg.files import write_json
+from sciimg.protocol import load_study
+from sciimg.stages.ledger import Run, run_folder
+from sciimg.stages.outcome import finished
 from sciimg.stages.supervision import watch_parent
 
 
@@ -17,7 +20,7 @@ def main(study: str, workdir: str, slots: str, engine: str, result: str, cluster
     from flows.settings import embed
 
     embed(Path(workdir))
-    from flows.study import finished, study_flow
+    from flows.study import study_flow
 
     try:
         outcome = study_flow(study, workdir, int(slots), engine, cluster)
@@ -25,7 +28,7 @@ def main(study: str, workdir: str, slots: str, engine: str, result: str, cluster
         write_json(Path(result), {"exit_code": error.exit_code, "problems": [dataclasses.asdict(p) for p in error.problems]})
         return error.exit_code
     except Exception as error:  # Prefect's own, as when its server was killed: what counts is whether the stages are done
-        found = finished(study, workdir)
+        found = finished(Run(run_folder(load_study(Path(study)).study, Path(workdir))))
         if found is None:
             what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
             message = f"The flow could not go on ({what}). Nothing is lost: run the same command again to continue."

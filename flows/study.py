@@ -24,11 +24,10 @@ from flows.told import ToldError, veiled
 from flows.unheard import outlive_reader
 from sciimg.errors import CheckpointedError, Problem, SciimgError
 from sciimg.files import hold
-from sciimg.protocol import load_study
-from sciimg.stages.ledger import LOCK, Run, Stage, log, run_folder
+from sciimg.stages.ledger import LOCK, Run, Stage, log
+from sciimg.stages.outcome import summary, tell
 from sciimg.stages.overview import digest8, gate_rows, sample_sheet, stage_rows
 from sciimg.stages.plan import plan, plan_of
-from sciimg.stages.rehearsal import concerns
 
 
 @flow(name="sciimg-study", task_runner=ThreadPoolTaskRunner(max_workers=64), validate_parameters=False)  # type: ignore[arg-type]
@@ -131,7 +130,7 @@ def stage_task(folder: str, name: str, free: Slots, runner: Runner) -> str:
     with veiled(f"Stage {name!r} could not begin", f"`python -m sciimg.stages {name} {folder}` says more."):
         stage = plan_of(run)[name]
         if stage.is_done(run):
-            _tell(run, stage, "done before")
+            tell(run, stage, "done before")
             return name
         if not stage.heavy:
             _carry_out(run, stage, runner)
@@ -150,13 +149,7 @@ def _carry_out(run: Run, stage: Stage, runner: Runner) -> None:
         hint = f"They stand beside {log_file}; the next run of this study goes on from here."
         expected = code if code in (1, 2, CheckpointedError.exit_code) else 1
         raise ToldError(_problems(run, stage, code, log_file), f"Stage {stage.name!r} has failed", hint, expected)
-    _tell(run, stage, f"done in {time.monotonic() - started:.1f} s")
-
-
-def _tell(run: Run, stage: Stage, ended: str) -> None:
-    """Say how a stage ended, and which gates of the study real images do not meet once that is known."""
-    for line in (f"{stage.name}: {ended}", *concerns(run.folder(stage.name))):
-        log(line)
+    tell(run, stage, f"done in {time.monotonic() - started:.1f} s")
 
 
 def _problems(run: Run, stage: Stage, code: int, log_file: Path) -> list[Problem]:
@@ -174,27 +167,3 @@ def _problems(run: Run, stage: Stage, code: int, log_file: Path) -> list[Problem
             f"Stage {stage.name!r} ended with {how}: {last} Run the same command again to continue from where it stopped.",
         )
     ]
-
-
-def finished(study_file: str, workdir: str) -> dict[str, Any] | None:
-    """Return the result of a run all of whose stages are done, whatever became of the flow; None where one is not."""
-    run = Run(run_folder(load_study(Path(study_file)).study, Path(workdir)))
-    if not (run.path / "run.json").exists():
-        return None
-    stages = plan_of(run)
-    return summary(run) if "decide" in stages and all(stage.is_done(run) for stage in stages.values()) else None
-
-
-def summary(run: Run) -> dict[str, Any]:
-    """Return the result of a finished run: the JSON of ``sciimg run``."""
-    decision = json.loads((run.folder("decide") / "decision.json").read_text())
-    release = run.folder("release") / "release"
-    return {
-        "study": run.loaded.study.name,
-        "digest": run.loaded.study.digest,
-        "decision": decision["decision"],
-        "reasons": decision["reasons"],
-        "run": str(run.path),
-        "release": str(release),
-        "report": str(release / "report.html"),
-    }

@@ -88,7 +88,15 @@ def test_a_stranger_does_not_trust_the_key_inside(release: Path, settings: dict[
 def test_running_again_does_nothing_again(workdir: Path, settings: dict[str, str]) -> None:
     result = sciimg(settings, "run", STUDY, "--workdir", workdir)
     assert result.returncode in (0, 1)
-    assert "begins" not in result.stderr
+    assert "begins" not in result.stderr and "release: done before" in result.stderr
+
+
+def test_a_finished_run_starts_no_flow(workdir: Path, settings: dict[str, str]) -> None:
+    """Prefect and its server take most of a minute to come up, for nothing."""
+    asked = f"launch.start = None; print(launch.launch(Path({STUDY!r}), Path({str(workdir)!r}))['decision'])"
+    command = [PYTHON, "-c", f"from pathlib import Path; from sciimg.stages import launch; {asked}"]
+    result = subprocess.run(command, env=settings, cwd=settings["PWD"], capture_output=True, text=True, check=False)
+    assert result.stdout == "refused\n", result.stderr
 
 
 def test_info_describes_run_model_collection_and_release(workdir: Path, settings: dict[str, str]) -> None:

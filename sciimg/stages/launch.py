@@ -12,7 +12,8 @@ from typing import Any
 from sciimg.errors import InputError, Problem, SciimgError
 from sciimg.files import hold, unshared_locks
 from sciimg.stages.ledger import LOCK, Run, log, run_folder
-from sciimg.stages.plan import folds_of, plan
+from sciimg.stages.outcome import finished, tell
+from sciimg.stages.plan import folds_of, plan, plan_of
 from sciimg.stages.supervision import start
 
 ENGINES = ("local", "dask", "slurm")
@@ -49,6 +50,10 @@ def launch(study: Path, workdir: Path, *, engine: str = "local", slots: int = 0,
     run = Run.begin(study, workdir)
     with hold(run.path / LOCK):  # another run of this study is told of at once; the flow holds the lock while it works
         pass
+    if (found := finished(run)) is not None:  # nothing to carry out needs no flow, and no server
+        for stage in plan_of(run).values():
+            tell(run, stage, "done before")
+        return found
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         places = slots or (_JOBS if engine == "slurm" else os.cpu_count() or 1)
