@@ -75,9 +75,9 @@ if __name__ == "__main__":
     perform(small_plan()[sys.argv[1]], Run(Path(sys.argv[2])))
 else:
     import flows.study as flow
-    from sciimg.stages import overview
+    from sciimg.stages import outcome, overview
 
-    flow.plan = flow.plan_of = overview.plan_of = small_plan  # type: ignore[assignment]
+    flow.plan = flow.plan_of = outcome.plan_of = overview.plan_of = small_plan  # type: ignore[assignment]
     flow.engine = small_engine  # type: ignore[assignment]
     flow.check_study_parameters = lambda study_file, *others: load_study(Path(study_file)).study  # type: ignore[assignment]
     study_flow = flow.study_flow
