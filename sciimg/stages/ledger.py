@@ -10,6 +10,7 @@ import os
 import platform
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,7 @@ from sciimg.stages.lookup import ENDING
 
 LEDGER = "stage.json"
 LOCK = ".run.lock"  # of a run folder, held while its flow works
+_LINE = threading.Lock()
 _BEGUN = ".inputs.json"
 _TIMES = "training.json"  # how long a model took (sciimg.augmenters.model_file)
 _NOT_COUNTED = (".lock", ENDING)
@@ -220,5 +222,10 @@ def _version(name: str) -> str:
 
 
 def log(message: str) -> None:
-    """Print one plain progress line; stderr, because stdout belongs to results."""
-    print(message, file=sys.stderr, flush=True)
+    """Print one plain progress line; stderr, because stdout belongs to results.
+
+    Stages of one flow log from threads: a line is written at once and by one at a time, or lines run into one another and come twice.
+    """
+    with _LINE:
+        sys.stderr.write(f"{message}\n")
+        sys.stderr.flush()

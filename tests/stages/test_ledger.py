@@ -3,6 +3,8 @@
 import json
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -151,3 +153,17 @@ def test_only_the_ledgers_own_files_are_left_out_of_a_digest(tmp_path: Path) -> 
     assert folder_digest(tmp_path) == before
     (tmp_path / "model" / "my-training.json").write_text("{}")
     assert folder_digest(tmp_path)["files"] == before["files"] + 1
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_lines_of_stages_at_the_same_time_stay_whole(unbuffered: str) -> None:
+    """`print` writes a line and its end apart where output is unbuffered: lines of two stages ran into one another."""
+    script = """
+from threading import Thread
+from sciimg.stages.ledger import log
+threads = [Thread(target=lambda k=k: [log(f"stage-{k}-{i}: begins") for i in range(300)]) for k in range(8)]
+[t.start() for t in threads], [t.join() for t in threads]
+"""
+    about = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    said = subprocess.run([sys.executable, "-c", script], env=about, capture_output=True, text=True, check=True).stderr
+    assert sorted(said.splitlines()) == sorted(f"stage-{k}-{i}: begins" for k in range(8) for i in range(300))
