@@ -42,6 +42,8 @@ _SHORT = {"training.steps": 400, "training.batch": 16, "training.learning_rate":
 _SHORT_3D = {"training.steps": 600, "training.batch": 4}
 _SHORT_REFLOW = {"process.reflow.training.steps": 150, "process.reflow.steps": 8}
 _OBEYS = Reach(measure="mask-obedience", at_least=0.7, options=_SHORT, options_3d=_SHORT_3D)
+# in volumes noise that is predicted as such, and scores over orders of magnitude of noise, are learned later than velocities
+_LONGER_3D = {"training.steps": 1500}
 _ALL = Conditioning()
 _SECOND = Schedule(steps=300, batch=16, learning_rate=5e-4, ema=0.99)  # phases after the flow is learned
 
@@ -111,7 +113,7 @@ RECIPES = (
         DiffusionProcess(predict="epsilon"),
         SamplerSettings(name="ancestral", steps=100),
         (_DDPM, _DDIM, _GUIDANCE),
-        _PIXELS,
+        _PIXELS.model_copy(update={"options_3d": PIXEL_VOLUMES | _LONGER_3D}),
     ),
     _pixels(
         "ddim",
@@ -156,6 +158,7 @@ RECIPES = (
         ScoreProcess(sde="ve"),
         SamplerSettings(name="predictor-corrector", steps=50),
         (_SCORE, "Song & Ermon 2019, arXiv:1907.05600"),
+        _OBEYS.model_copy(update={"options_3d": _SHORT_3D | _LONGER_3D}),
     ),
     _pixels(
         "rectified-flow",

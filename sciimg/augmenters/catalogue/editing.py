@@ -65,7 +65,9 @@ RECIPES = (
         ("outpainting",),
         "outpaint",
         (_REPAINT, _PALETTE, _LATENT_DIFFUSION),
-        Reach(measure="seam-of-known", at_most=0.05, options=_BORDERS | _LATENT_OPTIONS, options_3d=LATENT_VOLUMES),
+        Reach(
+            measure="seam-of-known", at_most=0.05, options=_BORDERS | _LATENT_OPTIONS, options_3d=LATENT_VOLUMES | {"training.steps": 1800}
+        ),
         space=_KL,
         holes=True,
         rounds=2,  # what a latent space knows of the pixels beside it is coarse
