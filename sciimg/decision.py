@@ -20,7 +20,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from sciimg.errors import InputError, Problem
-from sciimg.protocol.models import Gate, Study
+from sciimg.protocol.models import Study
+from sciimg.protocol.validation import Gate
 from sciimg.records import Check, Decision, GateResult, Metric, canonical_json
 
 Outcome = Literal["passed", "failed", "inconclusive"]

@@ -26,7 +26,7 @@ from sciimg.augmenters.system import System, count_parameters
 from sciimg.augmenters.team import Team
 from sciimg.errors import InputError, Problem
 from sciimg.files import sweep, sync_directory, write_json
-from sciimg.protocol.models import Condition
+from sciimg.protocol.data import Condition
 from sciimg.randomness import seed_of
 from sciimg.records import digest_of
 from sciimg.types import PatchSet

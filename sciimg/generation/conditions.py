@@ -12,7 +12,7 @@ from sciimg.errors import InputError, Problem
 from sciimg.generation.masks import Bend, bending, perturbed, recombined
 from sciimg.patches.conditions import told_columns
 from sciimg.patches.source import PatchSource
-from sciimg.protocol.models import ScalarCondition, TextCondition
+from sciimg.protocol.data import ScalarCondition, TextCondition
 from sciimg.randomness import generator
 from sciimg.types import PatchSet
 

@@ -15,7 +15,7 @@ from sciimg.io.faults import refuse
 from sciimg.io.image import Box, Image
 from sciimg.io.labels import LabelImage, label_index, labels_from_file, make_labels
 from sciimg.io.stains import separate
-from sciimg.protocol.models import Luminance, Preparation, Rescale, StainSeparation
+from sciimg.protocol.data import Luminance, Preparation, Rescale, StainSeparation
 
 __all__ = ["LabelImage", "label_index", "labels_from_file", "make_labels", "prepare"]
 

@@ -17,7 +17,7 @@ from sciimg.io.names import stem
 from sciimg.io.nuclei import segment_nuclei
 from sciimg.io.open import open_image
 from sciimg.io.spacing import AGREE, convert
-from sciimg.protocol.models import LabelFiles, Labels, SegmentNuclei, TissueMaps
+from sciimg.protocol.data import LabelFiles, Labels, SegmentNuclei, TissueMaps
 from sciimg.types import LabelKind, Spacing
 
 Int = NDArray[np.int32]

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sciimg.protocol.models import SegmentNuclei
+from sciimg.protocol.data import SegmentNuclei
 
 Bool = NDArray[np.bool_]
 Float = NDArray[np.float64]

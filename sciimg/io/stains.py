@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sciimg.io.faults import refuse
 from sciimg.io.image import Box, Image
-from sciimg.protocol.models import StainSeparation
+from sciimg.protocol.data import StainSeparation
 from sciimg.types import Channel
 
 VECTORS: Mapping[str, tuple[float, float, float]] = {  # optical density of red, green, blue

@@ -13,7 +13,7 @@ from sciimg.io.faults import refuse
 from sciimg.io.names import stem
 from sciimg.io.open import EXTENSIONS, extension
 from sciimg.io.sheets import read_lines
-from sciimg.protocol.models import Table
+from sciimg.protocol.data import Table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sciimg.errors import InputError, Problem
-from sciimg.protocol.models import ACQUISITION, ClassCondition, Condition, ImageCondition, MaskCondition, ScalarCondition, TextCondition
+from sciimg.protocol.data import ACQUISITION, ClassCondition, Condition, ImageCondition, MaskCondition, ScalarCondition, TextCondition
 from sciimg.types import PatchSet
 
 

@@ -20,7 +20,7 @@ import pandas as pd
 from sciimg.errors import InputError, Problem
 from sciimg.patches.regions import Region, from_table, to_table
 from sciimg.patches.split import strata_of
-from sciimg.protocol.models import SplitByBlocks, SplitByColumn
+from sciimg.protocol.data import SplitByBlocks, SplitByColumn
 from sciimg.randomness import generator
 from sciimg.store import Collection
 from sciimg.types import SPATIAL, Part

@@ -20,7 +20,7 @@ from sciimg.patches.conditions import columns_of, condition_problems, measure, w
 from sciimg.patches.location import PatchLocation
 from sciimg.patches.places import Key, Place, Places
 from sciimg.patches.regions import Region, from_table
-from sciimg.protocol.models import ACQUISITION, Condition
+from sciimg.protocol.data import ACQUISITION, Condition
 from sciimg.store import Collection
 from sciimg.types import LabelKind, Part, PatchSet, Spacing
 

@@ -10,7 +10,7 @@ from sciimg.errors import InputError, Problem
 from sciimg.patches.alike import SAME, alike_problems
 from sciimg.patches.location import PatchLocation
 from sciimg.patches.regions import Region, to_table
-from sciimg.protocol.models import Split, SplitByBlocks, SplitByColumn
+from sciimg.protocol.data import Split, SplitByBlocks, SplitByColumn
 from sciimg.randomness import generator
 from sciimg.store import Collection
 from sciimg.types import PARTS, SPATIAL, Part

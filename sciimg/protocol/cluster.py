@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from sciimg.errors import ClusterError, Problem
+from sciimg.protocol.base import Model
 from sciimg.protocol.explain import closest
 from sciimg.protocol.load import check_part, sound_part
-from sciimg.protocol.models import Model
 from sciimg.protocol.yaml_tree import KeyPath, read_tree
 
 DEFAULT_FILE = Path("cluster.yaml")

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from sciimg.protocol.models import LARGEST_RATIO, Condition, ReviewPlan
+from sciimg.protocol.data import Condition
+from sciimg.protocol.validation import LARGEST_RATIO, ReviewPlan
 
 Need = Literal[
     "mask", "class", "instances", "classes", "downstream", "synthetic-only", "ratio", "review", "physics", "features", "folds", "watermark"

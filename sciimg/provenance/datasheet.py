@@ -7,7 +7,7 @@ Gebru et al. 2021, Datasheets for Datasets, Communications of the ACM 64(12), do
 
 from collections.abc import Iterable
 
-from sciimg.protocol.models import Source, SplitByBlocks
+from sciimg.protocol.data import Source, SplitByBlocks
 from sciimg.provenance.facts import Facts
 
 NAME = "DATASHEET.md"

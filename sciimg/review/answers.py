@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sciimg.errors import Problem
-from sciimg.protocol.models import REVIEW_COLUMNS, ReviewPlan
+from sciimg.protocol.validation import REVIEW_COLUMNS, ReviewPlan
 from sciimg.review.questions import Answer, questions, read_answer
 
 REQUIRED = ("reader", "item", "answer")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciimg.errors import InputError, Problem
-from sciimg.protocol.models import ReviewPlan
+from sciimg.protocol.validation import ReviewPlan
 from sciimg.randomness import generator
 from sciimg.records import Digest
 from sciimg.review.key import TRUTHS, KeyItem, ReviewKey, Role, Truth

@@ -12,7 +12,7 @@ from pydantic import ValidationError, model_validator
 
 from sciimg.errors import InputError, Problem
 from sciimg.files import write_bytes
-from sciimg.protocol.models import ReviewPlan
+from sciimg.protocol.validation import ReviewPlan
 from sciimg.records import Digest, Record, pretty_json
 
 Task = Literal["yes-no", "2afc"]

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sciimg.protocol.models import StainSeparation
+from sciimg.protocol.data import StainSeparation
 from sciimg.types import Spacing
 
 Rgb = NDArray[np.uint8]  # (..., H, W, 3)

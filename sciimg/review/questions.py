@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from sciimg.errors import Problem
-from sciimg.protocol.models import ReviewPlan
+from sciimg.protocol.validation import ReviewPlan
 from sciimg.records import Record
 from sciimg.review.key import CHOICES, Choice
 

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from sciimg.protocol.models import Criterion
+from sciimg.protocol.validation import Criterion
 from sciimg.records import Record
 from sciimg.review import agreement as agree
 from sciimg.review import resampling

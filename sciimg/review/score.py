@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from sciimg.errors import InputError, Problem
-from sciimg.protocol.models import ReviewPlan
+from sciimg.protocol.validation import ReviewPlan
 from sciimg.records import Digest, Record
 from sciimg.review import agreement as agree
 from sciimg.review import resampling, statistics

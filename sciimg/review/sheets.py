@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sciimg.errors import InputError, Problem
 from sciimg.files import new_folder, write_bytes
-from sciimg.protocol.models import ReviewPlan
+from sciimg.protocol.validation import ReviewPlan
 from sciimg.records import Digest, pretty_json
 from sciimg.review import forms
 from sciimg.review.items import check_readers, draw_session

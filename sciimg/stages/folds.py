@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from sciimg.files import write_json
-from sciimg.protocol.models import SplitByColumn, Study
+from sciimg.protocol.data import SplitByColumn
+from sciimg.protocol.models import Study
 from sciimg.records import Metric, canonical_json
 from sciimg.stages.split import EVIDENCE, REGIONS, fold_files, guard_of
 from sciimg.types import PARTS

@@ -191,7 +191,7 @@ def _known_features(names: Sequence[str], known: Sequence[str], train: Path | No
 
 def _trained(reference: PatchSet, scale: Any) -> Any:
     """Train the self-supervised encoder as a study does by default, on up to as many images."""
-    from sciimg.protocol.models import ValidationPlan
+    from sciimg.protocol.validation import ValidationPlan
     from sciimg.validation.features.encoder import train_encoder
 
     rows = _evenly(reference, _ENCODED)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from sciimg.decision import REVIEW_STAGE
 from sciimg.errors import InputError, Problem
 from sciimg.files import write_json
-from sciimg.protocol.models import StainSeparation, Study
+from sciimg.protocol.data import StainSeparation
+from sciimg.protocol.models import Study
 
 if TYPE_CHECKING:
     from sciimg.review.key import ReviewKey

@@ -7,7 +7,7 @@ from sciimg.io.expand import expand, objects_of
 from sciimg.io.open import files_of
 from sciimg.objects import is_uri
 from sciimg.protocol import LoadedStudy
-from sciimg.protocol.models import LabelFiles, Source, TissueMaps
+from sciimg.protocol.data import LabelFiles, Source, TissueMaps
 from sciimg.records import Digest, digest_of
 from sciimg.stages.digests import digests_of
 

@@ -22,7 +22,7 @@ from sciimg.io.tables import Rows, Value, read_table
 from sciimg.objects import is_uri, uri_of
 from sciimg.patches.conditions import columns_of
 from sciimg.protocol import LoadedStudy, Study
-from sciimg.protocol.models import LabelFiles, Source, SplitByColumn
+from sciimg.protocol.data import LabelFiles, Source, SplitByColumn
 from sciimg.records import Digest
 from sciimg.stages.items import Item, LeftOut, Made, Once, Rejected, every_problem, veil_of, weigh
 from sciimg.store.catalogue import RESERVED

@@ -8,7 +8,8 @@ evidence.json     {"checks": [...], "metrics": [...]}
 from pathlib import Path
 
 from sciimg.files import write_bytes, write_json
-from sciimg.protocol.models import SplitByBlocks, Study
+from sciimg.protocol.data import SplitByBlocks
+from sciimg.protocol.models import Study
 
 REGIONS = "regions.parquet"
 EVIDENCE = "evidence.json"

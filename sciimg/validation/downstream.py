@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sciimg.protocol.models import DownstreamPlan
+from sciimg.protocol.validation import DownstreamPlan
 from sciimg.randomness import generator
 from sciimg.records import Metric
 from sciimg.types import PatchSet

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from sciimg.patches.location import PatchLocation
 from sciimg.patches.regions import Region, from_table, refuse_short, to_table
 from sciimg.patches.source import PatchSource
-from sciimg.protocol.models import ImageCondition, Study, TissueMaps
+from sciimg.protocol.data import ImageCondition, TissueMaps
+from sciimg.protocol.models import Study
 from sciimg.store import Collection
 from sciimg.store.metadata import left_right_axis
 from sciimg.types import SPATIAL, Part, PatchSet, Spacing

@@ -25,7 +25,7 @@ from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.recipes import get_recipe
 from sciimg.augmenters.training import fit
 from sciimg.errors import TrainingFailedError
-from sciimg.protocol.models import Condition, ImageCondition
+from sciimg.protocol.data import Condition, ImageCondition
 from sciimg.records import Check
 from sciimg.types import Part, PatchSet
 from sciimg.validation.distance import kid

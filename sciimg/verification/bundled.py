@@ -8,7 +8,7 @@ from sciimg.io.nuclei import segment_nuclei
 from sciimg.io.open import open_image
 from sciimg.patches.source import PatchSource
 from sciimg.patches.split import make_split
-from sciimg.protocol.models import Condition, MaskCondition, ScalarCondition, SegmentNuclei, SplitByBlocks, StainSeparation
+from sciimg.protocol.data import Condition, MaskCondition, ScalarCondition, SegmentNuclei, SplitByBlocks, StainSeparation
 from sciimg.store import Collection, CollectionWriter
 from sciimg.types import Part, Spacing
 

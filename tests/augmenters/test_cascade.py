@@ -25,7 +25,7 @@ from sciimg.augmenters.spaces.pixel import Pixels
 from sciimg.augmenters.system import Condition, FieldNetwork, FieldSizes, Noise
 from sciimg.augmenters.training import fit
 from sciimg.errors import InputError
-from sciimg.protocol.models import ImageCondition
+from sciimg.protocol.data import ImageCondition
 
 ITSELF = ImageCondition(kind="image", channels=("a", "b"), made=True)
 FACTORS = {2: (2, 4), 3: (1, 2, 2)}

@@ -11,7 +11,7 @@ from sciimg.augmenters.conditioning.schema import MaskSchema, learn_schema
 from sciimg.augmenters.conditioning.symmetry import label_length, labels_of, symmetry_group
 from sciimg.augmenters.system import Condition
 from sciimg.errors import InputError
-from sciimg.protocol.models import MaskCondition
+from sciimg.protocol.data import MaskCondition
 
 
 def test_touching_objects_stay_apart_in_the_maps() -> None:

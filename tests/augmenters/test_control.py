@@ -22,7 +22,7 @@ from sciimg.augmenters.recipes import get_recipe
 from sciimg.augmenters.system import Condition, FieldNetwork, FieldSizes
 from sciimg.augmenters.training import fit
 from sciimg.errors import InputError
-from sciimg.protocol.models import ImageCondition
+from sciimg.protocol.data import ImageCondition
 
 GRIDS = {2: (12, 8), 3: (4, 12, 8)}
 STEPS = {2: ((2, 2),), 3: ((1, 2, 2),)}  # the volume's planes are halved, its few slices are not

@@ -12,7 +12,7 @@ from sciimg.augmenters.training import fit
 from sciimg.errors import InputError
 from sciimg.patches.source import PatchSource
 from sciimg.patches.stream import PatchStream, feeding
-from sciimg.protocol.models import ScalarCondition
+from sciimg.protocol.data import ScalarCondition
 from sciimg.store import Collection
 from sciimg.validation.material import whole
 

@@ -24,7 +24,7 @@ from sciimg.augmenters.spaces.pixel import Pixels
 from sciimg.augmenters.system import Batch, Condition
 from sciimg.augmenters.training import fit
 from sciimg.errors import InputError
-from sciimg.protocol.models import ImageCondition
+from sciimg.protocol.data import ImageCondition
 
 SOURCE = ImageCondition(kind="image", channels=("a",))
 

@@ -45,7 +45,8 @@ from sciimg.generation.conditions import Conditions, draw_conditions
 from sciimg.io.image import Image
 from sciimg.patches.source import PatchSource
 from sciimg.protocol import load_study
-from sciimg.protocol.models import MaskCondition, Study
+from sciimg.protocol.data import MaskCondition
+from sciimg.protocol.models import Study
 from sciimg.records import Lineage, digest_file
 from sciimg.stages.launch import describe_plan, launch
 from sciimg.stages.validate import validate

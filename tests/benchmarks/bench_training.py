@@ -37,7 +37,7 @@ from sciimg.augmenters.intensity import learn_scale
 from sciimg.augmenters.optimisation import Trainer
 from sciimg.augmenters.recipes import get_recipe
 from sciimg.augmenters.system import Batch, Condition, System, autocast
-from sciimg.protocol.models import MaskCondition
+from sciimg.protocol.data import MaskCondition
 from sciimg.randomness import generator
 from sciimg.types import PatchSet
 

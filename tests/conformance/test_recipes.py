@@ -25,7 +25,7 @@ from sciimg.augmenters.recipes import RECIPES, get_recipe, summaries
 from sciimg.augmenters.system import Noise
 from sciimg.augmenters.training import fit
 from sciimg.errors import InputError
-from sciimg.protocol.models import Condition, ImageCondition
+from sciimg.protocol.data import Condition, ImageCondition
 
 IDS = [f"{name}-{dims}d" for name, dims in ROWS]
 

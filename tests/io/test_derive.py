@@ -13,7 +13,7 @@ from sciimg.errors import InputError
 from sciimg.io import Image
 from sciimg.io.derive import prepare
 from sciimg.io.stains import stain_matrix
-from sciimg.protocol.models import Luminance, Rescale, StainSeparation
+from sciimg.protocol.data import Luminance, Rescale, StainSeparation
 from sciimg.types import Spacing
 
 FLAT = Spacing((1.0, 1.0), "pixel")

@@ -9,7 +9,7 @@ import pytest
 from sciimg.errors import InputError
 from sciimg.io import open_image
 from sciimg.io.labels import labels_from_file, make_labels
-from sciimg.protocol.models import LabelFiles
+from sciimg.protocol.data import LabelFiles
 from sciimg.types import Spacing
 
 h5py = pytest.importorskip("h5py")

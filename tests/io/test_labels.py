@@ -9,7 +9,7 @@ import tifffile
 from sciimg.errors import InputError
 from sciimg.io import Image, expand, open_image
 from sciimg.io.labels import label_index, labels_from_file, make_labels
-from sciimg.protocol.models import LabelFiles, SegmentNuclei, TissueMaps
+from sciimg.protocol.data import LabelFiles, SegmentNuclei, TissueMaps
 from sciimg.types import Spacing
 
 FLAT = Spacing((1.0, 1.0), "pixel")

@@ -8,7 +8,7 @@ from skimage import data, draw
 from sciimg.io import Image
 from sciimg.io.derive import make_labels, prepare
 from sciimg.io.nuclei import segment_nuclei
-from sciimg.protocol.models import SegmentNuclei, StainSeparation
+from sciimg.protocol.data import SegmentNuclei, StainSeparation
 from sciimg.types import Spacing
 
 PLAN = SegmentNuclei(kind="segment-nuclei", channel="h")

@@ -10,7 +10,7 @@ import pytest
 
 from sciimg.errors import InputError, MissingExtraError
 from sciimg.io.tables import read_table
-from sciimg.protocol.models import Table
+from sciimg.protocol.data import Table
 
 
 def rows_of(folder, text, key="id", name="t.csv", **options):

@@ -16,7 +16,7 @@ from sciimg.patches.location import PatchLocation
 from sciimg.patches.prove import prove_folds
 from sciimg.patches.regions import Region, from_table, to_table
 from sciimg.patches.split import make_split
-from sciimg.protocol.models import SplitByBlocks, SplitByColumn
+from sciimg.protocol.data import SplitByBlocks, SplitByColumn
 from sciimg.types import PARTS
 
 NAMES = st.lists(st.text("abcdefgh0123456789", min_size=1, max_size=4), min_size=4, max_size=40, unique=True)

@@ -25,7 +25,7 @@ from sciimg.patches.location import PatchLocation
 from sciimg.patches.prove import evidence_json, prove_split
 from sciimg.patches.regions import Region, to_table
 from sciimg.patches.split import make_split
-from sciimg.protocol.models import SplitByBlocks, SplitByColumn
+from sciimg.protocol.data import SplitByBlocks, SplitByColumn
 from sciimg.records import Check, Metric
 from sciimg.store import Collection
 

@@ -18,7 +18,7 @@ from sciimg.patches.places import Places
 from sciimg.patches.regions import Region, to_table
 from sciimg.patches.source import PatchSource
 from sciimg.patches.split import make_split
-from sciimg.protocol.models import ClassCondition, MaskCondition, ScalarCondition, SplitByBlocks
+from sciimg.protocol.data import ClassCondition, MaskCondition, ScalarCondition, SplitByBlocks
 from sciimg.store import Collection, CollectionWriter
 
 KEY = ("sha256:0", "train")

@@ -16,7 +16,7 @@ from sciimg.errors import InputError
 from sciimg.patches.location import PatchLocation
 from sciimg.patches.regions import Region, from_table, table_bytes, to_table
 from sciimg.patches.split import group_of, make_split, strips
-from sciimg.protocol.models import SplitByBlocks, SplitByColumn
+from sciimg.protocol.data import SplitByBlocks, SplitByColumn
 from sciimg.types import PARTS
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 from patchsets import images_2d
 
 from sciimg.patches.conditions import columns_of, condition_problems, condition_table, told_columns, with_acquisition
-from sciimg.protocol.models import ScalarCondition, TextCondition
+from sciimg.protocol.data import ScalarCondition, TextCondition
 
 LEVEL = ScalarCondition(kind="scalar", name="level", measure="channel-mean", channel="a")
 CAPTION = TextCondition(kind="text", template="{stain} tissue, {level} at {acquisition.magnification}x")

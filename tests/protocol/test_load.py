@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from sciimg.errors import Problem, StudyError
 from sciimg.protocol import Study, built_in_studies, load_study, parse_study
-from sciimg.protocol.models import Criterion, CrossValidation, Detector, Optics, Risk, VerificationPlan, Watermark, WeightsFile
+from sciimg.protocol.data import Detector, Optics
+from sciimg.protocol.models import Risk, Watermark
+from sciimg.protocol.validation import Criterion, CrossValidation, VerificationPlan, WeightsFile
 from sciimg.records import digest_of
 
 ROOT = Path(__file__).parents[2]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from sciimg.protocol.models import LARGEST_RATIO, ClassCondition, DownstreamPlan, MaskCondition, ScalarCondition
+from sciimg.protocol.data import ClassCondition, MaskCondition, ScalarCondition
+from sciimg.protocol.validation import LARGEST_RATIO, DownstreamPlan
 from sciimg.protocol.vocabulary import PHYSICS, SPACES, metrics, ratio_of
 from sciimg.validation import downstream, pair
 from sciimg.validation.distribution import DERIVED, FAULTS, SET_METRICS

@@ -7,7 +7,7 @@ import pytest
 import releases
 from readers import reading
 
-from sciimg.protocol.models import ReviewPlan
+from sciimg.protocol.validation import ReviewPlan
 from sciimg.provenance.attest import attest
 from sciimg.provenance.audit import audit
 from sciimg.provenance.keys import make_key

@@ -10,7 +10,8 @@ import releases
 from report_run import STUDY
 
 from sciimg.protocol import parse_study
-from sciimg.protocol.models import ClassCondition, Risk
+from sciimg.protocol.data import ClassCondition
+from sciimg.protocol.models import Risk
 from sciimg.provenance.attest import attest
 from sciimg.provenance.keys import make_key
 from sciimg.records import Check, Metric, Null

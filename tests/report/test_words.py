@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sciimg.protocol.models import ClassCondition, MaskCondition, ScalarCondition
+from sciimg.protocol.data import ClassCondition, MaskCondition, ScalarCondition
 from sciimg.protocol.vocabulary import metrics
 from sciimg.records import Metric
 from sciimg.report import words

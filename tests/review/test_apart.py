@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sciimg.protocol.models import ReviewPlan
+from sciimg.protocol.validation import ReviewPlan
 from sciimg.review.items import draw_session, overlapping
 from sciimg.types import PatchSet, Spacing
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sciimg.protocol.models import StainSeparation
+from sciimg.protocol.data import StainSeparation
 from sciimg.review.exhibit import Exhibit
 from sciimg.review.presentation import presentation_of
 from sciimg.types import Spacing

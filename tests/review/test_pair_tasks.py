@@ -8,7 +8,8 @@ import openpyxl
 import pytest
 
 from sciimg.errors import InputError
-from sciimg.protocol.models import Criterion, ReviewPlan, StainSeparation
+from sciimg.protocol.data import StainSeparation
+from sciimg.protocol.validation import Criterion, ReviewPlan
 from sciimg.review.items import draw_session
 from sciimg.review.presentation import presentation_of
 from sciimg.review.questions import questions

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sciimg.protocol.models import StainSeparation
+from sciimg.protocol.data import StainSeparation
 from sciimg.review.presentation import STAINS, mid_planes, presentation_of, unit_absorption
 from sciimg.types import Spacing
 

@@ -14,7 +14,8 @@ import pytest
 from hidden_text import found
 
 from sciimg.errors import InputError
-from sciimg.protocol.models import ReviewPlan, StainSeparation
+from sciimg.protocol.data import StainSeparation
+from sciimg.protocol.validation import ReviewPlan
 from sciimg.review.items import scramble
 from sciimg.review.presentation import presentation_of
 from sciimg.review.score import score_files

@@ -1,6 +1,6 @@
 """Made-up readings of a reader study with one criterion and one artefact: nobody has read anything."""
 
-from sciimg.protocol.models import Criterion, ReviewPlan
+from sciimg.protocol.validation import Criterion, ReviewPlan
 from sciimg.review.match import Reading, Seen
 
 PLAN = ReviewPlan(readers=3, criteria=(Criterion(name="sharpness", question="How sharp?"),), artefacts=("blur",), minimum_seconds=3)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sciimg.protocol.models import Criterion, ReviewPlan
+from sciimg.protocol.validation import Criterion, ReviewPlan
 from sciimg.review.book import Book
 from sciimg.review.exhibit import Exhibit
 from sciimg.review.items import draw_session

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from sciimg.protocol.models import ClassCondition, MaskCondition, ScalarCondition, TextCondition
+from sciimg.protocol.data import ClassCondition, MaskCondition, ScalarCondition, TextCondition
 from sciimg.randomness import generator
 from sciimg.types import PatchSet, Spacing
 

@@ -13,7 +13,7 @@ from skimage.data import immunohistochemistry, retina
 from sciimg.io.derive import prepare
 from sciimg.io.image import Image
 from sciimg.io.nuclei import segment_nuclei
-from sciimg.protocol.models import SegmentNuclei, StainSeparation
+from sciimg.protocol.data import SegmentNuclei, StainSeparation
 from sciimg.types import PatchSet, Spacing
 
 PARTS = {"train": (0, 250), "calibration": (266, 353), "holdout": (369, 512)}  # columns, with a guard gap

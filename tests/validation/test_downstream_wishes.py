@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_segmentation import discs
 
-from sciimg.protocol.models import DownstreamPlan
+from sciimg.protocol.validation import DownstreamPlan
 from sciimg.types import PatchSet
 from sciimg.validation import downstream
 from sciimg.validation.downstream import BASELINE_ARMS, downstream_metrics, names, recipe_arms, run_arm, too_few

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_segmentation import discs
 
-from sciimg.protocol.models import DownstreamPlan
+from sciimg.protocol.validation import DownstreamPlan
 from sciimg.types import PatchSet
 from sciimg.validation.downstream import BASELINE_ARMS, RECIPE_ARMS, annotated, downstream_metrics, names, obstacle, run_arm
 from sciimg.validation.fidelity import mask_fidelity, own_scores

@@ -10,7 +10,7 @@ import tissue
 from patchsets import images_2d
 from scipy import ndimage
 
-from sciimg.protocol.models import Detector
+from sciimg.protocol.data import Detector
 from sciimg.records import Metric
 from sciimg.types import PatchSet
 from sciimg.validation.material import RealData

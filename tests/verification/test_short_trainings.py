@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from sciimg.augmenters.samplers import solvers
 from sciimg.cli import app
-from sciimg.protocol.models import VerificationPlan
+from sciimg.protocol.validation import VerificationPlan
 from sciimg.verification import benchmarks, suite
 from sciimg.verification.bands import BANDS, COST, LEVEL, Band, held, recorded, slow
 from sciimg.verification.benchmarks import BENCHMARKS, Real, run

@@ -12,7 +12,7 @@ from sciimg.augmenters.conditioning.captions import TextSchema, learn_text
 from sciimg.augmenters.intensity import IntensityScale, learn_scale
 from sciimg.augmenters.settings import Settings
 from sciimg.errors import InputError, Problem
-from sciimg.protocol.models import ClassCondition, Condition, ImageCondition, MaskCondition, ScalarCondition, TextCondition
+from sciimg.protocol.data import ClassCondition, Condition, ImageCondition, MaskCondition, ScalarCondition, TextCondition
 from sciimg.types import LabelKind, PatchSet
 
 _BEYOND = 0.1  # share of the trained range by which a scalar may leave it

@@ -3,9 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from sciimg.protocol.models import (
-    SplitByBlocks,
-)
+from sciimg.protocol.data import SplitByBlocks
 from sciimg.protocol.rules.parts import Fault, Parts
 
 

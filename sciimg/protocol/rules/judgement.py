@@ -4,15 +4,11 @@ import difflib
 from collections.abc import Iterator, Sequence
 from typing import assert_never
 
+from sciimg.protocol.data import ScalarCondition, SplitByBlocks
 from sciimg.protocol.explain import closest
-from sciimg.protocol.models import (
-    REVIEW_COLUMNS,
-    RecipePlan,
-    ScalarCondition,
-    SplitByBlocks,
-    ValidationPlan,
-)
+from sciimg.protocol.models import RecipePlan
 from sciimg.protocol.rules.parts import Fault, Parts, label_kind
+from sciimg.protocol.validation import REVIEW_COLUMNS, ValidationPlan
 from sciimg.protocol.vocabulary import PHYSICS, USUAL_SPACES, Need, metrics, over_folds, physics_of, ratio_of, space_of
 from sciimg.protocol.yaml_tree import KeyPath, dotted
 

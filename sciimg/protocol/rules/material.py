@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from string import Formatter
 
-from sciimg.protocol.explain import closest
-from sciimg.protocol.models import (
+from sciimg.protocol.data import (
     ACQUISITION,
     ClassCondition,
     ImageCondition,
@@ -15,6 +14,7 @@ from sciimg.protocol.models import (
     StainSeparation,
     TextCondition,
 )
+from sciimg.protocol.explain import closest
 from sciimg.protocol.rules.parts import Fault, Parts, label_kind
 from sciimg.protocol.yaml_tree import KeyPath
 

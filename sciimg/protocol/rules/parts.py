@@ -3,20 +3,9 @@
 import datetime
 from dataclasses import dataclass
 
-from sciimg.protocol.models import (
-    Condition,
-    Gate,
-    GenerationPlan,
-    LabelFiles,
-    Patches,
-    RecipePlan,
-    ReleasePlan,
-    ReviewPlan,
-    SegmentNuclei,
-    Source,
-    Split,
-    ValidationPlan,
-)
+from sciimg.protocol.data import Condition, LabelFiles, SegmentNuclei, Source, Split
+from sciimg.protocol.models import GenerationPlan, Patches, RecipePlan, ReleasePlan
+from sciimg.protocol.validation import Gate, ReviewPlan, ValidationPlan
 from sciimg.protocol.yaml_tree import KeyPath
 
 Fault = tuple[KeyPath, str, str]  # key path, kind, message

@@ -1,6 +1,8 @@
 """What was asked, before any result: the question, the uses, the limits and the bars, from the study alone."""
 
-from sciimg.protocol.models import Gate, SplitByBlocks, SplitByColumn, Study
+from sciimg.protocol.data import SplitByBlocks, SplitByColumn
+from sciimg.protocol.models import Study
+from sciimg.protocol.validation import Gate
 from sciimg.report.model import Block, Column, Facts, Notice, Section, Table
 from sciimg.report.words import caption, count, listed, number, plain, sentence, text
 

@@ -1,6 +1,6 @@
 """What follows and what does not: machinery, groups, limits, how to check everything with other people's tools, and the appendix."""
 
-from sciimg.protocol.models import SplitByBlocks
+from sciimg.protocol.data import SplitByBlocks
 from sciimg.provenance.checking import OUTSIDER, RECIPE
 from sciimg.report import costs
 from sciimg.report.evidence import Evidence

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sciimg.protocol.models import ClassCondition, Source, SplitByBlocks, TissueMaps
+from sciimg.protocol.data import ClassCondition, Source, SplitByBlocks, TissueMaps
 from sciimg.report.evidence import Evidence
 from sciimg.report.model import Block, Column, Facts, Missing, Notice, Plate, PlateRow, Prose, Section, Table
 from sciimg.report.plates import tinted_strip

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from sciimg.protocol.models import Gate
+from sciimg.protocol.validation import Gate
 from sciimg.records import GateResult, Metric
 from sciimg.report.evidence import Evidence, RecipeEvidence
 from sciimg.report.figures import Scale, ruler

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from sciimg.protocol.models import StainSeparation, Study
+from sciimg.protocol.data import StainSeparation
+from sciimg.protocol.models import Study
 from sciimg.report.evidence import Evidence, RecipeEvidence
 from sciimg.report.model import Block, Missing, Plate, PlateRow, Prose, Section
 from sciimg.report.outlines import ASKED, FOUND, Layer, outlines

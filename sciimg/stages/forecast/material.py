@@ -14,7 +14,7 @@ from sciimg.io.expand import expand, is_stored
 from sciimg.io.labels import PIXELS
 from sciimg.io.open import open_image
 from sciimg.protocol import LoadedStudy
-from sciimg.protocol.models import LabelFiles, Luminance, Rescale, SegmentNuclei, Source, StainSeparation, TissueMaps
+from sciimg.protocol.data import LabelFiles, Luminance, Rescale, SegmentNuclei, Source, StainSeparation, TissueMaps
 from sciimg.types import LabelKind
 
 _OPENED = 12  # headers that are read of a source; the others are taken to be like them

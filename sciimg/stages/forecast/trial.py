@@ -25,7 +25,8 @@ import numpy as np
 import pandas as pd
 
 from sciimg.patches.conditions import told_columns
-from sciimg.protocol.models import ScalarCondition, Study
+from sciimg.protocol.data import ScalarCondition
+from sciimg.protocol.models import Study
 from sciimg.randomness import generator
 from sciimg.stages.forecast.material import Material
 from sciimg.types import PatchSet, Spacing

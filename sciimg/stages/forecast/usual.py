@@ -11,7 +11,9 @@ import math
 import time
 from dataclasses import dataclass
 
-from sciimg.protocol.models import ClassCondition, DownstreamPlan, MaskCondition, SplitByBlocks, Study
+from sciimg.protocol.data import ClassCondition, MaskCondition, SplitByBlocks
+from sciimg.protocol.models import Study
+from sciimg.protocol.validation import DownstreamPlan
 from sciimg.protocol.vocabulary import USUAL_SPACES
 from sciimg.stages.forecast.material import Material
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciimg.patches.conditions import condition_table
-from sciimg.protocol.models import ClassCondition, ImageCondition, MaskCondition, ScalarCondition, TextCondition
+from sciimg.protocol.data import ClassCondition, ImageCondition, MaskCondition, ScalarCondition, TextCondition
 from sciimg.records import Metric
 from sciimg.stages.judging.case import Case, Found
 from sciimg.types import PatchSet

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, partial
 
-from sciimg.protocol.models import ScalarCondition, Study
+from sciimg.protocol.data import ScalarCondition
+from sciimg.protocol.models import Study
 from sciimg.protocol.vocabulary import SPACES, physics_of, space_of
 from sciimg.records import Metric, Shortage
 from sciimg.stages.judging.case import Case, Found

@@ -1,6 +1,6 @@
 """The same for the images of each value of a column."""
 
-from sciimg.protocol.models import ClassCondition
+from sciimg.protocol.data import ClassCondition
 from sciimg.records import Metric
 from sciimg.stages.judging.case import Case, Found
 from sciimg.types import PatchSet

@@ -15,7 +15,7 @@ import tissue
 from numpy.typing import NDArray
 
 from sciimg.augmenters.feed import Patches
-from sciimg.protocol.models import ClassCondition, Condition, ImageCondition, MaskCondition, ScalarCondition, TextCondition
+from sciimg.protocol.data import ClassCondition, Condition, ImageCondition, MaskCondition, ScalarCondition, TextCondition
 from sciimg.randomness import generator
 from sciimg.types import PatchSet, Spacing
 

@@ -14,7 +14,7 @@ from scipy import ndimage
 from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.feed import Patches
 from sciimg.augmenters.recipe import Recipe
-from sciimg.protocol.models import Condition, ImageCondition
+from sciimg.protocol.data import Condition, ImageCondition
 from sciimg.types import PatchSet
 
 Key = tuple[str | int, ...]

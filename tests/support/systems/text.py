@@ -12,7 +12,7 @@ from sciimg.augmenters.build import build
 from sciimg.augmenters.conditioning.captions import TextSchema, filled, learn_text
 from sciimg.augmenters.conditioning.encoder import numbered
 from sciimg.augmenters.system import Condition, Noise
-from sciimg.protocol.models import TextCondition
+from sciimg.protocol.data import TextCondition
 from sciimg.types import PatchSet
 
 from .common import features
