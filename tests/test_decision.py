@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from least_study import least_study
 
 from sciimg.decision import REVIEW_GATE, REVIEW_METRIC, collect, decide
 from sciimg.errors import InputError
-from sciimg.protocol.models import Gate, RecipePlan, ReviewPlan, Study
+from sciimg.protocol.models import RecipePlan, Study
+from sciimg.protocol.validation import Gate, ReviewPlan
 from sciimg.records import Decision, Metric, Shortage, TooFew, canonical_json
 
 WHY = "Derived for this test."
@@ -17,26 +19,12 @@ WHY = "Derived for this test."
 
 def study(gates: list[dict[str, Any]], recipes: tuple[str, ...] = ("ldm",), comparators: tuple[str, ...] = (), readers: int = 0) -> Study:
     """Return a study as far as a decision looks at it."""
-    value: dict[str, Any] = {
-        "sciimg": 1,
-        "name": "s",
-        "registered": "2026-01-01",
-        "title": "t",
-        "question": "q",
-        "context_of_use": "c",
-        "excluded_uses": ["e"],
-        "limits": ["l"],
-        "sources": [{"name": "a", "uri": "a", "licence": "CC0-1.0", "citation": "c", "modality": "mri"}],
-        "split": {"by": "column", "column": "id", "unit": "subject"},
-        "patches": {"shape": [8, 8]},
-        "recipes": [{"name": r, "recipe": r, "role": "comparator" if r in comparators else "candidate"} for r in recipes],
-        "generate": {"count": 128},
-        "validation": {},
-        "gates": [{"name": f"g{i}", "why": WHY, **g} for i, g in enumerate(gates)],
-        "review": ReviewPlan(readers=readers),
-        "release": {"dataset_id": "d", "version": "1.0.0", "licence": "CC0-1.0", "creator": "c"},
-    }
-    return Study.model_validate(value)
+    return least_study(
+        recipes=[{"name": r, "recipe": r, "role": "comparator" if r in comparators else "candidate"} for r in recipes],
+        generate={"count": 128},
+        gates=[{"name": f"g{i}", "why": WHY, **g} for i, g in enumerate(gates)],
+        review=ReviewPlan(readers=readers),
+    )
 
 
 def metric(value: float, low: float | None = None, high: float | None = None, name: str = "m") -> Metric:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from least_study import least_study
 from real_sets import ABSENT, available, real_set
 from scipy import ndimage
 
@@ -167,32 +168,13 @@ FAULTS = [
 
 def study_of(of: str, shape: tuple[int, ...]) -> Study:
     mask = of == "micro"
-    return Study.model_validate(
-        {
-            "sciimg": 1,
-            "name": f"faults-{of}",
-            "registered": "2026-01-01",
-            "title": "t",
-            "question": "q",
-            "context_of_use": "c",
-            "excluded_uses": ["e"],
-            "limits": ["l"],
-            "sources": [{"name": "s", "uri": "x", "licence": "x", "citation": "c", "modality": PLAN[of]["modality"]}],
-            "split": {"by": "column", "column": "id", "unit": "image"},
-            "patches": {"shape": list(shape)},
-            "conditions": [{"kind": "mask"}] if mask else [],
-            "recipes": [{"name": "elsewhere", "recipe": "elsewhere"}],
-            "generate": {"count": 1000},
-            "validation": {
-                "samples": 60,
-                "bootstrap": 50,
-                "physics": PLAN[of]["physics"],
-                "features": ["texture"],
-                "segmenter_steps": 60,
-            },
-            "gates": GATES[of],
-            "release": {"dataset_id": "d", "version": "1.0.0", "licence": "x", "creator": "c"},
-        }
+    return least_study(
+        source={"modality": PLAN[of]["modality"]},
+        patches={"shape": list(shape)},
+        conditions=[{"kind": "mask"}] if mask else [],
+        generate={"count": 1000},
+        validation={"samples": 60, "bootstrap": 50, "physics": PLAN[of]["physics"], "features": ["texture"], "segmenter_steps": 60},
+        gates=GATES[of],
     )
 
 

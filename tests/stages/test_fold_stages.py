@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from least_study import least_study, least_told
 from stores import collection_of, files_of, texture
 
 from sciimg.decision import collect, decide
@@ -26,27 +27,17 @@ from sciimg.validation.crossvalidation import corrected_interval
 
 GROUPS = [f"subject-{i}" for i in range(8)]
 BASE: dict[str, Any] = {
-    "sciimg": 1,
     "name": "folded",
-    "registered": "2026-01-01",
-    "title": "t",
-    "question": "q",
-    "context_of_use": "c",
-    "excluded_uses": ["e"],
-    "limits": ["l"],
-    "sources": [{"name": "a", "uri": "images/*.tif", "licence": "CC0-1.0", "citation": "c", "modality": "fluorescence"}],
     "split": {"by": "column", "column": "field", "unit": "subject", "calibration": 0.2, "holdout": 0.2},
     "patches": {"shape": [16, 16]},
     "recipes": [{"name": "ldm", "recipe": "ldm"}, {"name": "gan", "recipe": "gan", "role": "comparator"}],
     "generate": {"count": 24},
-    "validation": {"samples": 24, "cross_validation": {"folds": 3}},
     "gates": [{"name": "again", "metric": "kid_scattering_folds", "at_most": 2, "why": "because it must be so"}],
-    "release": {"dataset_id": "d", "version": "1.0.0", "licence": "CC0-1.0", "creator": "c"},
 }
 
 
 def study(cross_validation: dict[str, Any] | None = None, **changes: Any) -> Study:
-    return Study.model_validate(BASE | {"validation": {"samples": 24, "cross_validation": cross_validation}} | changes)
+    return least_study(**BASE | {"validation": {"samples": 24, "cross_validation": cross_validation}} | changes)
 
 
 # ---------------------------------------------------------------- which stages there are
@@ -105,10 +96,10 @@ def test_a_dry_run_counts_the_stages(asked: dict[str, Any], folds: int | None, s
     (tmp_path / "images").mkdir()
     (tmp_path / "images/a.tif").write_bytes(b"II")
     table = {"uri": "t.csv", "key": "image"}
-    sources = [BASE["sources"][0] | {"table": table}]
     gates = [{"name": "g", "metric": "verification-failures", "at_most": 0, "why": "because it must be so"}]
-    value = BASE | {"validation": {"samples": 24, "cross_validation": asked}, "sources": sources, "gates": gates}
-    value["conditions"] = [{"kind": "scalar", "name": "level", "measure": "channel-mean", "channel": "c0"}]
+    conditions = [{"kind": "scalar", "name": "level", "measure": "channel-mean", "channel": "c0"}]
+    parts = BASE | {"validation": {"samples": 24, "cross_validation": asked}, "gates": gates, "conditions": conditions}
+    value = least_told(source={"uri": "images/*.tif", "table": table}, **parts)
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(value))
     described = describe_plan(tmp_path / "study.yaml", tmp_path)
     assert (described["folds"], len(described["stages"])) == (folds, stages)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from least_study import least_study
 from report_run import densities
 
 from flows.study import stage_task
@@ -41,32 +42,18 @@ class HardlyBlurred(PowerSpectrum):
 
 def study(*gates: tuple[str, str, dict[str, Any]], **validation: Any) -> Study:
     """Return a study with gates (name, metric, bar)."""
-    return Study.model_validate(
-        {
-            "sciimg": 1,
-            "name": "small",
-            "registered": "2026-01-01",
-            "title": "t",
-            "question": "q",
-            "context_of_use": "c",
-            "excluded_uses": ["e"],
-            "limits": ["l"],
-            "sources": [{"name": "ihc", "uri": "x", "licence": "CC0-1.0", "citation": "c", "modality": "brightfield"}],
-            "split": {"by": "blocks", "axis": "x", "calibration": 0.2, "holdout": 0.3, "guard_px": 8, "cell": [64, 64]},
-            "patches": {"shape": [32, 32]},
-            "conditions": [{"kind": "scalar", "name": "dab-level", "measure": "channel-mean", "channel": "dab"}],
-            "recipes": [{"name": "r", "recipe": "r"}],
-            "generate": {"count": 48},
-            "validation": {
-                "samples": 32,
-                "bootstrap": 50,
-                "physics": ["noise-law", "power-spectrum", "intensity-law"],
-                "features": ["texture"],
-                **validation,
-            },
-            "gates": [{"name": name, "metric": metric, "why": "because it must be so", **bar} for name, metric, bar in gates],
-            "release": {"dataset_id": "d", "version": "1.0.0", "licence": "CC0-1.0", "creator": "c"},
-        }
+    return least_study(
+        source={"name": "ihc", "modality": "brightfield"},
+        split={"by": "blocks", "axis": "x", "calibration": 0.2, "holdout": 0.3, "guard_px": 8, "cell": [64, 64]},
+        conditions=[{"kind": "scalar", "name": "dab-level", "measure": "channel-mean", "channel": "dab"}],
+        validation={
+            "samples": 32,
+            "bootstrap": 50,
+            "physics": ["noise-law", "power-spectrum", "intensity-law"],
+            "features": ["texture"],
+            **validation,
+        },
+        gates=[{"name": name, "metric": metric, "why": "because it must be so", **bar} for name, metric, bar in gates],
     )
 
 

@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import tissue
+from least_study import least_study
 
 from sciimg.errors import InputError
 from sciimg.io.image import Image
 from sciimg.patches.regions import Region, to_table
 from sciimg.patches.split import make_split
-from sciimg.protocol.models import Study, WeightsFile
+from sciimg.protocol.models import Study
+from sciimg.protocol.validation import WeightsFile
 from sciimg.randomness import generator
 from sciimg.records import Metric
 from sciimg.stages import baseline as baseline_stage
@@ -33,33 +35,18 @@ from sciimg.validation.physics.controls import noisier
 
 CHANNELS = ("haematoxylin", "dab")
 
-STUDY = Study.model_validate(
-    {
-        "sciimg": 1,
-        "name": "small",
-        "registered": "2026-01-01",
-        "title": "t",
-        "question": "q",
-        "context_of_use": "c",
-        "excluded_uses": ["e"],
-        "limits": ["l"],
-        "sources": [{"name": "ihc", "uri": "x", "licence": "CC0-1.0", "citation": "c", "modality": "brightfield"}],
-        "split": {"by": "blocks", "axis": "x", "calibration": 0.2, "holdout": 0.3, "guard_px": 8, "cell": [64, 64]},
-        "patches": {"shape": [32, 32]},
-        "conditions": [{"kind": "mask"}, {"kind": "scalar", "name": "dab-level", "measure": "channel-mean", "channel": "dab"}],
-        "recipes": [{"name": "r", "recipe": "r"}],
-        "generate": {"count": 48},
-        "validation": {
-            "samples": 48,
-            "bootstrap": 50,
-            "physics": ["intensity-law", "noise-law", "snr", "no-such-check"],
-            "downstream": {"seeds": 2, "steps": 3, "annotated_images": 4, "synthetic_only": True, "ratios": [2, 8]},
-            "segmenter_steps": 40,
-            "encoder_steps": 3,
-        },
-        "gates": [{"name": "g", "metric": "noise-law_effect", "at_most": 1.5, "why": "because it must be so"}],
-        "release": {"dataset_id": "d", "version": "1.0.0", "licence": "CC0-1.0", "creator": "c"},
-    }
+STUDY = least_study(
+    source={"name": "ihc", "modality": "brightfield"},
+    split={"by": "blocks", "axis": "x", "calibration": 0.2, "holdout": 0.3, "guard_px": 8, "cell": [64, 64]},
+    conditions=[{"kind": "mask"}, {"kind": "scalar", "name": "dab-level", "measure": "channel-mean", "channel": "dab"}],
+    validation={
+        "samples": 48,
+        "bootstrap": 50,
+        "physics": ["intensity-law", "noise-law", "snr", "no-such-check"],
+        "downstream": {"seeds": 2, "steps": 3, "annotated_images": 4, "synthetic_only": True, "ratios": [2, 8]},
+        "segmenter_steps": 40,
+        "encoder_steps": 3,
+    },
 )
 
 
