@@ -92,9 +92,9 @@ def test_running_again_does_nothing_again(workdir: Path, settings: dict[str, str
 
 
 def test_a_finished_run_starts_no_flow(workdir: Path, settings: dict[str, str]) -> None:
-    """Prefect and its server take most of a minute to come up, for nothing."""
-    asked = f"launch.start = None; print(launch.launch(Path({STUDY!r}), Path({str(workdir)!r}))['decision'])"
-    command = [PYTHON, "-c", f"from pathlib import Path; from sciimg.stages import launch; {asked}"]
+    """Prefect and its server take most of a minute to come up, for nothing; a passphrase would be asked for as vainly."""
+    asked = f"launch.start = keys.unlock = None; print(launch.launch(Path({STUDY!r}), Path({str(workdir)!r}))['decision'])"
+    command = [PYTHON, "-c", f"from pathlib import Path; from sciimg.provenance import keys; from sciimg.stages import launch; {asked}"]
     result = subprocess.run(command, env=settings, cwd=settings["PWD"], capture_output=True, text=True, check=False)
     assert result.stdout == "refused\n", result.stderr
 

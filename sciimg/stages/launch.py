@@ -42,18 +42,20 @@ def launch(study: Path, workdir: Path, *, engine: str = "local", slots: int = 0,
     SciimgError
         With every problem that the flow or its stages named.
     """
+    from sciimg.protocol import load_study
     from sciimg.provenance.keys import unlock
 
     check_engine(engine, study, workdir, cluster)
     check_recipes(study)
+    run = Run(run_folder(load_study(study).study, workdir))
+    if (found := finished(run)) is not None:  # nothing to carry out needs no key, no flow and no server
+        for stage in plan_of(run).values():
+            tell(run, stage, "done before")
+        return found
     unlock()
     run = Run.begin(study, workdir)
     with hold(run.path / LOCK):  # another run of this study is told of at once; the flow holds the lock while it works
         pass
-    if (found := finished(run)) is not None:  # nothing to carry out needs no flow, and no server
-        for stage in plan_of(run).values():
-            tell(run, stage, "done before")
-        return found
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         places = slots or (_JOBS if engine == "slurm" else os.cpu_count() or 1)
