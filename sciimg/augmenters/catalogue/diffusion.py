@@ -81,7 +81,7 @@ RECIPES = (
         space=_KL,
         process=FlowProcess(),
         backbone=UNetBackbone(widths=(64, 128, 192), blocks=(1, 1, 1)),
-        sampler=SamplerSettings(name="heun", steps=12),
+        sampler=SamplerSettings(name="unipc-3", steps=10),  # as near to real images as 12 Heun steps, for fewer than half the evaluations
         training=Training(steps=1200, learning_rate=2e-3),
         in_3d=_LATENT_IN_3D,
         cites=(_LATENT_DIFFUSION, _RECTIFIED_FLOW, _GUIDANCE, "Esser et al. 2024, arXiv:2403.03206"),
