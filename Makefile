@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training bench-generation bench-gpu bench-io bench-judges bench-audit bench-review bands mutation faults scale bench-scale test-hpc clean
+.PHONY: env demo test lint types contracts wheel check conformance test-independent bench-training bench-generation bench-samplers bench-gpu bench-io bench-judges bench-audit bench-review bands mutation faults scale bench-scale test-hpc clean
 
 env: $(STAMP)
 
@@ -57,6 +57,9 @@ bench-generation: env
 
 bench-gpu: env
 	$(BIN)/python tests/benchmarks/bench_gpu.py $(BENCH_GPU)
+
+bench-samplers: env
+	$(BIN)/python tests/benchmarks/bench_samplers.py $(RUNS)
 
 bench-io: env
 	$(BIN)/python tests/benchmarks/bench_io.py --out reports/benchmarks/io.json $(BENCH_IO)

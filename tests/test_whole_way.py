@@ -112,6 +112,20 @@ def test_info_describes_run_model_collection_and_release(workdir: Path, settings
         assert json.loads(result.stdout)["kind"] == kind
 
 
+@pytest.mark.slow
+def test_the_benchmark_of_samplers_runs_on_a_finished_run(workdir: Path, settings: dict[str, str], tmp_path: Path) -> None:
+    (run,) = workdir.glob("smoke-*")
+    script = Path(__file__).parent / "benchmarks" / "bench_samplers.py"
+    asked = ["heun 12 uniform", "unipc-3 10 uniform"]
+    command = [PYTHON, str(script), str(run), "--count", "16", "--out", str(tmp_path / "samplers.json"), "--samplers", *asked]
+    result = subprocess.run(command, env=settings, cwd=settings["PWD"], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    (found,) = json.loads((tmp_path / "samplers.json").read_text())["runs"].values()
+    assert list(found["samplers"]) == asked
+    first, second = found["samplers"].values()
+    assert first["more than heun 12 uniform, texture, train"] == [0, 0, 0] and second["kid, texture, train"] != first["kid, texture, train"]
+
+
 @pytest.mark.slow  # every kind of stage has a test of its own that is killed; `make faults` kills a whole run ten times
 def test_killed_runs_end_in_the_same_bytes(workdir: Path, settings: dict[str, str], tmp_path: Path) -> None:
     for moment in (9, 14, 22):
