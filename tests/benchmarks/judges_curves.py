@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from real_sets import MAKERS, RealSet, available, real_set
 
 from sciimg.decision import judged
-from sciimg.protocol.models import Gate
+from sciimg.protocol.validation import Gate
 from sciimg.randomness import generator
 from sciimg.records import Metric
 from sciimg.types import PatchSet, Spacing
@@ -668,6 +668,54 @@ def conditions(kind: RealSet, studies: int) -> dict[str, Any]:
     return {"images": kind.about, "n": len(images), "metrics": tally.curves(gates)}
 
 
+# ---------------------------------------------------------------- downstream use
+
+STUDENTS = {"seeds": 2, "steps": 60, "annotated_images": 4}  # a study has 3 seeds of 200 steps; a hundred of them would take a day
+HARM = "Adding images must not cost a segmenter more than 0.015, as the bundled studies ask of Dice."
+
+
+def downstream(kind: RealSet, studies: int) -> dict[str, Any]:
+    """Return the curve of the gate on harm: real images added to a few annotated ones, as they are and with masks of other images."""
+    from sciimg.protocol.validation import DownstreamPlan
+    from sciimg.validation.downstream import downstream_metrics, run_arm
+
+    images = kind.images
+    plan = DownstreamPlan(**STUDENTS)  # type: ignore[arg-type]
+    gates = [gate_of(f"downstream_{f1}gain_added_to_classical", at_least=-0.015, why=HARM) for f1 in ("", "f1_")]
+    names, tally = {gate.metric for gate in gates}, Tally()
+    for number in range(studies):
+        key = ("judges-curves", kind.name, "downstream", str(number))
+        rng = generator(*key)
+        part = {name: images.take(rows.tolist()) for name, rows in dealt(images.groups, rng).items()}
+        about: dict[str, Any] = {"train": part["train"], "holdout": part["holdout"], "key": key}
+        alone = {("classical", s): run_arm("classical", s, plan, synthetic=None, **about) for s in range(plan.seeds)}
+        alone |= {("real", s): alone["classical", s] for s in range(plan.seeds)}  # stands in for an arm that the gate does not read
+        for share in (0.0, *SHARES[2:]):
+            made = exchanged(part["synthetic"], share, rng)
+            joined = {("combined", s): run_arm("combined", s, plan, synthetic=made, **about) for s in range(plan.seeds)}
+            found = downstream_metrics(
+                alone | joined,
+                plan,
+                kind=images.label_kind,
+                bootstrap=BOOTSTRAP,
+                key=key,
+                ceiling=None,
+                missing={"synthetic": "not asked here"},
+            )
+            fault = ("none", 0.0) if share == 0 else ("share of masks of other images", share)
+            tally.add(gates, [m for m in found if m.name in names], *fault)
+    return {"images": kind.about, "n": len(images), "students": STUDENTS, "metrics": tally.curves(gates)}
+
+
+def exchanged(patches: PatchSet, share: float, rng: np.random.Generator) -> PatchSet:
+    """Return the patches with masks of one another in this share of them."""
+    assert patches.labels is not None
+    labels = patches.labels.copy()
+    places = rng.permutation(len(patches))[: round(share * len(patches))]
+    labels[places] = np.roll(labels[places], 1, axis=0)
+    return replace(patches, labels=labels)
+
+
 # ---------------------------------------------------------------- what is simulated
 
 KINDS_TRIED = 2  # where time is short, one: --kinds 1
@@ -712,7 +760,7 @@ NOT_SIMULATED = {
     "weights": "a space of the user's network, judged by the code that judges the encoder",
     "paired": "the same metric with samples resampled together: intervals are narrower, the rest is the same code",
     "reconstruction": "a mean over pairs, no two-sample question: what it says of a blur is in tests/validation/test_pair.py",
-    "downstream": "a hundred studies of some dozen trainings each; its intervals are those of paired means by group",
+    "downstream_": "of its gates the one on harm is: others differ in the arms, not in what is done with them",
     "worst": "the same metric on the images of one subgroup: read its curve at fewer groups",
     "copy-rate": "section memory, by number of canaries",
     "leaked-holdout": "section memory, by number of leaked images",
@@ -727,6 +775,7 @@ def parts(shipped: bool = False, kinds: int = KINDS_TRIED) -> dict[str, Callable
     found |= {f"likeness-{space}": lambda n, s=space: likeness(s, labelled_kind(shipped), n) for space in SPACES}  # type: ignore[misc]
     found["fidelity"] = lambda n: fidelity(labelled_kind(shipped), n)
     found["conditions"] = lambda n: conditions(labelled_kind(shipped), n)
+    found["downstream"] = lambda n: downstream(labelled_kind(shipped), n)
     return found
 
 
@@ -832,7 +881,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
 def shown(metric: str, fault: str) -> bool:
     """Whether the picture has room for a gate of sets and a fault: every gate with what it is there to find."""
     stem = metric.rpartition("_")[0]
-    if metric.startswith(("mask", "condition")):
+    if metric.startswith(("mask", "condition", "downstream")):
         return True
     if stem.startswith(("authenticity", "ct", "membership", "nearer")):
         return "copies" in fault
