@@ -616,6 +616,9 @@ def fidelity(kind: RealSet, studies: int) -> dict[str, Any]:
     return {"images": kind.about, "n": len(pool), "metrics": tally.curves(gates)}
 
 
+ABOUT = 0.1  # of the spread of real values: how nearly a good set is what it was asked for; exactly would have no interval
+
+
 def conditions(kind: RealSet, studies: int) -> dict[str, Any]:
     """Return the curves of a class and of a scalar condition against the share of samples that were asked for something else."""
     from sciimg.validation.obedience import class_obedience, scalar_obedience
@@ -641,6 +644,7 @@ def conditions(kind: RealSet, studies: int) -> dict[str, Any]:
             asked = fresh.copy()
             places = rng.permutation(len(fresh))[: round(share * len(fresh))]
             asked[places] = np.roll(asked[places], max(1, len(places) // 2))
+            level_asked = levels[asked] + ABOUT * levels.std() * rng.normal(size=len(asked))
             about: dict[str, Any] = {"bootstrap": BOOTSTRAP, "key": key}
             found = class_obedience(
                 "kind",
@@ -650,7 +654,7 @@ def conditions(kind: RealSet, studies: int) -> dict[str, Any]:
                 features="texture",
                 **about,
             )
-            found += scalar_obedience("level", levels[asked], levels[fresh], images.groups[fresh], real_spread=float(levels.std()), **about)
+            found += scalar_obedience("level", level_asked, levels[fresh], images.groups[fresh], real_spread=float(levels.std()), **about)
             if number < 0:
                 trials.append(found)
                 continue
