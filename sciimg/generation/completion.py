@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from sciimg.augmenters.processes.paths import Path
 from sciimg.augmenters.samplers.settings import Task
-from sciimg.augmenters.samplers.solvers import Predict, Solver
+from sciimg.augmenters.samplers.solvers import Predict, SolverStep
 from sciimg.errors import InputError, Problem
 
 Key = tuple[str | int, ...]
@@ -31,7 +30,7 @@ def _held(predict: Predict, path: Path, data: Tensor, noise: Tensor, keep: Tenso
 
 
 def completed(
-    solver: Solver,
+    step: SolverStep,
     predict: Predict,
     path: Path,
     data: Tensor,
@@ -43,14 +42,19 @@ def completed(
 ) -> Tensor:
     """Solve with a known part that is held until time ``free``, each step before it ``rounds`` times with noise put back in between."""
     x = noise = normal(data.shape[1:]).double()
-    for now, then in pairwise(times):
+    remembered: list[Tensor] = []
+    for at in range(len(times) - 1):
+        now, then = times[at : at + 2]
         released = now <= free
         for left in reversed(range(1 if released else rounds)):
-            x = solver(predict if released else _held(predict, path, data, noise, keep), path, x, (now, then), normal)
+            x, *remembered = step(
+                predict if released else _held(predict, path, data, noise, keep), path, (x, *remembered), times, at, normal
+            )
             if left:
                 ratio = path.alpha(now) / path.alpha(then)
                 spread = math.sqrt(max(0.0, path.sigma(now) ** 2 - (ratio * path.sigma(then)) ** 2))
                 x = ratio * x + spread * normal(x.shape[1:]).to(x.dtype)
+                remembered = []  # of a state that is no more
         if not released:
             x = torch.where(keep, path.alpha(then) * data + path.sigma(then) * noise, x)
     return x

@@ -19,7 +19,7 @@ from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.processes.gaussian import GaussianProcess
 from sciimg.augmenters.samplers.inversion import invert, remixed, slerp
 from sciimg.augmenters.samplers.settings import SamplerSettings
-from sciimg.augmenters.samplers.solvers import Predict, solver_of
+from sciimg.augmenters.samplers.solvers import Predict, solver_of, step_of
 from sciimg.augmenters.system import Condition, Noise, autocast
 from sciimg.errors import InputError, Problem
 from sciimg.generation.completion import carried_on, completed, nearest_known, pooled
@@ -107,7 +107,7 @@ class Editor:
             told_all = self._process.settings.holes and data.shape[2:] == known.shape[2:]
             with autocast(self._process.schedule.precision, "cpu"):
                 points = completed(
-                    solver_of(self.settings),
+                    step_of(self.settings),
                     self._predictor(self._process.knowing(told.resized(data.shape[2:]), data, whole), data),
                     self._process.path,
                     data,

@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import pairwise
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal, assert_never
 
@@ -28,8 +28,9 @@ from sciimg.augmenters.augmenter import Augmenter
 from sciimg.augmenters.grid_noise import GridNoise, WindowNoise
 from sciimg.augmenters.processes.gaussian import GaussianProcess
 from sciimg.augmenters.processes.paths import Path as NoisePath
+from sciimg.augmenters.samplers.multistep import Carried
 from sciimg.augmenters.samplers.settings import SamplerSettings
-from sciimg.augmenters.samplers.solvers import Solver, solver_of
+from sciimg.augmenters.samplers.solvers import Predict, SolverStep, step_of
 from sciimg.augmenters.system import Condition, Process, autocast
 from sciimg.errors import InputError, Problem
 from sciimg.files import still_wanted
@@ -38,7 +39,6 @@ from sciimg.store.apart import Made, intact
 from sciimg.workers import Workers
 
 CHUNK = 8  # windows that a network sees at once: always the same ones together, because company may change the last bits
-ONE_STEP_SOLVERS = ("euler", "heun", "ddim", "ancestral")  # each step needs the state alone, so it can begin from what is on disk
 Told = Callable[[Sequence[Index]], Condition]
 OnWindows = Callable[[Sequence[Index]], Tensor]
 OnCell = Callable[[Index, Tensor], Tensor]
@@ -235,7 +235,7 @@ def draw_points(
     Raises
     ------
     InputError
-        Kind ``no-volumes``: the process or the sampler cannot be blended.
+        Kind ``no-volumes``: the process cannot be blended.
     """
     if isinstance(process, GaussianProcess):
         return _solved(process, told, field, channels, windows, settings, fields)
@@ -262,19 +262,6 @@ def check_fields(augmenter: Augmenter) -> None:
         raise InputError(Problem("recipe", "no-fields", message))
 
 
-def check_sampler(process: Process, settings: SamplerSettings) -> None:
-    """Refuse solvers that remember more than the state.
-
-    Raises
-    ------
-    InputError
-        Kind ``no-volumes``.
-    """
-    if isinstance(process, GaussianProcess) and settings.name not in ONE_STEP_SOLVERS:
-        message = f"Sampler {settings.name!r} remembers earlier steps, which a volume on disk does not. Choose --sampler heun, or ddim."
-        raise InputError(Problem("--sampler", "no-volumes", message))
-
-
 def _one_step(
     process: Process, told: Told, field: GridNoise, channels: int, windows: Windows, settings: SamplerSettings, fields: Fields
 ) -> str:
@@ -289,9 +276,11 @@ def _one_step(
 def _solved(
     process: GaussianProcess, told: Told, field: GridNoise, channels: int, windows: Windows, settings: SamplerSettings, fields: Fields
 ) -> str:
-    """Take the solver step by step; a cell's file holds (state, predictions so far in this step, what the solver asks about next)."""
-    check_sampler(process, settings)
-    solver, path, times = solver_of(settings), process.path, process.grid(settings)
+    """Take the solver step by step; a cell's file holds what the solver carries to this step, the state last.
+
+    Where a step asks for several predictions, those so far follow, and then what it asks about next.
+    """
+    step_to, path, times = step_of(settings), process.path, process.grid(settings)
 
     def start(index: Index, _: Tensor) -> Tensor:
         box = windows.cell(index)
@@ -299,24 +288,27 @@ def _solved(
 
     name = "state"
     fields.make(name, windows, None, start)
-    for number, (step, time) in enumerate(_calls(solver, path, times)):
-        span, before, name = times[step : step + 2], name, f"call-{number:04d}"
+    for number, (at, time, carries) in enumerate(_calls(step_to, path, times)):
+        before, name = name, f"call-{number:04d}"
 
         def on_windows(chunk: Sequence[Index], before: str = before, time: float = time) -> Tensor:
             x = torch.stack([fields.read(before, windows, windows.window(index))[-1] for index in chunk]).double()
             with autocast(process.schedule.precision, "cpu"):
                 return process.field(told(chunk).resized(windows.size), settings)(x, time)[0]
 
-        def on_cell(index: Index, data: Tensor, before: str = before, span: Sequence[float] = span, step: int = step) -> Tensor:
+        def on_cell(index: Index, data: Tensor, before: str = before, at: int = at, carries: int = carries) -> Tensor:
             box, known = windows.cell(index), fields.cell(before, index)
-            state, predicted = known[:1], [*(known[1:-1] if len(known) > 1 else ()), data]
-            fresh = field.under("fresh", step)
+            *remembered, state = known[:carries, None].double()
+            predicted, draws = [*known[carries:-1], data], count()
 
             def normal(shape: Sequence[int]) -> Tensor:
-                return fresh.box(shape[0], [b.start for b in box], shape[1:])[None]
+                return field.under("fresh", at, next(draws)).box(shape[0], [b.start for b in box], shape[1:])[None]
 
-            asked, x = _replayed(solver, path, state.double(), span, predicted, normal)
-            return torch.cat([state, *(p[None].float() for p in predicted), x.float()]) if asked else x.float()
+            try:
+                x, *remembered = step_to(_replayed(path, predicted), path, (state, *remembered), times, at, normal)
+            except _AskedError as asked:
+                return torch.cat([known[:carries], *(p[None].float() for p in predicted), asked.x.float()])
+            return torch.cat([*(remembered if at + 2 < len(times) else ()), x]).float()
 
         fields.make(name, windows, on_windows, on_cell, replaces=before)
     return name
@@ -325,45 +317,36 @@ def _solved(
 class _AskedError(Exception):
     """The solver wants a prediction that is not there yet."""
 
-    def __init__(self, x: Tensor, time: float) -> None:
+    def __init__(self, x: Tensor) -> None:
         super().__init__()
-        self.x, self.time = x, time
+        self.x = x
 
 
-def _replayed(
-    solver: Solver,
-    path: NoisePath,
-    x: Tensor,
-    span: Sequence[float],
-    predicted: Sequence[Tensor],
-    normal: Callable[[Sequence[int]], Tensor],
-) -> tuple[bool, Tensor]:
-    """Run one step with the predictions that are there; return whether it asks for one more, and about what, or else its end."""
+def _replayed(path: NoisePath, predicted: Sequence[Tensor]) -> Predict:
+    """Return what answers a solver with the predictions that are there; the next one it is left to ask for."""
     given = iter(predicted)
 
     def predict(at: Tensor, time: float) -> tuple[Tensor, Tensor]:
         data = next(given, None)
         if data is None:
-            raise _AskedError(at, time)
+            raise _AskedError(at)
         data = data[None].double()
         return data, (at - path.alpha(time) * data) / path.sigma(time)  # the blend of the windows' noise: they saw the same state
 
-    try:
-        return False, solver(predict, path, x, span, normal)
-    except _AskedError as asked:
-        return True, asked.x
+    return predict
 
 
-def _calls(solver: Solver, path: NoisePath, times: Sequence[float]) -> list[tuple[int, float]]:
-    """Return (step, time) of every prediction that the solver asks for."""
-    found = []
-    for step, span in enumerate(pairwise(times)):
+def _calls(step_to: SolverStep, path: NoisePath, times: Sequence[float]) -> list[tuple[int, float, int]]:
+    """Return (step, time, number of fields carried to the step) of every prediction that the solver asks for."""
+    found: list[tuple[int, float, int]] = []
+    carried: Carried = (torch.zeros(1, 1, dtype=torch.float64),)
+    for at in range(len(times) - 1):
 
-        def predict(x: Tensor, time: float, step: int = step) -> tuple[Tensor, Tensor]:
-            found.append((step, time))
+        def predict(x: Tensor, time: float, at: int = at, carries: int = len(carried)) -> tuple[Tensor, Tensor]:
+            found.append((at, time, carries))
             return x, x
 
-        solver(predict, path, torch.zeros(1, 1, dtype=torch.float64), span, lambda shape: torch.zeros(1, *shape))
+        carried = step_to(predict, path, carried, times, at, lambda shape: torch.zeros(1, *shape))
     return found
 
 

@@ -28,7 +28,7 @@ from sciimg.augmenters.model_file import ModelCard, model_digest
 from sciimg.augmenters.system import Condition
 from sciimg.errors import InputError, Problem
 from sciimg.files import checksum
-from sciimg.generation.fusion import Fields, OneTask, SpreadFields, Step, TaskDoneError, check_fields, check_sampler, draw_points
+from sciimg.generation.fusion import Fields, OneTask, SpreadFields, Step, TaskDoneError, check_fields, draw_points
 from sciimg.generation.generate import loaded
 from sciimg.generation.request import values_of
 from sciimg.generation.windows import Box, Index, covering
@@ -99,7 +99,6 @@ def generate_volumes(
     digest = model_digest(model)
     augmenter = loaded(model, digest, "cpu")
     check_fields(augmenter)
-    check_sampler(augmenter.system.process, augmenter.sampler(sampler, steps, guidance))
     large = [_Large(model, digest, one, shape, sampler, steps, guidance) for one in asked]
     settings, name = large[0].settings if large else augmenter.sampler(sampler, steps, guidance), augmenter.card.recipe.name
     key = (study or "no study", "generate", augmenter.digest, str(seed))

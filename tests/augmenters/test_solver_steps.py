@@ -12,7 +12,7 @@ from sciimg.augmenters.samplers.inversion import invert
 from sciimg.augmenters.samplers.likelihood import log_likelihood
 from sciimg.augmenters.samplers.multistep import _correction, dpm_solver, unipc
 from sciimg.augmenters.samplers.settings import SamplerSettings
-from sciimg.augmenters.samplers.solvers import SAMPLERS, ddim_inversion, heun, predictor_corrector, solver_of
+from sciimg.augmenters.samplers.solvers import SAMPLERS, ddim_inversion, heun, predictor_corrector, solver_of, step_of
 from sciimg.augmenters.samplers.times import time_grid, times_of
 
 PATHS = [LinearPath(), CosinePath(), VariancePreservingPath()]
@@ -119,16 +119,17 @@ def test_nothing_of_pure_noise_is_kept_but_its_prediction() -> None:
 
 @pytest.mark.parametrize(("churn", "gain"), [(0.3, 0.1), (90.0, math.sqrt(2) - 1)])
 def test_churn_goes_back_up_before_each_step_between_its_noise_levels(churn: float, gain: float) -> None:
+    """Karras et al. 2022, algorithm 2: gamma = S_churn / N, of the steps of the whole grid, and sqrt(2) - 1 at most."""
     path, drawn = LinearPath(), Drawn()
     times = [0.99, 0.8, 0.04, 0.0]  # noise levels 99, 4 and 0.042: only the one in the middle is churned
-    got = heun(predict, path, X, times, drawn, churn=churn)
+    got = solver_of(SamplerSettings(name="heun", steps=3, churn=churn))(predict, path, X, times, drawn)
     x = heun(predict, path, X, times[:2], no_noise)
     back = 4 * (1 + gain) / (1 + 4 * (1 + gain))  # the time at which sigma / alpha = t / (1 - t) is that
     ratio = (1 - back) / (1 - 0.8)
     x = ratio * x + math.sqrt(back**2 - (ratio * 0.8) ** 2) * drawn.values[0]
     x = heun(predict, path, x, [back, 0.04], no_noise)
     assert close(got, heun(predict, path, x, [0.04, 0.0], no_noise)) and len(drawn.values) == 1
-    assert close(solver_of(SamplerSettings(name="heun", churn=churn))(predict, path, X, times, Drawn()), got)
+    assert close(heun(predict, path, X, times, Drawn(), gain=gain), got)
 
 
 def test_churn_never_leaves_the_path() -> None:
@@ -136,11 +137,11 @@ def test_churn_never_leaves_the_path() -> None:
         end = 0.81
 
     drawn = Drawn()
-    heun(predict, Short(), X, [0.8, 0.5], drawn, churn=9.0)
+    heun(predict, Short(), X, [0.8, 0.5], drawn, gain=0.4)
     x = heun(
         predict, LinearPath(), (0.19 / 0.2) * X + math.sqrt(0.81**2 - (0.19 / 0.2 * 0.8) ** 2) * drawn.values[0], [0.81, 0.5], no_noise
     )
-    assert close(heun(predict, Short(), X, [0.8, 0.5], Drawn(), churn=9.0), x)
+    assert close(heun(predict, Short(), X, [0.8, 0.5], Drawn(), gain=0.4), x)
 
 
 @pytest.mark.parametrize(("level", "times"), [(0.05, 1), (50.0, 1), (0.0499, 0), (50.1, 0)])
@@ -153,7 +154,7 @@ def test_the_ends_of_churn_belong_to_it(level: float, times: int) -> None:
             return 0.6
 
     drawn = Drawn()
-    heun(predict, Direct(), X, [0.5, 0.2], drawn, churn=0.1)
+    heun(predict, Direct(), X, [0.5, 0.2], drawn, gain=0.1)
     assert len(drawn.values) == times
 
 
@@ -225,6 +226,18 @@ def test_unipc_step_by_step(path: Path, order: int) -> None:
     assert torch.isfinite(ends).all()
     assert close(unipc(predict, path, X, [0.6, 0.0], order), predict(X, 0.6)[0])
     assert close(unipc(predict, path, X, [0.6, 0.3]), unipc(predict, path, X, [0.6, 0.3], 2))
+
+
+@pytest.mark.parametrize("churn", [0.0, 0.6])
+@pytest.mark.parametrize("path", PATHS, ids=named)
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_steps_one_by_one_are_the_whole_way(name: str, path: Path, churn: float) -> None:
+    """What is carried from step to step is all that a solver remembers."""
+    settings, times = SamplerSettings(name=name, steps=5, churn=churn), [0.95, 0.8, 0.6, 0.4, 0.1, 0.0]
+    step, carried, drawn = step_of(settings), (X,), Drawn()
+    for at in range(5):
+        carried = tuple(part.clone() for part in step(predict, path, carried, times, at, drawn))
+    assert torch.equal(carried[0], solver_of(settings)(predict, path, X, times, Drawn()))
 
 
 # ---------------------------------------------------------------- times and likelihood

@@ -20,7 +20,8 @@ from sciimg.augmenters.grid_noise import GridNoise, WindowNoise
 from sciimg.augmenters.model_file import read_card
 from sciimg.augmenters.processes.gaussian import GaussianProcess
 from sciimg.augmenters.processes.settings import FlowProcess
-from sciimg.augmenters.samplers.settings import SamplerSettings
+from sciimg.augmenters.samplers.settings import SamplerName, SamplerSettings
+from sciimg.augmenters.samplers.solvers import SAMPLERS
 from sciimg.augmenters.settings import Training
 from sciimg.augmenters.spaces.pixel import Pixels
 from sciimg.augmenters.spaces.residual import ResidualNoise
@@ -105,15 +106,15 @@ class Wiener(FieldNetwork):
         return self.vectors @ (waves * (1 - (1 - t) * data) / t - waves * data) @ self.vectors.T if t else x
 
 
-def drawn(folder: Path, windows: Windows, network: FieldNetwork, channels: int, key: str = "k", workers: int = 1) -> Tensor:
+def drawn(folder: Path, windows: Windows, network: FieldNetwork, channels: int, sampler: SamplerName = "heun") -> Tensor:
     process = GaussianProcess(FlowProcess(), Pixels(), network, Training(steps=1, precision="fp32"), 0.0)
 
     def told(chunk: Any) -> Condition:
         n = len(chunk)
         return Condition(torch.zeros(n, 0, *windows.size), torch.zeros(n, 0), torch.ones(n, 1))
 
-    fields = Fields(folder, workers)
-    name = draw_points(process, told, GridNoise((key,)), channels, windows, SamplerSettings(name="heun", steps=16), fields)
+    fields = Fields(folder)
+    name = draw_points(process, told, GridNoise(("k",)), channels, windows, SamplerSettings(name=sampler, steps=16), fields)
     return fields.read(name, windows, tuple(slice(0, n) for n in windows.shape))[0]
 
 
@@ -135,6 +136,23 @@ def test_independent_pixels_are_fused_exactly(tmp_path: Path) -> None:
     x = drawn(tmp_path, windows, Wiener(16, 0.0), 3)
     expected = GridNoise(("k", "start")).box(3, (0, 0), windows.shape)  # variance 1 at every time along a curved path
     assert float(torch.corrcoef(torch.stack([x.flatten(), expected.flatten()]))[0, 1]) > 0.99999
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_field_of_one_window_is_what_the_solver_draws(tmp_path: Path, sampler: SamplerName) -> None:
+    """All that a solver remembers is on disk; fresh noise is never used twice."""
+    windows, network = covering((16, 16), (16, 16), (0, 0), (16, 16), (1, 1)), Wiener(16, 0.6)
+    x = drawn(tmp_path, windows, network, 400, sampler).double()
+    process = GaussianProcess(FlowProcess(), Pixels(), network, Training(steps=1, precision="fp32"), 0.0)
+    told, fresh = Condition(torch.zeros(1, 0, 16, 16), torch.zeros(1, 0), torch.ones(1, 1)), torch.Generator().manual_seed(0)
+    start = GridNoise(("k", "start")).box(400, (0, 0), (16, 16))[None]
+    settings = SamplerSettings(name=sampler, steps=16)
+    expected = process.decode(start, told, settings, lambda shape: torch.randn(1, *shape, generator=fresh))[0].double()
+    if sampler in ("ancestral", "predictor-corrector"):
+        assert float(x.square().mean()) == pytest.approx(float(expected.square().mean()), abs=0.02)
+        assert abs(float(torch.corrcoef(torch.stack([x.flatten(), expected.flatten()]))[0, 1])) < 0.9
+    else:
+        assert torch.allclose(x, expected, atol=1e-5)
 
 
 def test_the_residual_of_a_large_field_is_stationary() -> None:

@@ -7,29 +7,33 @@ is a constant, which is the step of DDIM.
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 from torch import Tensor
 
 from sciimg.augmenters.processes.paths import Path
 
 _Predict = Callable[[Tensor, float], tuple[Tensor, Tensor]]
+Carried = tuple[Tensor, ...]  # from step to step: the state, and what a solver remembers
 
 
-def dpm_solver(predict: _Predict, path: Path, x: Tensor, times: Sequence[float]) -> Tensor:
-    """DPM-Solver++(2M), second order, one prediction a step (Lu et al. 2022, arXiv:2211.01095, algorithm 2)."""
-    before, step_before = None, 0.0
-    for now, then in pairwise(times):
-        data, _ = predict(x, now)
-        step = _lambda(path, then) - _lambda(path, now)
-        ahead = data if before is None or then <= 0 else data + 0.5 * _over(step, step_before) * (data - before)
-        x = _first_order(path, x, ahead, now, then)
-        before, step_before = data, step
-    return x
+def dpm_step(predict: _Predict, path: Path, carried: Carried, times: Sequence[float], at: int) -> Carried:
+    """One step of DPM-Solver++(2M), second order, one prediction (Lu et al. 2022, arXiv:2211.01095, algorithm 2).
+
+    Carried are the state at ``times[at]`` and, after the first step, what was predicted at the time before.
+    """
+    (x, *before), now, then = carried, times[at], times[at + 1]
+    data, _ = predict(x, now)
+    ahead = data
+    if before and then > 0:
+        ahead = data + 0.5 * _over(_step(path, times, at), _step(path, times, at - 1)) * (data - before[0])
+    return _first_order(path, x, ahead, now, then), data
 
 
-def unipc(predict: _Predict, path: Path, x: Tensor, times: Sequence[float], order: int = 2) -> Tensor:
-    """UniPC with UniP-``order`` as predictor and UniC-``order`` as corrector, B(h) = exp(h) - 1; one prediction a step.
+def unipc_step(predict: _Predict, path: Path, carried: Carried, times: Sequence[float], at: int, order: int = 2) -> Carried:
+    """One step of UniPC with UniC-``order`` as corrector and UniP-``order`` as predictor, B(h) = exp(h) - 1; one prediction.
+
+    Carried are the state at ``times[at]``, yet to be corrected, and, after the first step, the corrected state at the time before and what
+    was predicted at the ``order`` times before.
 
     Parameters
     ----------
@@ -37,21 +41,36 @@ def unipc(predict: _Predict, path: Path, x: Tensor, times: Sequence[float], orde
         Of the predictor. The corrector adds one, without a further prediction: the whole converges with order 2 or 3
         (Zhao et al. 2023, arXiv:2302.04867, theorem 3.1 and corollary 3.2).
     """
-    data, _ = predict(x, times[0])
-    before, step_before = None, 0.0
-    for now, then in pairwise(times):
-        step = _lambda(path, then) - _lambda(path, now)
-        line = _first_order(path, x, data, now, then)
-        back = None if before is None or order < 2 else _over(step, step_before)
-        weight = -path.alpha(then) * math.expm1(-step)
-        slope = 0.0 if back is None or before is None else 0.5 * back * (data - before)  # UniP-2, eq. 3 with a_1 = 1/2
-        ahead = line if then <= 0 else line + weight * slope
-        if then == times[-1]:
-            return ahead
-        found, _ = predict(ahead, then)
-        x = line + weight * _correction(data, before, found, step, back)
-        before, step_before, data = data, step, found
-    return x
+    (x, *earlier), now, then = carried, times[at], times[at + 1]
+    data, _ = predict(x, now)
+    known = earlier[1:]
+    if known:
+        last, step = times[at - 1], _step(path, times, at - 1)
+        back = _over(step, _step(path, times, at - 2)) if len(known) > 1 else None
+        change = _correction(known[0], known[-1], data, step, back)
+        x = _first_order(path, earlier[0], known[0], last, now) - path.alpha(now) * math.expm1(-step) * change
+    known, step = [data, *known][:order], _step(path, times, at)
+    ahead = _first_order(path, x, data, now, then)
+    if len(known) > 1 and then > 0:
+        slope = 0.5 * _over(step, _step(path, times, at - 1)) * (data - known[1])  # UniP-2, eq. 3 with a_1 = 1/2
+        ahead = ahead - path.alpha(then) * math.expm1(-step) * slope
+    return ahead, x, *known
+
+
+def dpm_solver(predict: _Predict, path: Path, x: Tensor, times: Sequence[float]) -> Tensor:
+    """All steps of :func:`dpm_step`."""
+    carried: Carried = (x,)
+    for at in range(len(times) - 1):
+        carried = dpm_step(predict, path, carried, times, at)
+    return carried[0]
+
+
+def unipc(predict: _Predict, path: Path, x: Tensor, times: Sequence[float], order: int = 2) -> Tensor:
+    """All steps of :func:`unipc_step`."""
+    carried: Carried = (x,)
+    for at in range(len(times) - 1):
+        carried = unipc_step(predict, path, carried, times, at, order)
+    return carried[0]
 
 
 def _correction(data: Tensor, before: Tensor | None, found: Tensor, step: float, back: float | None) -> Tensor:
@@ -70,6 +89,10 @@ def _first_order(path: Path, x: Tensor, data: Tensor, now: float, then: float) -
     """Return the exact step for a constant x_0: alpha_t (1 - exp(-h)) x_0 + sigma_t / sigma_s x_s."""
     share = path.sigma(then) / path.sigma(now)
     return share * x + (path.alpha(then) - share * path.alpha(now)) * data
+
+
+def _step(path: Path, times: Sequence[float], at: int) -> float:
+    return _lambda(path, times[at + 1]) - _lambda(path, times[at])
 
 
 def _over(step: float, before: float) -> float:

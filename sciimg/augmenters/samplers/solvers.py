@@ -2,7 +2,7 @@
 
 ``SAMPLERS[name](predict, path, x, times, normal)`` where ``predict(x, t)`` returns the expected (x_0, epsilon) given x_t, ``times`` falls
 to 0, and ``normal(shape)`` gives fresh noise (used by those that are stochastic). A predictor with a closed form (Gaussian data) serves
-as well as a network, which is how their order of convergence is verified.
+as well as a network, which is how their order of convergence is verified. :func:`step_of` gives the same step by step.
 """
 
 import math
@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from sciimg.augmenters.processes.paths import Path
-from sciimg.augmenters.samplers.multistep import dpm_solver, unipc
+from sciimg.augmenters.samplers.multistep import Carried, dpm_solver, dpm_step, unipc, unipc_step
 from sciimg.augmenters.samplers.settings import SamplerSettings
 
 Predict = Callable[[Tensor, float], tuple[Tensor, Tensor]]
 Normal = Callable[[Sequence[int]], Tensor]
 Solver = Callable[[Predict, Path, Tensor, Sequence[float], Normal], Tensor]
+SolverStep = Callable[[Predict, Path, Carried, Sequence[float], int, Normal], Carried]  # from what is carried to one time to the next
 
 _MOST_CHURN = math.sqrt(2) - 1  # Karras 2022, algorithm 2
 _CHURNED = (0.05, 50.0)  # noise levels between which noise is added (Karras 2022, table 5)
@@ -33,12 +34,11 @@ def euler(predict: Predict, path: Path, x: Tensor, times: Sequence[float], norma
     return x
 
 
-def heun(predict: Predict, path: Path, x: Tensor, times: Sequence[float], normal: Normal, churn: float = 0.0) -> Tensor:
+def heun(predict: Predict, path: Path, x: Tensor, times: Sequence[float], normal: Normal, gain: float = 0.0) -> Tensor:
     """Second order: trapezoidal rule with an Euler predictor; the last step (to t = 0) is Euler's (Karras 2022, algorithms 1 and 2).
 
-    Two predictions a step, except the last. With ``churn``, each step first goes back up by fresh noise.
+    Two predictions a step, except the last. With ``gain``, each step first goes back up by fresh noise, to ``1 + gain`` times the level.
     """
-    gain = min(churn / (len(times) - 1), _MOST_CHURN)
     for now, then in pairwise(times):
         if gain > 0 and _CHURNED[0] <= path.level(now) <= _CHURNED[1]:
             x, now = _noisier(path, x, now, gain, normal)
@@ -151,8 +151,32 @@ def solver_of(settings: SamplerSettings) -> Solver:
     """Return the solver with its own settings in place."""
     match settings.name:
         case "heun":
-            return partial(heun, churn=settings.churn)
+            return partial(heun, gain=min(settings.churn / settings.steps, _MOST_CHURN))
         case "predictor-corrector":
             return partial(predictor_corrector, snr=settings.corrector_snr)
         case name:
             return SAMPLERS[name]
+
+
+def step_of(settings: SamplerSettings) -> SolverStep:
+    """Return one step of the solver: ``step(predict, path, carried, times, at, normal)`` goes from ``times[at]`` to ``times[at + 1]``."""
+    match settings.name:
+        case "dpm-solver++":
+            return _remembering(dpm_step)
+        case "unipc-2":
+            return _remembering(partial(unipc_step, order=1))
+        case "unipc-3":
+            return _remembering(partial(unipc_step, order=2))
+    solver = solver_of(settings)
+
+    def step(predict: Predict, path: Path, carried: Carried, times: Sequence[float], at: int, normal: Normal) -> Carried:
+        return (solver(predict, path, carried[0], times[at : at + 2], normal),)
+
+    return step
+
+
+def _remembering(one: Callable[[Predict, Path, Carried, Sequence[float], int], Carried]) -> SolverStep:
+    def step(predict: Predict, path: Path, carried: Carried, times: Sequence[float], at: int, normal: Normal) -> Carried:
+        return one(predict, path, carried, times, at)
+
+    return step
