@@ -586,7 +586,7 @@ def fidelity(kind: RealSet, studies: int) -> dict[str, Any]:
         from sciimg.validation.pooling import by_group
 
         rows = np.split(bank.look_up(patches), widths, axis=1)
-        return [by_group(r, patches.groups) for r in rows if r.shape[1]]
+        return [by_group(r.reshape(len(r), -1, 3), patches.groups) for r in rows if r.shape[1]]  # (K classes, 3), as f1 takes them
 
     ladder = Ladder("share of masks of other images", SHARES, lambda s: exchanged, shared=True)
     tally, gates, trials = Tally(), [], []
